@@ -1,0 +1,497 @@
+"""Tables of the one database, and the two ways into it: `begin` to write, `read` to look.
+
+The edge opens a transaction; nothing below it commits. Ledger tables (`leaf`, `node`, `dedupe`)
+refuse UPDATE, DELETE and TRUNCATE in the database itself (migration 0001). What can be erased
+stands in tables of its own, without foreign keys from the ledger. Everything under "derived" can
+be rebuilt from entries, payloads and a fresh read of the products.
+"""
+
+import os
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    Dialect,
+    Engine,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Named,
+    PrimaryKeyConstraint,
+    SmallInteger,
+    Table,
+    Text,
+    TypedColumns,
+    TypeDecorator,
+    UniqueConstraint,
+    create_engine,
+    event,
+    make_url,
+)
+
+from service.errors import Misconfigured
+
+Begin = Callable[[], AbstractContextManager[Connection]]
+"""How the edge starts a transaction: `Database.begin` or `Database.read`."""
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
+
+Int = BigInteger().with_variant(Integer, "sqlite")
+Small = SmallInteger().with_variant(Integer, "sqlite")
+"""Integers that SQLite's STRICT tables accept too."""
+
+
+class Moment(TypeDecorator[datetime]):
+    """An aware UTC time, stored as whole milliseconds since 1970 so that both stores agree on it."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> Any:  # noqa: ANN401  # SQLAlchemy's own signature
+        return dialect.type_descriptor(Integer() if dialect.name == "sqlite" else BigInteger())
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:  # noqa: ARG002
+        return None if value is None else (value - EPOCH) // timedelta(milliseconds=1)
+
+    def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        return None if value is None else EPOCH + timedelta(milliseconds=value)
+
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+# --- the ledger: append-only ------------------------------------------------------------------
+
+
+class LogStateColumns(TypedColumns):
+    """One row per log: how long it is, its right edge, its signed head. Locked by every append."""
+
+    log_id: Named[int] = Column(Small, primary_key=True, autoincrement=False)
+    origin: Named[str] = Column(Text, nullable=False, unique=True)
+    size: Named[int] = Column(Int, nullable=False)
+    edge: Named[bytes] = Column(LargeBinary, nullable=False)
+    head: Named[bytes] = Column(LargeBinary, nullable=False)
+
+
+class LeafColumns(TypedColumns):
+    """Entries as they were signed; on PostgreSQL a CHECK hashes each again (tlog.md 3.6)."""
+
+    log_id: Named[int] = Column(Small)
+    idx: Named[int] = Column(Int)
+    hash: Named[bytes] = Column(LargeBinary, nullable=False)
+    entry: Named[bytes] = Column(LargeBinary, nullable=False)
+
+
+class NodeColumns(TypedColumns):
+    """Roots of full subtrees of 256**level leaves, level 1 and above; level 0 is `leaf.hash`."""
+
+    log_id: Named[int] = Column(Small)
+    level: Named[int] = Column(Small)
+    idx: Named[int] = Column(Int)
+    hash: Named[bytes] = Column(LargeBinary, nullable=False)
+
+
+class DedupeColumns(TypedColumns):
+    """One row per idempotency key ever used; `key` is keyed, `request` tells a retry from a reuse."""
+
+    log_id: Named[int] = Column(Small)
+    key: Named[bytes] = Column(LargeBinary)
+    request: Named[bytes] = Column(LargeBinary, nullable=False)
+    idx: Named[int] = Column(Int, nullable=False)
+
+
+log_state = Table("log_state", metadata, LogStateColumns, sqlite_strict=True)
+leaf = Table("leaf", metadata, LeafColumns, PrimaryKeyConstraint("log_id", "idx"), sqlite_strict=True)
+node = Table(
+    "node", metadata, NodeColumns, PrimaryKeyConstraint("log_id", "level", "idx"), sqlite_strict=True
+)
+dedupe = Table("dedupe", metadata, DedupeColumns, PrimaryKeyConstraint("log_id", "key"), sqlite_strict=True)
+
+LEDGER_TABLES = ("leaf", "node", "dedupe")
+
+# --- the vault: erasable ----------------------------------------------------------------------
+
+
+class SubjectColumns(TypedColumns):
+    """The directory: keyed hash of an address to a person (tlog.md 3.4). `address` is sealed."""
+
+    sub: Named[bytes] = Column(LargeBinary, primary_key=True)
+    address_index: Named[bytes] = Column(LargeBinary, nullable=False, unique=True)
+    dk: Named[bytes] = Column(LargeBinary, nullable=False, unique=True)
+    r: Named[bytes] = Column(LargeBinary, nullable=False)
+    version: Named[int] = Column(Small, nullable=False)
+    opened_idx: Named[int] = Column(Int, nullable=False)
+    address: Named[bytes] = Column(LargeBinary, nullable=False)
+
+
+class SubjectKeyColumns(TypedColumns):
+    """Per-person keys, wrapped by the key-encryption key that lives outside the database."""
+
+    sub: Named[bytes] = Column(LargeBinary, primary_key=True)
+    kek_id: Named[str] = Column(Text, nullable=False)
+    wrapped: Named[bytes] = Column(LargeBinary, nullable=False)
+
+
+class PayloadColumns(TypedColumns):
+    """Sealed evidence of one entry: nonce and AES-256-GCM ciphertext, bound to the leaf hash."""
+
+    log_id: Named[int] = Column(Small)
+    idx: Named[int] = Column(Int)
+    sub: Named[bytes] = Column(LargeBinary, nullable=False, index=True)
+    sealed: Named[bytes] = Column(LargeBinary, nullable=False)
+
+
+subject = Table("subject", metadata, SubjectColumns)
+subject_key = Table("subject_key", metadata, SubjectKeyColumns)
+payload = Table("payload", metadata, PayloadColumns, PrimaryKeyConstraint("log_id", "idx"))
+
+# --- derived: what the entries add up to ------------------------------------------------------
+
+
+class EventColumns(TypedColumns):
+    """The projection of an entry that the fold and the diff need; holds no address."""
+
+    log_id: Named[int] = Column(Small)
+    idx: Named[int] = Column(Int)
+    sub: Named[bytes] = Column(LargeBinary, nullable=False)
+    category: Named[str] = Column(Text, nullable=False)
+    purpose: Named[str | None] = Column(Text)
+    occurred_at: Named[datetime] = Column(Moment, nullable=False)
+    recorded_at: Named[datetime] = Column(Moment, nullable=False)
+    source: Named[str] = Column(Text, nullable=False)
+    provenance: Named[str] = Column(Text, nullable=False)
+    grade: Named[str] = Column(Text, nullable=False)
+    valid_until: Named[datetime | None] = Column(Moment)
+
+
+class StandingColumns(TypedColumns):
+    """What each person's events add up to per purpose, as of the last event; `valid_until` still runs."""
+
+    sub: Named[bytes] = Column(LargeBinary)
+    purpose: Named[str] = Column(Text)
+    state: Named[str] = Column(Text, nullable=False)
+    reason: Named[str] = Column(Text, nullable=False)
+    suppressed: Named[str | None] = Column(Text)
+    must_stop: Named[int] = Column(Small, nullable=False)
+    decided_by: Named[int | None] = Column(Int)
+    decided_at: Named[datetime | None] = Column(Moment)
+    suppressed_by: Named[int | None] = Column(Int)
+    valid_until: Named[datetime | None] = Column(Moment)
+
+
+class TaskColumns(TypedColumns):
+    """One withdrawal to carry to both products; written in the transaction that recorded it."""
+
+    id: Named[int] = Column(Int, primary_key=True, autoincrement=True)
+    sub: Named[bytes] = Column(LargeBinary, nullable=False)
+    cause_idx: Named[int] = Column(Int, nullable=False)
+    received_at: Named[datetime] = Column(Moment, nullable=False)
+    due_at: Named[datetime] = Column(Moment, nullable=False)
+    due_rule: Named[str] = Column(Text, nullable=False)
+    state: Named[str] = Column(Text, nullable=False)
+    """open, done, failed (given up by hand) or superseded."""
+    attempts: Named[int] = Column(Int, nullable=False)
+    not_before: Named[datetime] = Column(Moment, nullable=False)
+    claimed_by: Named[str | None] = Column(Text)
+    claimed_until: Named[datetime | None] = Column(Moment)
+    stopped_at: Named[datetime | None] = Column(Moment)
+    """When both products had accepted the write."""
+    proved_at: Named[datetime | None] = Column(Moment)
+    """When both had been read back."""
+    last_error: Named[str | None] = Column(Text)
+
+
+happening = Table(
+    "event",
+    metadata,
+    EventColumns,
+    PrimaryKeyConstraint("log_id", "idx"),
+    Index("ix_event_sub_idx", "sub", "idx"),
+)
+standing = Table("standing", metadata, StandingColumns, PrimaryKeyConstraint("sub", "purpose"))
+task = Table("task", metadata, TaskColumns, Index("ix_task_open", "state", "not_before"))
+
+# --- derived: mirrors of the two products -----------------------------------------------------
+
+
+class CrmRecordColumns(TypedColumns):
+    """CRM records as last read; `seen_run` is the run that saw them last."""
+
+    module: Named[str] = Column(Text)
+    record_id: Named[str] = Column(Text)
+    opted_out: Named[int] = Column(Small, nullable=False)
+    modified_at: Named[datetime] = Column(Moment, nullable=False)
+    unsubscribed_mode: Named[str | None] = Column(Text)
+    unsubscribed_at: Named[datetime | None] = Column(Moment)
+    jurisdiction: Named[str] = Column(Text, nullable=False)
+    views: Named[str] = Column(Text, nullable=False)
+    """Names of lists, each followed by a comma."""
+    seen_run: Named[int] = Column(Int, nullable=False)
+
+
+class CrmAddressColumns(TypedColumns):
+    """Keyed hashes of a record's addresses."""
+
+    module: Named[str] = Column(Text)
+    record_id: Named[str] = Column(Text)
+    address_index: Named[bytes] = Column(LargeBinary)
+
+
+class ContactColumns(TypedColumns):
+    """Campaigns contacts as last read; `address` is sealed under the mirror key, for writing back."""
+
+    address_index: Named[bytes] = Column(LargeBinary, primary_key=True)
+    address: Named[bytes] = Column(LargeBinary, nullable=False)
+    permission: Named[str | None] = Column(Text)
+    """granted, refused, or None where neither segment has them."""
+    seen_run: Named[int] = Column(Int, nullable=False)
+
+
+class MemberColumns(TypedColumns):
+    """Campaigns list memberships as last read (status: active, unsub, bounce)."""
+
+    list_name: Named[str] = Column(Text)
+    address_index: Named[bytes] = Column(LargeBinary)
+    status: Named[str] = Column(Text, nullable=False)
+    seen_run: Named[int] = Column(Int, nullable=False)
+
+
+class OutcomeColumns(TypedColumns):
+    """Opt-outs, complaints and bounces that Campaigns reported; each is ingested once."""
+
+    campaign_key: Named[str] = Column(Text)
+    address_index: Named[bytes] = Column(LargeBinary)
+    kind: Named[str] = Column(Text)
+    happened_at: Named[datetime | None] = Column(Moment)
+    sent_at: Named[datetime | None] = Column(Moment)
+    observed_at: Named[datetime] = Column(Moment, nullable=False)
+    address: Named[bytes] = Column(LargeBinary, nullable=False)
+
+
+crm_record = Table("crm_record", metadata, CrmRecordColumns, PrimaryKeyConstraint("module", "record_id"))
+crm_address = Table(
+    "crm_address",
+    metadata,
+    CrmAddressColumns,
+    PrimaryKeyConstraint("module", "record_id", "address_index"),
+    Index("ix_crm_address_address_index", "address_index"),
+)
+contact = Table("contact", metadata, ContactColumns)
+member = Table(
+    "member",
+    metadata,
+    MemberColumns,
+    PrimaryKeyConstraint("list_name", "address_index"),
+    Index("ix_member_address_index", "address_index"),
+)
+outcome = Table(
+    "outcome",
+    metadata,
+    OutcomeColumns,
+    PrimaryKeyConstraint("campaign_key", "address_index", "kind"),
+    Index("ix_outcome_address_index", "address_index"),
+)
+
+# --- runs, reports, jobs ----------------------------------------------------------------------
+
+
+class RunColumns(TypedColumns):
+    """One reconciliation; `summary` is JSON without addresses."""
+
+    id: Named[int] = Column(Int, primary_key=True, autoincrement=True)
+    kind: Named[str] = Column(Text, nullable=False)
+    state: Named[str] = Column(Text, nullable=False)
+    """observing, planned, applying, done, or refused (with the reason in `summary`)."""
+    started_at: Named[datetime] = Column(Moment, nullable=False)
+    finished_at: Named[datetime | None] = Column(Moment)
+    summary: Named[str] = Column(Text, nullable=False)
+
+
+class DriftColumns(TypedColumns):
+    """What one run found between a product and the ledger, one row per person and kind."""
+
+    run_id: Named[int] = Column(Int)
+    kind: Named[str] = Column(Text)
+    address_index: Named[bytes] = Column(LargeBinary)
+    sub: Named[bytes | None] = Column(LargeBinary)
+    jurisdiction: Named[str] = Column(Text, nullable=False)
+    since: Named[datetime] = Column(Moment, nullable=False)
+    due_at: Named[datetime | None] = Column(Moment)
+    due_rule: Named[str | None] = Column(Text)
+    action: Named[str] = Column(Text, nullable=False)
+    """stop, record, report, or permit (never applied without approval)."""
+    state: Named[str] = Column(Text, nullable=False)
+    """found, repaired, failed, or open."""
+
+
+class MailingColumns(TypedColumns):
+    """One nightly mail per night, whoever sends it: the primary key is the lock."""
+
+    night: Named[str] = Column(Text, primary_key=True)
+    message_id: Named[str] = Column(Text, nullable=False, unique=True)
+    state: Named[str] = Column(Text, nullable=False)
+    """claimed or sent."""
+    claimed_at: Named[datetime] = Column(Moment, nullable=False)
+    sent_at: Named[datetime | None] = Column(Moment)
+    place: Named[str | None] = Column(Text)
+
+
+class TickColumns(TypedColumns):
+    """A job's turn, taken at most once on one of many nodes."""
+
+    job: Named[str] = Column(Text)
+    turn: Named[str] = Column(Text)
+    taken_at: Named[datetime] = Column(Moment, nullable=False)
+    taken_by: Named[str] = Column(Text, nullable=False)
+
+
+run = Table("run", metadata, RunColumns)
+drift = Table("drift", metadata, DriftColumns, PrimaryKeyConstraint("run_id", "kind", "address_index"))
+mailing = Table("mailing", metadata, MailingColumns)
+tick = Table("tick", metadata, TickColumns, PrimaryKeyConstraint("job", "turn"))
+
+# --- who may use the service ------------------------------------------------------------------
+
+
+class ApiKeyColumns(TypedColumns):
+    """Keys for programs; only the SHA-256 of a high-entropy secret is kept. `scopes` comma separated."""
+
+    id: Named[str] = Column(Text, primary_key=True)
+    name: Named[str] = Column(Text, nullable=False)
+    secret_sha256: Named[bytes] = Column(LargeBinary, nullable=False, unique=True)
+    scopes: Named[str] = Column(Text, nullable=False)
+    created_at: Named[datetime] = Column(Moment, nullable=False)
+    revoked_at: Named[datetime | None] = Column(Moment)
+
+
+class AccountColumns(TypedColumns):
+    """People who log in; passwords are argon2id hashes."""
+
+    name: Named[str] = Column(Text, primary_key=True)
+    password: Named[str] = Column(Text, nullable=False)
+    role: Named[str] = Column(Text, nullable=False)
+    created_at: Named[datetime] = Column(Moment, nullable=False)
+    failures: Named[int] = Column(Small, nullable=False)
+    locked_until: Named[datetime | None] = Column(Moment)
+
+
+class SessionColumns(TypedColumns):
+    """Logged-in browsers; only the SHA-256 of the cookie is kept."""
+
+    id_sha256: Named[bytes] = Column(LargeBinary, primary_key=True)
+    account: Named[str] = Column(Text, nullable=False)
+    form_token: Named[str] = Column(Text, nullable=False)
+    expires_at: Named[datetime] = Column(Moment, nullable=False)
+
+
+api_key = Table("api_key", metadata, ApiKeyColumns)
+account = Table("account", metadata, AccountColumns)
+session = Table("session", metadata, SessionColumns)
+
+
+class Database:
+    """One engine and the two ways into it.
+
+    `begin` is a write transaction (SQLite: BEGIN IMMEDIATE, so that a writer waits instead of
+    failing half way); `read` sees one consistent state and never writes.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.engine = engine_from_url(url)
+        self._writes = self.engine.execution_options(sqlite_begin="BEGIN IMMEDIATE")
+        self._reads = self.engine.execution_options(
+            isolation_level="REPEATABLE READ", postgresql_readonly=True
+        )
+        if self.dialect == "sqlite":
+            self._reads = self.engine
+
+    @property
+    def dialect(self) -> str:
+        """Return "sqlite" or "postgresql"."""
+        return self.engine.dialect.name
+
+    @contextmanager
+    def begin(self) -> Iterator[Connection]:
+        """Open a transaction to write in; commits at the end, rolls back on any error."""
+        with self._writes.begin() as tx:
+            yield tx
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """Open a transaction to look at one consistent state."""
+        with self._reads.connect() as tx, tx.begin():
+            yield tx
+
+    def close(self) -> None:
+        """Give all connections back to the operating system."""
+        self.engine.dispose()
+
+
+def engine_from_url(url: str) -> Engine:
+    """Return an engine with the durability this service promises (reliability.md, fact 5).
+
+    SQLite: WAL, synchronous=FULL, recursive triggers on (so that INSERT OR REPLACE meets the
+    delete trigger). PostgreSQL: psycopg, with a cancelled synchronous wait raised as unknown.
+    """
+    where = make_url(url)
+    if where.get_backend_name() == "sqlite":
+        return _sqlite(url, where.database)
+    if where.get_backend_name() != "postgresql":
+        raise Misconfigured("CONSENT_DATABASE_URL must begin with sqlite: or postgresql+psycopg:")
+    return create_engine(
+        where.set(drivername="postgresql+psycopg"), pool_size=10, max_overflow=20, pool_pre_ping=True
+    )
+
+
+def migrate(url: str) -> None:
+    """Bring the database to the newest schema; safe to run twice."""
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    config.attributes["url"] = url
+    command.upgrade(config, "head")
+
+
+def _sqlite(url: str, path: str | None) -> Engine:
+    if path and path != ":memory:":
+        Path(path).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not Path(path).exists():
+            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    engine = create_engine(url, connect_args={"timeout": 30, "isolation_level": None})
+    event.listen(engine, "connect", _tune_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _tune_sqlite(connection: sqlite3.Connection, _record: object) -> None:
+    for pragma in (
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        "fullfsync=ON",
+        "foreign_keys=ON",
+        "recursive_triggers=ON",
+        "busy_timeout=30000",
+        "trusted_schema=OFF",
+    ):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    connection.exec_driver_sql(connection.get_execution_options().get("sqlite_begin", "BEGIN"))

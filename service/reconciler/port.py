@@ -1,0 +1,148 @@
+"""What the reconciler asks of the two products; `service.zoho` implements it.
+
+Addresses pass through here in the clear and in memory only: the reconciler hashes them before
+anything is stored. Times are aware UTC; None means that the product does not tell.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Protocol
+
+
+class Member(StrEnum):
+    """A contact's state on one Campaigns list."""
+
+    ACTIVE = "active"
+    UNSUBSCRIBED = "unsub"
+    BOUNCED = "bounce"
+
+
+class OutcomeKind(StrEnum):
+    """What became of a mail to one recipient (`getcampaignrecipientsdata`, action)."""
+
+    OPTED_OUT = "optoutcontacts"
+    COMPLAINED = "spamcontacts"
+    BOUNCED_HARD = "senthardbounce"
+    BOUNCED_SOFT = "sentsoftbounce"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CrmRecord:
+    """One record with an address; `addresses` lists all e-mail fields that are filled, as CRM has them."""
+
+    module: str
+    record_id: str
+    addresses: tuple[str, ...]
+    opted_out: bool
+    modified_at: datetime
+    unsubscribed_mode: str | None = None
+    unsubscribed_at: datetime | None = None
+    country: str | None = None
+    views: frozenset[str] = frozenset()
+    """Names of the lists (`policies/zoho.toml`) whose view this record is in."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListMember:
+    """One contact on one list with one status; Campaigns tells no time of leaving (facts section 2)."""
+
+    list_name: str
+    address: str
+    status: Member
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """One recipient's outcome of one campaign; `happened_at` only where Campaigns printed it."""
+
+    campaign_key: str
+    address: str
+    kind: OutcomeKind
+    happened_at: datetime | None = None
+    sent_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CrmChange:
+    """One record to write. `unmodified_since` makes the write fail if a person wrote in between."""
+
+    module: str
+    record_id: str
+    opted_out: bool
+    unmodified_since: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """How one change ended. `done` False with `retry` True may be tried again as it is."""
+
+    target: str
+    """`Contacts/<id>` or `campaigns`."""
+    done: bool
+    code: str
+    answer_sha256: bytes
+    """SHA-256 of the product's answer for this item, kept as evidence."""
+    retry: bool = False
+    reason: str = ""
+
+
+@dataclass(slots=True)
+class Meter:
+    """Calls and credits spent so far; shared by both clients of one run."""
+
+    calls: dict[str, int] = field(default_factory=dict)
+    """By product: `crm`, `campaigns`, `oauth`."""
+    credits: int = 0
+
+    def book(self, product: str, *, credits: int = 0) -> None:  # noqa: A002  # Zoho's own word for its unit
+        """Count one call before it is sent."""
+        self.calls[product] = self.calls.get(product, 0) + 1
+        self.credits += credits
+
+    @property
+    def total(self) -> int:
+        """Return all calls of all products."""
+        return sum(self.calls.values())
+
+
+class Crm(Protocol):
+    """Zoho CRM as the reconciler needs it; errors are `ZohoError`s."""
+
+    meter: Meter
+
+    def observe(self, *, since: datetime | None = None) -> Iterator[CrmRecord]:
+        """Yield every record with an address of every configured module, or those modified since."""
+
+    def find(self, address: str) -> Sequence[CrmRecord]:
+        """Return every record, in all configured modules, that carries `address` in any e-mail field."""
+
+    def read(self, targets: Sequence[tuple[str, str]]) -> Sequence[CrmRecord]:
+        """Return the records named by (module, id) as they are now; those that are gone are left out."""
+
+    def enforce(self, changes: Sequence[CrmChange]) -> Sequence[Result]:
+        """Write the changes in batches of 100 with `trigger: []`; one result per change, in order."""
+
+
+class Campaigns(Protocol):
+    """Zoho Campaigns as the reconciler needs it; errors are `ZohoError`s."""
+
+    meter: Meter
+
+    def members(self, list_name: str, status: Member) -> Iterator[ListMember]:
+        """Yield every contact of one list in one status, to the true end."""
+
+    def permissions(self, granted: bool) -> Iterator[str]:  # noqa: FBT001  # the two segments have no other name
+        """Yield the addresses in the segment that reads Marketing Permission back."""
+
+    def outcomes(self, since: datetime | None = None) -> Iterator[Outcome]:
+        """Yield opt-outs, complaints and bounces of all sent campaigns, A/B children included."""
+
+    def refuse(self, address: str, lists: Sequence[str], *, active_on: str | None) -> Sequence[Result]:
+        """Write the refusal: permission field (only where active), every list, then Do-Not-Mail."""
+
+    def is_refused(self, address: str) -> Result:
+        """Return `done` when Campaigns itself says that the address is in Do-Not-Mail already."""
+
+

@@ -1,0 +1,108 @@
+"""Settings from the environment (`CONSENT_*`), read once at start and passed on.
+
+Secrets are files (`*_FILE`) or environment variables, never command-line arguments. A relative
+path is relative to the working folder.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from service.errors import Misconfigured
+
+HERE = Path(__file__).resolve().parent.parent
+
+
+class Settings(BaseSettings):
+    """All that an operator can set; each field is the environment variable `CONSENT_<NAME>`."""
+
+    model_config = SettingsConfigDict(env_prefix="CONSENT_", frozen=True, extra="forbid")
+
+    database_url: Annotated[
+        str, Field(description="SQLAlchemy URL; `postgresql+psycopg://...` in production")
+    ] = "sqlite:///.consent/ledger.db"
+    state_dir: Annotated[Path, Field(description="folder of keys and outbox of the embedded default")] = Path(
+        ".consent"
+    )
+    kek_file: Annotated[
+        Path | None,
+        Field(description="key-encryption key, 32 bytes base64, mode 0600; default: state_dir/kek"),
+    ] = None
+    keys_file: Annotated[
+        Path | None,
+        Field(
+            description="log, ingest, directory and token keys, wrapped by the KEK; default: state_dir/keys"
+        ),
+    ] = None
+    policies_dir: Annotated[Path, Field(description="purposes, mapping, enforcement and law as TOML")] = (
+        HERE / "policies"
+    )
+    origin: Annotated[str, Field(description="name of the log, a URL without scheme, at most 255 bytes")] = (
+        "ledger.localhost/demo-1"
+    )
+    public_url: Annotated[str, Field(description="where recipients and auditors reach this service")] = (
+        "http://127.0.0.1:8080"
+    )
+    host: Annotated[str, Field(description="address that `serve` listens on")] = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535, description="port that `serve` listens on")] = 8080
+    zoho_accounts_url: Annotated[str, Field(description="Zoho accounts host of your data centre")] = (
+        "https://accounts.zoho.eu"
+    )
+    zoho_crm_url: Annotated[str, Field(description="Zoho CRM API host of your data centre")] = (
+        "https://www.zohoapis.eu"
+    )
+    zoho_campaigns_url: Annotated[str, Field(description="Zoho Campaigns host of your data centre")] = (
+        "https://campaigns.zoho.eu"
+    )
+    zoho_client_id: Annotated[str, Field(description="OAuth client id; empty: Zoho is not connected")] = ""
+    zoho_client_secret: Annotated[SecretStr, Field(description="OAuth client secret")] = SecretStr("")
+    zoho_refresh_token: Annotated[SecretStr, Field(description="OAuth refresh token")] = SecretStr("")
+    mail_to: Annotated[str, Field(description="who gets the drift report, comma separated")] = (
+        "legal@example.org"
+    )
+    mail_from: Annotated[str, Field(description="sender of the drift report")] = "consent-ledger@example.org"
+    smtp_url: Annotated[
+        SecretStr | None,
+        Field(
+            description="`smtp://user:password@host:port` (STARTTLS) or `smtps://...`; unset: .eml files in state_dir/outbox"
+        ),
+    ] = None
+    report_hour: Annotated[
+        int, Field(ge=0, le=23, description="hour (UTC) after which the nightly mail is due")
+    ] = 4
+    log_level: Annotated[
+        Literal["DEBUG", "INFO", "WARNING", "ERROR"], Field(description="least level logged")
+    ] = "INFO"
+
+    @property
+    def kek_path(self) -> Path:
+        """Return where the key-encryption key lives."""
+        return self.kek_file or self.state_dir / "kek"
+
+    @property
+    def keys_path(self) -> Path:
+        """Return where the wrapped service keys live."""
+        return self.keys_file or self.state_dir / "keys"
+
+    @property
+    def embedded(self) -> bool:
+        """Return whether the embedded default store (SQLite) is used."""
+        return self.database_url.startswith("sqlite")
+
+
+def load(**overrides: object) -> Settings:
+    """Return the settings of this process; `overrides` win over the environment.
+
+    Raises `Misconfigured` that names each wrong variable, without its value.
+    """
+    try:
+        return Settings(**overrides)  # type: ignore[arg-type]  # overrides are validated by pydantic
+    except ValidationError as error:
+        wrong = "; ".join(
+            f"CONSENT_{'_'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors()
+        )
+        raise Misconfigured(
+            f"these settings cannot be used: {wrong}; correct them in the environment"
+        ) from None
