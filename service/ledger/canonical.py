@@ -1,0 +1,60 @@
+"""The one way in which JSON is written before it is signed or hashed (RFC 8785, restricted).
+
+Pure. The profile is so narrow that key order and number form leave no choice, so that every RFC 8785
+writer, and most others, give the same bytes. What lies outside of it is refused, not repaired.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from typing import Final, TypeAlias
+
+import msgspec
+
+from service.errors import Malformed
+
+Json: TypeAlias = "str | int | bool | Sequence[Json] | Mapping[str, Json] | None"
+"""What may be signed: no floats, integers below 2**53, keys of [a-z0-9_.]."""
+
+MAX_DEPTH: Final = 32  # far deeper than any evidence, far shallower than Python's stack
+
+_KEY = re.compile(r"[a-z0-9_.]+")
+_INTEGER_LIMIT = 1 << 53  # beyond it, JSON readers that use doubles disagree
+_ENCODER = msgspec.json.Encoder(order="sorted")
+
+
+def canonical(value: Json) -> bytes:
+    """Return the value as RFC 8785 JSON, within a profile that leaves every writer no choice.
+
+    Allowed are objects with keys of [a-z0-9_.], arrays, strings, integers with an absolute value below
+    2**53, true, false and null, nested at most 32 deep. Raises `Malformed` for anything else.
+    """
+    _require_profile(value, MAX_DEPTH)
+    try:
+        return _ENCODER.encode(value)
+    except UnicodeEncodeError:
+        raise Malformed(
+            "a text holds half of a surrogate pair, which is not Unicode; send it whole"
+        ) from None
+
+
+def _require_profile(value: object, depth: int) -> None:
+    if value is None or isinstance(value, bool) or type(value) is str or isinstance(value, StrEnum):
+        return
+    if type(value) is int:
+        if not -_INTEGER_LIMIT < value < _INTEGER_LIMIT:
+            raise Malformed("an integer of 2**53 or more cannot be signed; send it as a text")
+    elif depth == 0:
+        raise Malformed(f"a value is nested more than {MAX_DEPTH} deep; send less structure")
+    elif isinstance(value, dict):
+        for name, item in value.items():
+            if not isinstance(name, str) or not _KEY.fullmatch(name):
+                raise Malformed(
+                    "a field's name may only hold lower-case letters, digits, dots and underscores"
+                )
+            _require_profile(item, depth - 1)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            _require_profile(item, depth - 1)
+    else:
+        raise Malformed(f"a value of type {type(value).__name__} cannot be signed; send a text or an integer")
