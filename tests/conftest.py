@@ -1,0 +1,171 @@
+"""Fresh databases for the tests: SQLite, the lock file's PostgreSQL, and Debian's PostgreSQL 15 beside it.
+
+A test that asks for `database_url` (or `engine`, or `begin`) runs once on each store, on a migrated
+database of its own: the ledger's tables cannot be emptied, rightly. The servers start when the first test
+needs them, serve all test processes, and are ended by the process that began the run.
+"""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from sqlalchemy import Connection, Engine
+
+from service.db import engine_from_url, migrate
+from tests import servers
+from tests.servers import Postgres
+
+IN_CI = os.environ.get("CI") == "true"
+POSTGRES = ["postgresql", *(["postgresql15"] if IN_CI or servers.DEBIAN_15.exists() else [])]
+"""Where PostgreSQL 15 is missing there are no tests of it; in CI they fail instead."""
+
+SHARED = pytest.StashKey[Path]()
+TEMPLATE = "template_migrated"
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the folder that the servers live in; processes started by xdist are told of it."""
+    told = getattr(config, "workerinput", None)
+    config.stash[SHARED] = Path(told["servers"]) if told else servers.make_folder()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node) -> None:
+    """Tell a process started by xdist where the servers live."""
+    node.workerinput["servers"] = str(node.config.stash[SHARED])
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """End the servers, in the process that made their folder."""
+    if not hasattr(config, "workerinput"):
+        servers.remove(config.stash[SHARED])
+
+
+@pytest.fixture(scope="session")
+def shared(pytestconfig: pytest.Config) -> Path:
+    """Return the folder that all test processes of this run share."""
+    return pytestconfig.stash[SHARED]
+
+
+@pytest.fixture(scope="session")
+def postgres(shared: Path) -> Callable[[str], Postgres]:
+    """Return how to reach a running server, "postgresql" or "postgresql15"; the first who asks starts it."""
+
+    def running(version: str) -> Postgres:
+        programs = servers.binaries(version, shared)
+        if programs is None:
+            pytest.fail(f"{version} is not installed (apt-get install postgresql-15)")
+        with servers.locked(shared / f"{version}.lock"):
+            folder = shared / version
+            if not folder.exists():
+                started = servers.start(version, folder, servers.QUICK)
+                assert started is not None
+                _make_template(started)
+        return Postgres(folder=folder, binaries=programs, settings=servers.QUICK)
+
+    return running
+
+
+@pytest.fixture(params=["sqlite", *POSTGRES])
+def database_url(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Yield the URL of a fresh migrated database, on every store in turn."""
+    if request.param == "sqlite":
+        yield request.getfixturevalue("sqlite_url")
+    else:
+        with _fresh(request.getfixturevalue("postgres")(request.param)) as url:
+            yield url
+
+
+@pytest.fixture(params=POSTGRES)
+def postgresql_url(request: pytest.FixtureRequest, postgres: Callable[[str], Postgres]) -> Iterator[str]:
+    """Yield the URL of a fresh migrated PostgreSQL database, on every version in turn."""
+    with _fresh(postgres(request.param)) as url:
+        yield url
+
+
+@pytest.fixture
+def sqlite_url(shared: Path, tmp_path: Path) -> str:
+    """Return the URL of a fresh migrated SQLite file in the test's own folder."""
+    template = shared / "template.db"
+    with servers.locked(shared / "sqlite.lock"):
+        if not template.exists():
+            migrate(f"sqlite:///{shared / 'unfinished.db'}")
+            (shared / "unfinished.db").rename(template)
+    target = tmp_path / "ledger.db"
+    shutil.copyfile(template, target)
+    target.chmod(0o600)
+    return f"sqlite:///{target}"
+
+
+@pytest.fixture
+def empty_postgresql_url(postgres: Callable[[str], Postgres]) -> Iterator[str]:
+    """Yield the URL of a PostgreSQL database without any table."""
+    with _fresh(postgres("postgresql"), template="template0") as url:
+        yield url
+
+
+@pytest.fixture
+def durable_postgres(shared: Path) -> Iterator[Postgres]:
+    """Yield a server of the test's own to kill at will: fsync on, a migrated database `ledger`."""
+    folder = shared / f"durable-{uuid4().hex[:8]}"
+    server = servers.start("postgresql", folder, servers.DURABLE)
+    assert server is not None
+    try:
+        server.create_database("ledger")
+        migrate(server.url("ledger"))
+        yield server
+    finally:
+        server.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def engine(database_url: str) -> Iterator[Engine]:
+    """Yield an engine on a fresh migrated database."""
+    engine = engine_from_url(database_url)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def begin(engine: Engine) -> Callable[[], AbstractContextManager[Connection]]:
+    """Return how a test opens a transaction."""
+    return engine.begin
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """Return the path of the browser for page tests; without one they are skipped, in CI they fail."""
+    path = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if path is None:
+        message = "Chromium is missing (apt-get install chromium fonts-dejavu-core)"
+        pytest.fail(message) if IN_CI else pytest.skip(message)
+    return path
+
+
+@pytest.fixture(scope="session")
+def artifacts() -> Path:
+    """Return the folder for what a person may want to look at after the run, such as screenshots."""
+    folder = Path(__file__).parent.parent / ".artifacts"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def _make_template(server: Postgres) -> None:
+    server.create_database(TEMPLATE)
+    migrate(server.url(TEMPLATE))
+
+
+@contextmanager
+def _fresh(server: Postgres, template: str = TEMPLATE) -> Iterator[str]:
+    name = f"test_{uuid4().hex}"
+    server.create_database(name, template)
+    try:
+        yield server.url(name)
+    finally:
+        server.drop_database(name)
