@@ -8,14 +8,14 @@ needs them, serve all test processes, and are ended by the process that began th
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Engine
 
-from service.db import engine_from_url, migrate
+from service.db import Begin, Database, migrate
 from tests import servers
 from tests.servers import Postgres
 
@@ -125,17 +125,22 @@ def durable_postgres(shared: Path) -> Iterator[Postgres]:
 
 
 @pytest.fixture
-def engine(database_url: str) -> Iterator[Engine]:
-    """Yield an engine on a fresh migrated database."""
-    engine = engine_from_url(database_url)
-    yield engine
-    engine.dispose()
+def database(database_url: str) -> Iterator[Database]:
+    """Yield a fresh migrated database, on every store in turn."""
+    with closing(Database(database_url)) as database:
+        yield database
 
 
 @pytest.fixture
-def begin(engine: Engine) -> Callable[[], AbstractContextManager[Connection]]:
-    """Return how a test opens a transaction."""
-    return engine.begin
+def engine(database: Database) -> Engine:
+    """Return the engine of a fresh migrated database."""
+    return database.engine
+
+
+@pytest.fixture
+def begin(database: Database) -> Begin:
+    """Return how a test opens a transaction to write in."""
+    return database.begin
 
 
 @pytest.fixture(scope="session")

@@ -157,7 +157,7 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def make_folder(prefix: str = "consent-ledger-") -> Path:
-    """Return a new folder that the server's user may enter; its path is short, for a socket's has 107 bytes."""
+    """Return a new folder that the server's user may enter, with a short path: a socket's has 107 bytes."""
     folder = Path(tempfile.mkdtemp(prefix=prefix, dir="/tmp"))
     folder.chmod(0o711)
     return folder
