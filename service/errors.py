@@ -24,6 +24,8 @@ The class carries the HTTP status; the message says what happened and what to do
 carry a subject's hash at most, never an address.
 """
 
+from datetime import datetime
+
 
 class ServiceError(Exception):
     """The root of the tree; `status` is what an HTTP edge answers."""
@@ -124,7 +126,15 @@ class ZohoDenied(ZohoError):
 
 
 class QuotaExhausted(ZohoError):
+    """A window is used up; `until` is when it opens again, where that is known."""
+
     status = 503
+
+    def __init__(
+        self, message: str, *, code: str = "", endpoint: str = "", until: datetime | None = None
+    ) -> None:
+        super().__init__(message, code=code, endpoint=endpoint)
+        self.until = until
 
 
 class Unreachable(ZohoError):
