@@ -7,11 +7,7 @@ from alembic import context
 from service.db import engine_from_url, metadata
 
 config = context.config
-url = (
-    config.attributes.get("url")
-    or config.get_main_option("sqlalchemy.url")
-    or os.environ.get("CONSENT_DATABASE_URL", "sqlite:///.consent/ledger.db")
-)
+url = config.attributes.get("url") or os.environ.get("CONSENT_DATABASE_URL", "sqlite:///.consent/ledger.db")
 engine = engine_from_url(url)
 with engine.connect() as connection:
     context.configure(
