@@ -151,6 +151,14 @@ def verify_disclosure(commitment: bytes, disclosure: Disclosure) -> Mapping[str,
     return opened
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DirectoryOpening:
+    """What shows that a `subject.opened` entry leads to this subject: `directory_value` of both is its dv."""
+
+    r: bytes
+    subject: bytes
+
+
 def directory_key_value(directory_key: bytes, address: str, version: int) -> bytes:
     """Return dk, under which the normalised address stands in the directory.
 
@@ -159,15 +167,30 @@ def directory_key_value(directory_key: bytes, address: str, version: int) -> byt
     return hmac.digest(directory_key, f"dir1\n{address}\n{version}".encode(), "sha256")
 
 
-def directory_value(opening: bytes, subject: bytes) -> bytes:
-    """Return dv, which commits to the subject that a directory row leads to; `opening` is 32 random bytes."""
-    return hmac.digest(opening, b"dirval1" + subject, "sha256")
+def directory_value(r: bytes, subject: bytes) -> bytes:
+    """Return dv, which commits to the subject that a directory row leads to; `r` is 32 random bytes."""
+    return hmac.digest(r, b"dirval1" + subject, "sha256")
+
+
+def format_time(moment: datetime) -> str:
+    """Return the UTC time as it is signed: YYYY-MM-DDTHH:MM:SS.mmmZ, cut to the millisecond."""
+    return moment.isoformat(timespec="milliseconds")[:23] + "Z"
+
+
+def parse_time(text: str) -> datetime:
+    """Return the time in a text like those of `format_time`; `ValueError` if it is none.
+
+    Other spellings of the same moment pass: a strict reader formats the time again and compares.
+    """
+    if not text.endswith("Z"):
+        raise ValueError("times are in UTC and end in Z")
+    return datetime.fromisoformat(text).astimezone(UTC)
 
 
 def _line(entry: Entry) -> bytes:
-    line: dict[str, Json] = {**entry.extra, "v": VERSION, "cat": entry.category, "at": _format_time(entry.at)}
+    line: dict[str, Json] = {**entry.extra, "v": VERSION, "cat": entry.category, "at": format_time(entry.at)}
     if entry.occurred_at is not None:
-        line["occ"] = _format_time(entry.occurred_at)
+        line["occ"] = format_time(entry.occurred_at)
     if entry.subject is not None:
         line["sub"] = base64.b64encode(entry.subject).decode()
     if entry.commitment is not None:
@@ -200,13 +223,13 @@ def _parse(line: dict[str, Any]) -> Entry:
         raise ValueError("unknown version")
     return Entry(
         category=line["cat"],
-        at=_parse_time(line["at"]),
-        occurred_at=_parse_time(line["occ"]) if "occ" in line else None,
+        at=parse_time(line["at"]),
+        occurred_at=parse_time(line["occ"]) if "occ" in line else None,
         id=_parse_text(line.get("id")),
         subject=decode_base64(line["sub"]) if "sub" in line else None,
         commitment=decode_base64(line["pc"]) if "pc" in line else None,
         source=_parse_text(line.get("src")),
-        source_number=line.get("srcn"),
+        source_number=_parse_number(line.get("srcn")),
         extra={name: value for name, value in line.items() if name not in _RESERVED},
     )
 
@@ -217,12 +240,10 @@ def _parse_text(value: object) -> str | None:
     return value
 
 
-def _format_time(moment: datetime) -> str:
-    return moment.isoformat(timespec="milliseconds")[:23] + "Z"
-
-
-def _parse_time(text: str) -> datetime:
-    return datetime.fromisoformat(text).astimezone(UTC)
+def _parse_number(value: object) -> int | None:
+    if value is not None and type(value) is not int:  # bool is a kind of int, but no counter
+        raise TypeError("not a number")
+    return value
 
 
 def _salt(event_salt: bytes, name: str) -> bytes:

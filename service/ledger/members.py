@@ -1,0 +1,145 @@
+"""How the members of a bundle are written and read: question, disclosures, manifest, and their names.
+
+Pure. Every reader here is strict: it accepts only the bytes that the writer beside it would have
+written, and raises `Tampered` for all others.
+"""
+
+import base64
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import sha256
+from typing import Any, Final
+
+import msgspec
+
+from service.errors import Malformed, Tampered
+from service.ledger.canonical import canonical
+from service.ledger.entry import DirectoryOpening, Disclosure, format_time, parse_time
+from service.ledger.note import decode_base64
+
+CHECKPOINT: Final = "checkpoint"
+HISTORY: Final = "history.json"
+MANIFEST: Final = "manifest"
+QUESTION: Final = "question.json"
+README: Final = "README.txt"
+
+_TITLE = "consent-ledger bundle v1"
+_MANIFEST_LINE = re.compile(r"([0-9a-f]{64})  ([A-Za-z0-9./-]+)")
+_NUMBER = r"(0|[1-9][0-9]{0,18})"
+_ENTRY = re.compile(rf"entries/{_NUMBER}\.tlog-proof")
+_DISCLOSURE = re.compile(rf"disclosures/{_NUMBER}\.json")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """Whose history was asked for, in which log, and when."""
+
+    origin: str
+    address: str
+    asked_at: datetime
+
+
+def encode_question(question: Question) -> bytes:
+    """Return the question as canonical JSON, its time to the millisecond."""
+    return canonical(
+        {
+            "address": question.address,
+            "asked_at": format_time(question.asked_at),
+            "origin": question.origin,
+        }
+    )
+
+
+def parse_question(data: bytes) -> Question:
+    """Return what `question.json` asks; `Tampered` unless it is what `write` writes."""
+    try:
+        parsed = msgspec.json.decode(data, type=dict[str, str])
+        question = Question(
+            origin=parsed["origin"], address=parsed["address"], asked_at=parse_time(parsed["asked_at"])
+        )
+    except (msgspec.MsgspecError, KeyError, ValueError):
+        raise Tampered("the question of a bundle is an origin, an address and a time") from None
+    if encode_question(question) != data:
+        raise Tampered("the question does not read back as the bytes that were written")
+    return question
+
+
+def encode_disclosure(disclosure: Disclosure | DirectoryOpening) -> bytes:
+    """Return the disclosure as canonical JSON, bytes in base64."""
+    if isinstance(disclosure, DirectoryOpening):
+        return canonical({"r": _base64(disclosure.r), "sub": _base64(disclosure.subject)})
+    return canonical(
+        {
+            "closed": {name: _base64(value) for name, value in disclosure.closed.items()},
+            "fields": dict(disclosure.fields),
+            "salts": {name: _base64(value) for name, value in disclosure.salts.items()},
+        }
+    )
+
+
+def parse_disclosure(data: bytes) -> Disclosure | DirectoryOpening:
+    """Return what `encode_disclosure` wrote; `Tampered` for anything else."""
+    try:
+        disclosure = _disclosure(msgspec.json.decode(data, type=dict[str, Any]))
+        rewritten = encode_disclosure(disclosure)
+    except (msgspec.MsgspecError, KeyError, TypeError, ValueError, AttributeError, RecursionError, Malformed):
+        raise Tampered("a disclosure is fields, salts and closed commitments") from None
+    if rewritten != data:
+        raise Tampered("the disclosure does not read back as the bytes that were written")
+    return disclosure
+
+
+def manifest_text(origin: str, members: Mapping[str, bytes]) -> bytes:
+    """Return the text that the log signs over these members."""
+    lines = [f"{sha256(members[name]).hexdigest()}  {name}" for name in sorted(members)]
+    return "\n".join([_TITLE, origin, *lines, ""]).encode()
+
+
+def parse_manifest(text: bytes) -> tuple[str, dict[str, bytes]]:
+    """Return the origin and the SHA-256 of each member in a manifest's text; `Tampered` if it is none."""
+    title, _, rest = text.decode().partition("\n")
+    origin, _, lines = rest.partition("\n")
+    matches = [_MANIFEST_LINE.fullmatch(line) for line in lines.removesuffix("\n").split("\n")]
+    if title != _TITLE or not all(matches):
+        raise Tampered("the manifest is not one of a consent-ledger bundle of version 1")
+    hashes = {match[2]: bytes.fromhex(match[1]) for match in matches if match}
+    if len(hashes) != len(matches):
+        raise Tampered("the manifest names a member twice")
+    return origin, hashes
+
+
+def entry_indexes(names: Iterable[str]) -> list[int]:
+    """Return the indexes of the entries among these member names, ascending."""
+    return sorted(int(match[1]) for match in map(_ENTRY.fullmatch, names) if match)
+
+
+def disclosure_indexes(names: Iterable[str]) -> list[int]:
+    """Return the indexes of the disclosures among these member names, ascending."""
+    return sorted(int(match[1]) for match in map(_DISCLOSURE.fullmatch, names) if match)
+
+
+def entry_name(index: int) -> str:
+    """Return the member that holds an entry."""
+    return f"entries/{index}.tlog-proof"
+
+
+def disclosure_name(index: int) -> str:
+    """Return the member that holds the opened part of an entry's payload."""
+    return f"disclosures/{index}.json"
+
+
+def _disclosure(parsed: dict[str, Any]) -> Disclosure | DirectoryOpening:
+    """Return the disclosure in parsed JSON; the caller turns whatever is raised here into `Tampered`."""
+    if "r" in parsed:
+        return DirectoryOpening(r=decode_base64(parsed["r"]), subject=decode_base64(parsed["sub"]))
+    return Disclosure(
+        fields=dict(parsed["fields"]),
+        salts={name: decode_base64(value) for name, value in parsed["salts"].items()},
+        closed={name: decode_base64(value) for name, value in parsed["closed"].items()},
+    )
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode()

@@ -1,0 +1,83 @@
+"""Judge an auditor's bundle with the log's public key alone: good, bad, or incomplete.
+
+Pure: no database, no network, no clock. What contradicts makes the bundle bad, even if something is
+missing as well; what is only missing makes it incomplete. `inspection.py` holds the steps.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from service.errors import Tampered
+from service.ledger.inspection import Inspection
+from service.ledger.note import Verifier
+
+_NOT_SHOWN = (
+    "not shown: completeness (that no entry about this address was left out), and that the directory "
+    "leads from the address to these entries, which only the holder of the directory key can compute. "
+    "history.json is the operator's summary: signed, but not itself proven."
+)
+
+
+class State(StrEnum):
+    """What a bundle is worth."""
+
+    GOOD = "good"
+    BAD = "bad"
+    INCOMPLETE = "incomplete"
+
+
+_EXIT_CODES = {State.GOOD: 0, State.BAD: 1, State.INCOMPLETE: 2}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """The judgement, the first thing that is wrong with its place, and what was checked until then.
+
+    `checked` counts, in words for people. `origin` and `size` are those of the verified checkpoint,
+    None if it was not reached.
+    """
+
+    state: State
+    reason: str
+    origin: str | None
+    size: int | None
+    checked: Mapping[str, int]
+
+    @property
+    def exit_code(self) -> int:
+        """What a program exits with: 0 good, 1 bad, 2 incomplete."""
+        return _EXIT_CODES[self.state]
+
+    def report(self) -> str:
+        """Return the verdict for people, several lines, the state first."""
+        lines = [f"{self.state}: {self.reason}"]
+        if self.origin is not None:
+            lines.append(f"log: {self.origin}, {self.size} entries at the checkpoint")
+        lines += [f"checked: {count} {what}" for what, count in self.checked.items()]
+        return "\n".join([*lines, _NOT_SHOWN, ""])
+
+
+def verify_bundle(data: bytes, log_vkey: str) -> Verdict:
+    """Return the verdict on the bytes of a bundle file.
+
+    `log_vkey` is the log's public key, got on another way than with the bundle; raises `Malformed` if
+    it is no such key. Whatever the bytes are, the answer is a verdict.
+    """
+    inspection = Inspection(Verifier.from_vkey(log_vkey))
+    state, reason = State.GOOD, "every signature, proof and opening holds"
+    try:
+        inspection.run(data)
+    except Tampered as error:  # elsewhere never caught; here the judgement is the answer that was asked for
+        state, reason = State.BAD, str(error)
+    else:
+        if inspection.missing:
+            state, reason = State.INCOMPLETE, f"{inspection.missing[0]} is missing; what is here holds"
+    head = inspection.checkpoint
+    return Verdict(
+        state=state,
+        reason=reason,
+        origin=head.origin if head else None,
+        size=head.size if head else None,
+        checked=dict(inspection.checked),
+    )
