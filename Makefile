@@ -1,14 +1,15 @@
 # make demo    watch the whole product work once
 # make test    the whole gate: lint, types, layers, migrations, tests
 # make lint    the part of the gate that needs no database
+# make secrets the files in .secrets/ that compose.yaml mounts, where they are missing
 # make lock    resolve the dependencies anew
 # make clean   remove what the above left behind
 #
-# Everything but `make lock` needs only Python 3.11 to 3.13 and make.
+# `make demo` and `make test` need nothing but Python 3.11 to 3.13 and make.
 
 .DEFAULT_GOAL := demo
 .DELETE_ON_ERROR:
-.PHONY: demo test lint migrations browser lock clean
+.PHONY: demo test lint migrations browser secrets lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -67,6 +68,10 @@ lock:
 	@command -v uv >/dev/null || { echo 'make lock needs uv on PATH (pip install uv)' >&2; exit 1; }
 	$(LOCK) --output-file requirements.lock
 	$(LOCK) --constraint requirements.lock --group dev --output-file requirements-dev.lock
+
+# The folder is private, the files in it readable to the containers' users; the key to its owner alone.
+secrets:
+	@.ci/secrets .secrets
 
 clean:
 	rm -rf $(VENV) .artifacts .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build dist

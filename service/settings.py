@@ -1,7 +1,8 @@
 """Settings from the environment (`CONSENT_*`), read once at start and passed on.
 
-Secrets are files (`*_FILE`) or environment variables, never command-line arguments. A relative
-path is relative to the working folder.
+Secrets are files or environment variables, never command-line arguments: each setting that is not
+in the environment is taken from the file `/run/secrets/consent_<name>`, where there is one. A
+relative path is relative to the working folder.
 """
 
 from pathlib import Path
@@ -13,6 +14,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from service.errors import Misconfigured
 
 HERE = Path(__file__).resolve().parent.parent
+SECRETS = Path("/run/secrets")
 
 
 class Settings(BaseSettings):
@@ -92,13 +94,16 @@ class Settings(BaseSettings):
         return self.database_url.startswith("sqlite")
 
 
-def load(**overrides: object) -> Settings:
-    """Return the settings of this process; `overrides` win over the environment.
+def load(*, secrets_dir: Path = SECRETS, **overrides: object) -> Settings:
+    """Return the settings of this process; `overrides` win over the environment, that over secret files.
 
     Raises `Misconfigured` that names each wrong variable, without its value.
     """
     try:
-        return Settings(**overrides)  # type: ignore[arg-type]  # overrides are validated by pydantic
+        return Settings(
+            _secrets_dir=secrets_dir if secrets_dir.is_dir() else None,
+            **overrides,  # type: ignore[arg-type]  # overrides are validated by pydantic
+        )
     except ValidationError as error:
         wrong = "; ".join(
             f"CONSENT_{'_'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors()
