@@ -112,16 +112,17 @@ def empty_postgresql_url(postgres: Callable[[str], Postgres]) -> Iterator[str]:
 @pytest.fixture
 def durable_postgres(shared: Path) -> Iterator[Postgres]:
     """Yield a server of the test's own to kill at will: fsync on, a migrated database `ledger`."""
-    folder = shared / f"durable-{uuid4().hex[:8]}"
-    server = servers.start("postgresql", folder, servers.DURABLE)
-    assert server is not None
-    try:
+    with _own(shared, servers.DURABLE) as server:
         server.create_database("ledger")
         migrate(server.url("ledger"))
         yield server
-    finally:
-        server.stop()
-        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def bare_postgres(shared: Path) -> Iterator[Postgres]:
+    """Yield a server of the test's own as it comes out of its box: no role but the superuser."""
+    with _own(shared, servers.QUICK, roles=False) as server:
+        yield server
 
 
 @pytest.fixture
@@ -174,3 +175,15 @@ def _fresh(server: Postgres, template: str = TEMPLATE) -> Iterator[str]:
         yield server.url(name)
     finally:
         server.drop_database(name)
+
+
+@contextmanager
+def _own(shared: Path, settings: dict[str, str], *, roles: bool = True) -> Iterator[Postgres]:
+    folder = shared / f"own-{uuid4().hex[:8]}"
+    server = servers.start("postgresql", folder, settings, roles=roles)
+    assert server is not None
+    try:
+        yield server
+    finally:
+        server.stop()
+        shutil.rmtree(folder, ignore_errors=True)

@@ -67,10 +67,13 @@ class Postgres:
         return f"host={self.folder} dbname={database} user={role}"
 
     def create(self) -> None:
-        """Make the cluster's files, with page checksums, and the two roles that the service knows."""
+        """Make the cluster's files, with page checksums, and start it; it knows no role but its superuser."""
         _give_to_user(self.folder)
         self._run("initdb", "--no-sync", "-k", "-A", "trust", "-U", "postgres", "-E", "UTF8", "--no-locale")
         self.start()
+
+    def create_roles(self) -> None:
+        """Make the two roles that the service knows."""
         with psycopg.connect(self.conninfo(), autocommit=True) as connection:
             connection.execute(f"CREATE ROLE {OWNER} LOGIN CREATEDB")
             connection.execute(f"CREATE ROLE {APP} LOGIN")
@@ -163,13 +166,15 @@ def make_folder(prefix: str = "consent-ledger-") -> Path:
     return folder
 
 
-def start(version: str, folder: Path, settings: dict[str, str]) -> Postgres | None:
+def start(version: str, folder: Path, settings: dict[str, str], *, roles: bool = True) -> Postgres | None:
     """Return a new running cluster in `folder`, or None where that version is not installed."""
     if (programs := binaries(version, folder.parent)) is None:
         return None
     folder.mkdir()
     postgres = Postgres(folder=folder, binaries=programs, settings=settings)
     postgres.create()
+    if roles:
+        postgres.create_roles()
     return postgres
 
 
