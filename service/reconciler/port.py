@@ -79,11 +79,11 @@ class Result:
     """How one change ended. `done` False with `retry` True may be tried again as it is."""
 
     target: str
-    """`Contacts/<id>` or `campaigns`."""
+    """`Contacts/<id>`, `campaigns/permission`, `campaigns/unsubscribe/<list name>`, `campaigns/do-not-mail`."""
     done: bool
     code: str
     answer_sha256: bytes
-    """SHA-256 of the product's answer for this item, kept as evidence."""
+    """SHA-256 of the product's whole answer, kept as evidence; of nothing where no answer came."""
     retry: bool = False
     reason: str = ""
 
@@ -122,7 +122,11 @@ class Crm(Protocol):
         """Return the records named by (module, id) as they are now; those that are gone are left out."""
 
     def enforce(self, changes: Sequence[CrmChange]) -> Sequence[Result]:
-        """Write the changes in batches of 100 with `trigger: []`; one result per change, in order."""
+        """Write the changes in batches of 100 with `trigger: []`; one result per change, in order.
+
+        A lost answer is a result with the code UNREACHABLE and `retry`: read those records back. Raises
+        `ZohoDenied` or `QuotaExhausted` only while nothing was written; later they end up in results.
+        """
 
 
 class Campaigns(Protocol):
@@ -140,9 +144,15 @@ class Campaigns(Protocol):
         """Yield opt-outs, complaints and bounces of all sent campaigns, A/B children included."""
 
     def refuse(self, address: str, lists: Sequence[str], *, active_on: str | None) -> Sequence[Result]:
-        """Write the refusal: permission field (only where active), every list, then Do-Not-Mail."""
+        """Write the refusal: permission field (only where active), every list, then Do-Not-Mail.
+
+        One result per step, in this order; a step that fails (any `ZohoError` becomes its result) stops none.
+        """
 
     def is_refused(self, address: str) -> Result:
-        """Return `done` when Campaigns itself says that the address is in Do-Not-Mail already."""
+        """Return `done` when Campaigns says that the address is in Do-Not-Mail already, or unknown (2103).
+
+        There is no call that only asks: this enters the address into Do-Not-Mail if it was not there.
+        """
 
 

@@ -1,0 +1,201 @@
+"""Zoho Campaigns v1.1 as the reconciler needs it: members, permissions, outcomes; refuse, and prove it.
+
+Implements the port's `Campaigns` by facts `zoho-campaigns` sections 1 to 3. Addresses travel in form
+bodies only. It never sends `donotmail_resub`: nobody is brought back from Do-Not-Mail from here.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import msgspec
+
+from service.errors import Misconfigured, QuotaExhausted, Unreachable, ZohoError
+from service.policy import ZohoMapping
+from service.reconciler.port import ListMember, Member, Meter, Outcome, Result
+from service.zoho import envelopes
+from service.zoho.crm_answers import scrub
+from service.zoho.envelopes import Envelope, Row, text
+from service.zoho.listings import BASE, Listings
+from service.zoho.transport import Call, Transport
+from service.zoho.wire import NO_ANSWER, Answer
+
+UNKNOWN_CONTACT = {"2101", "2103"}
+"""Unsubscribing whom the list does not know; two pages of the documentation, two codes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MailingList:
+    """One list as Campaigns counts it."""
+
+    key: str
+    name: str
+    active: int
+    unsubscribed: int
+    bounced: int
+
+
+class ZohoCampaigns:
+    """The Campaigns client of one organisation; errors are `ZohoError`s."""
+
+    def __init__(self, transport: Transport, mapping: ZohoMapping) -> None:
+        self._transport = transport
+        self._listings = Listings(transport)
+        self._mapping = mapping.campaigns
+        self._keys = {entry.name: entry.key for entry in mapping.campaigns.lists}
+        self.meter: Meter = transport.till.meter
+
+    def lists(self) -> Sequence[MailingList]:
+        """Return all lists of the organisation with their counts."""
+        return [_mailing_list(row) for row in self._listings.rows("getmailinglists", {"sort": "asc"})]
+
+    def members(self, list_name: str, status: Member) -> Iterator[ListMember]:
+        """Yield every contact of one list in one status, to the true end."""
+        params = {"listkey": self._key(list_name), "status": status.value, "sort": "asc"}
+        for row in self._listings.rows("getlistsubscribers", params):
+            if (address := text(row, "contact_email", "contactemailaddress")) is not None:
+                yield ListMember(list_name=list_name, address=address, status=status)
+
+    def permissions(self, granted: bool) -> Iterator[str]:  # noqa: FBT001  # the port's signature
+        """Yield the addresses in the segment that reads Marketing Permission back."""
+        cvid = self._mapping.granted_segment if granted else self._mapping.refused_segment
+        for row in self._listings.rows("getsegmentcontacts", {"cvid": cvid}):
+            if (address := text(row, "contact_email", "contactemailaddress")) is not None:
+                yield address
+
+    def outcomes(self, since: datetime | None = None) -> Iterator[Outcome]:
+        """Yield opt-outs, complaints and bounces of sent campaigns, each once per campaign and address.
+
+        An A/B test's children count as their campaign. With `since`, what certainly happened before is
+        left out, and so are campaigns sent more than 120 days before it.
+        """
+        return self._listings.outcomes(since)
+
+    def subscribe(self, list_name: str, address: str, fields: Mapping[str, str] | None = None) -> Result:
+        """Add or update one contact on one list; with a sign-up form Campaigns asks the person first.
+
+        It would bring back whom the list has as unsubscribed, so the caller answers for the consent.
+        `fields` are values by display label. Never repeated: a lost answer is the code UNREACHABLE.
+        """
+        target = f"campaigns/subscribe/{list_name}"
+        return self._act(target, lambda: self._subscribe(list_name, address, fields or {}), _is_ok)
+
+    def unsubscribe(self, list_name: str, address: str) -> Result:
+        """Take one contact off one list; somebody whom Campaigns does not know counts as done."""
+        target = f"campaigns/unsubscribe/{list_name}"
+        form = {"listkey": self._key(list_name), "contactinfo": self._contact(address)}
+        return self._act(target, lambda: self._post("json/listunsubscribe", form), _is_ok_or_unknown)
+
+    def do_not_mail(self, address: str) -> Result:
+        """Put one address into Do-Not-Mail; being there already, or unknown to Campaigns, counts as done."""
+        return self._act("campaigns/do-not-mail", lambda: self._do_not_mail(address), _is_kept_out)
+
+    def refuse(self, address: str, lists: Sequence[str], *, active_on: str | None) -> Sequence[Result]:
+        """Write the refusal so that no step undoes another; a step that fails stops none.
+
+        The permission field is written first and only on a list where the contact is active: the same call
+        would subscribe anybody else again. Then every list is left, then Do-Not-Mail is entered.
+        """
+        results = []
+        if active_on is not None:
+            fields = {self._mapping.permission_label: self._mapping.refused}
+            results.append(
+                self._act("campaigns/permission", lambda: self._subscribe(active_on, address, fields), _is_ok)
+            )
+        results += [self.unsubscribe(name, address) for name in lists]
+        results.append(self.do_not_mail(address))
+        return results
+
+    def is_refused(self, address: str) -> Result:
+        """Return `done` when Campaigns says that the address is in Do-Not-Mail already, or does not know it.
+
+        There is no call that asks; repeating the idempotent one and reading "already" is the documented way.
+        """
+        return self._act("campaigns/do-not-mail", lambda: self._do_not_mail(address), _was_kept_out)
+
+    def _key(self, list_name: str) -> str:
+        if list_name not in self._keys:
+            raise Misconfigured(
+                f"policies/zoho.toml has no list {list_name!r}; add it under [[campaigns.lists]]"
+            )
+        return self._keys[list_name]
+
+    def _contact(self, address: str, fields: Mapping[str, str] | None = None) -> str:
+        """Return `contactinfo`: real JSON, which every client sends, by display label."""
+        return msgspec.json.encode({self._mapping.address_label: address, **(fields or {})}).decode()
+
+    def _subscribe(self, list_name: str, address: str, fields: Mapping[str, str]) -> Answer:
+        form = {"listkey": self._key(list_name), "contactinfo": self._contact(address, fields)}
+        return self._post("json/listsubscribe", form, repeatable=False)
+
+    def _do_not_mail(self, address: str) -> Answer:
+        return self._post("json/contactdonotmail", {"contactinfo": self._contact(address)})
+
+    def _post(self, endpoint: str, form: Mapping[str, str], *, repeatable: bool = True) -> Answer:
+        call = Call(
+            method="POST",
+            path=BASE + endpoint,
+            endpoint=endpoint,
+            form={"resfmt": "JSON", **form},
+            repeatable=repeatable,
+        )
+        return self._transport.send(call)
+
+    @staticmethod
+    def _act(target: str, send: Callable[[], Answer], is_done: Callable[[Envelope], bool]) -> Result:
+        """Return how one write ended; a `ZohoError` becomes a result, so that the next step still runs."""
+        try:
+            answer = send()
+            envelope = envelopes.read(answer, target)
+        except ZohoError as error:
+            retry = isinstance(error, Unreachable | QuotaExhausted)
+            return Result(
+                target=target,
+                done=False,
+                code=error.code,
+                answer_sha256=NO_ANSWER,
+                retry=retry,
+                reason=str(error),
+            )
+        return Result(
+            target=target,
+            done=is_done(envelope),
+            code=envelope.code,
+            answer_sha256=answer.sha256,
+            reason=scrub(envelope.message),
+        )
+
+
+def _is_ok(envelope: Envelope) -> bool:
+    return envelope.ok
+
+
+def _is_ok_or_unknown(envelope: Envelope) -> bool:
+    return envelope.ok or envelope.code in UNKNOWN_CONTACT
+
+
+def _says_already(envelope: Envelope) -> bool:
+    """Return whether this was a repetition: a first and a second Do-Not-Mail differ in text alone."""
+    return "already" in envelope.message.lower()
+
+
+def _is_kept_out(envelope: Envelope) -> bool:
+    return envelope.ok or _was_kept_out(envelope)
+
+
+def _was_kept_out(envelope: Envelope) -> bool:
+    return _says_already(envelope) or envelope.code == "2103"
+
+
+def _mailing_list(row: Row) -> MailingList:
+    def count(name: str) -> int:
+        found = text(row, name) or "0"
+        return int(found) if found.isdecimal() else 0
+
+    return MailingList(
+        key=text(row, "listkey") or "",
+        name=text(row, "listname") or "",
+        active=count("noofcontacts"),
+        unsubscribed=count("noofunsubcnt"),
+        bounced=count("noofbouncecnt"),
+    )

@@ -1,0 +1,218 @@
+"""Zoho CRM v8 as the reconciler needs it: read every record with an address, write one checkbox.
+
+Implements the port's `Crm` by facts `zoho-crm` sections 2 and 5. It writes nothing but the mapped
+opt-out field, by record id, with `trigger: []`, so that no automation of the organisation answers to us.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from service.errors import Misconfigured, ZohoError
+from service.policy import ZohoMapping
+from service.reconciler.port import CrmChange, CrmRecord, Meter, Result
+from service.zoho import coql, crm_answers, crm_writes
+from service.zoho.quota import coql_credits
+from service.zoho.records import Layout, iso, layouts, same_address, spellings
+from service.zoho.transport import Call, Transport
+
+BASE = "/crm/v8"
+PAGE = 200
+"""Rows of a record listing, the most that CRM gives."""
+
+
+class Organisation(msgspec.Struct, frozen=True, kw_only=True):
+    """What `GET /org` tells that the audit needs."""
+
+    zgid: str
+    company_name: str | None = None
+    time_zone: str | None = None
+    type: str | None = None
+    privacy_settings: bool | None = None
+    license_details: dict[str, Any] = {}
+
+
+class Field(msgspec.Struct, frozen=True, kw_only=True):
+    """One field of a module as its metadata describe it."""
+
+    api_name: str
+    data_type: str
+    field_label: str = ""
+    read_only: bool = False
+    custom_field: bool = False
+    operation_type: dict[str, bool] = {}
+    profiles: list[dict[str, Any]] = []
+    pick_list_values: list[dict[str, Any]] = []
+
+
+class ZohoCrm:
+    """The CRM client of one organisation; errors are `ZohoError`s."""
+
+    def __init__(self, transport: Transport, mapping: ZohoMapping) -> None:
+        self._transport = transport
+        self._layouts = layouts(mapping)
+        self._opt_out = mapping.crm.opt_out_field
+        self._page = coql.LARGEST_PAGE
+        self.meter: Meter = transport.till.meter
+
+    def org(self) -> Organisation:
+        """Return the organisation that the token belongs to."""
+        endpoint = "GET /crm/v8/org"
+        answer = self._transport.send(Call(method="GET", path=f"{BASE}/org", endpoint=endpoint, credits=1))
+        return msgspec.convert(crm_answers.rows(answer, endpoint, key="org")[0], Organisation, strict=False)
+
+    def fields(self, module: str) -> Sequence[Field]:
+        """Return the metadata of a module's fields; a module that does not exist is a `ZohoError`."""
+        endpoint = "GET /crm/v8/settings/fields"
+        params = {"module": module}
+        answer = self._transport.send(
+            Call(method="GET", path=f"{BASE}/settings/fields", endpoint=endpoint, params=params, credits=1)
+        )
+        found = crm_answers.rows(answer, endpoint, key="fields", about=f"module {module!r}")
+        return msgspec.convert(found, list[Field], strict=False)
+
+    def verify(self) -> None:
+        """Check that every mapped module and field exists; raises `ZohoError` that names each missing one."""
+        missing = []
+        for layout in self._layouts.values():
+            known = {field.api_name for field in self.fields(layout.module)} | {"id"}
+            missing += [f"{layout.module}.{name}" for name in layout.columns if name not in known]
+        if missing:
+            raise ZohoError(
+                f"CRM has no field {', '.join(missing)}; correct the names in policies/zoho.toml",
+                code="FIELD_MISSING",
+                endpoint="GET /crm/v8/settings/fields",
+            )
+
+    def records(
+        self, module: str, fields: Sequence[str], modified_since: datetime | None = None
+    ) -> Iterator[Mapping[str, Any]]:
+        """Yield the rows of a module by page tokens, lowest id first; CRM lists 100,000 at most."""
+        endpoint = f"GET /crm/v8/{module}"
+        headers = {} if modified_since is None else {"If-Modified-Since": iso(modified_since)}
+        params = {"fields": ",".join(fields), "per_page": str(PAGE), "sort_by": "id", "sort_order": "asc"}
+        seen: set[str] = set()
+        while True:
+            call = Call(
+                method="GET",
+                path=f"{BASE}/{module}",
+                endpoint=endpoint,
+                params=params,
+                headers=headers,
+                credits=1,
+            )
+            answer = self._transport.send(call)
+            yield from crm_answers.rows(
+                answer, endpoint, about=f"module {module!r}, fields {', '.join(fields)}"
+            )
+            token = crm_answers.info(answer).get("next_page_token")
+            if not token or not crm_answers.info(answer).get("more_records"):
+                return
+            if token in seen:
+                raise _repeats(endpoint)
+            seen.add(token)
+            params = params | {"page_token": token}
+
+    def coql(
+        self, module: str, columns: Sequence[str], *, criterion: str | None = None
+    ) -> Iterator[Mapping[str, Any]]:
+        """Yield all rows of a module that meet `criterion`, ordered by id, however many there are."""
+        last = "0"
+        while True:
+            found, more = self._coql_page(module, columns, coql.after(last, criterion))
+            yield from found
+            if not found or not more:
+                return
+            if int(found[-1]["id"]) <= int(last):
+                raise _repeats("POST /crm/v8/coql")
+            last = str(found[-1]["id"])
+
+    def observe(self, *, since: datetime | None = None) -> Iterator[CrmRecord]:
+        """Yield every record with an address of every mapped module, or those modified since."""
+        criterion = None if since is None else coql.modified_since(since)
+        for layout in self._layouts.values():
+            for row in self.coql(layout.module, layout.columns, criterion=criterion):
+                record = layout.read(row)
+                if record.addresses:
+                    yield record
+
+    def find(self, address: str) -> Sequence[CrmRecord]:
+        """Return every record, in all mapped modules, that carries `address` in any e-mail field."""
+        found = []
+        for layout in self._layouts.values():
+            criterion = coql.any_equal(layout.emails, spellings(address))
+            rows = self._read_small(layout, criterion)
+            found += [r for r in rows if any(same_address(address, held) for held in r.addresses)]
+        return found
+
+    def read(self, targets: Sequence[tuple[str, str]]) -> Sequence[CrmRecord]:
+        """Return the records named by (module, id) as they are now, in that order, without the gone."""
+        found: dict[tuple[str, str], CrmRecord] = {}
+        for module in dict.fromkeys(module for module, _ in targets):
+            layout = self._layout(module)
+            ids = list(dict.fromkeys(record_id for name, record_id in targets if name == module))
+            for start in range(0, len(ids), coql.LARGEST_IN):
+                criterion = coql.one_of(ids[start : start + coql.LARGEST_IN])
+                found |= {
+                    (module, record.record_id): record for record in self._read_small(layout, criterion)
+                }
+        return [found[target] for target in targets if target in found]
+
+    def enforce(self, changes: Sequence[CrmChange]) -> Sequence[Result]:
+        """Write the changes, 100 a call, those with `unmodified_since` alone; one result each, in order.
+
+        A lost answer gives results with the code UNREACHABLE and `retry`: read those records back. Raises
+        `ZohoDenied` or `QuotaExhausted` only while nothing was written; later they end up in the results.
+        """
+        return crm_writes.enforce(self._transport, self._opt_out, changes)
+
+    def _layout(self, module: str) -> Layout:
+        if module not in self._layouts:
+            raise Misconfigured(
+                f"policies/zoho.toml does not map the CRM module {module!r}; add it under [[crm.modules]]"
+            )
+        return self._layouts[module]
+
+    def _coql_page(
+        self, module: str, columns: Sequence[str], where: str, page: int | None = None
+    ) -> tuple[Sequence[Mapping[str, Any]], bool]:
+        """Return one page and whether there may be more; a server with the older limit gets smaller pages."""
+        limit = page or self._page
+        call = _coql_call(coql.select(columns, module, where, limit), limit)
+        answer = self._transport.send(call)
+        if limit > coql.SMALLEST_PAGE and crm_answers.is_error(answer, "LIMIT_EXCEEDED"):
+            self._page = coql.SMALLEST_PAGE
+            return self._coql_page(module, columns, where)
+        about = f"module {module!r}, fields {', '.join(columns)}"
+        found = crm_answers.rows(answer, call.endpoint, about=about)
+        return found, crm_answers.info(answer).get("more_records") is not False
+
+    def _read_small(self, layout: Layout, criterion: str) -> Sequence[CrmRecord]:
+        """Return the records of a criterion that few meet: one page of the cheapest size, then the rest."""
+        rows, more = self._coql_page(
+            layout.module, layout.columns, coql.after("0", criterion), coql.SMALLEST_PAGE
+        )
+        if more and len(rows) >= coql.SMALLEST_PAGE:
+            rows = list(self.coql(layout.module, layout.columns, criterion=criterion))
+        return [layout.read(row) for row in rows]
+
+
+def _coql_call(query: str, limit: int) -> Call:
+    return Call(
+        method="POST",
+        path=f"{BASE}/coql",
+        endpoint="POST /crm/v8/coql",
+        headers={"Content-Type": "application/json"},
+        body=msgspec.json.encode({"select_query": query}),
+        credits=coql_credits(limit),
+    )
+
+
+def _repeats(endpoint: str) -> ZohoError:
+    return ZohoError(
+        f"CRM gives the same page of {endpoint} again; the listing has no end, so nothing of it was used",
+        code="PAGE_REPEATED",
+        endpoint=endpoint,
+    )

@@ -1,0 +1,94 @@
+"""Writing the opt-out checkbox: in batches, per-record results, and what a lost answer means.
+
+Implements facts `zoho-crm` section 2.5. Only the mapped field is written, by id, with `trigger: []`.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from service.errors import QuotaExhausted, Unreachable, ZohoDenied, ZohoError
+from service.reconciler.port import CrmChange, Result
+from service.zoho import crm_answers
+from service.zoho.quota import write_credits
+from service.zoho.records import iso
+from service.zoho.transport import Call, Transport
+from service.zoho.wire import NO_ANSWER
+
+BATCH = 100
+"""Records of one write, the most that CRM takes."""
+
+
+def enforce(transport: Transport, opt_out: str, changes: Sequence[CrmChange]) -> Sequence[Result]:
+    """Return one result per change, in order; `opt_out` is the field that says stop."""
+    results: dict[int, Result] = {}
+    for places in _batches(changes):
+        batch = [changes[place] for place in places]
+        try:
+            written = _write(transport, opt_out, batch)
+        except ZohoError as error:
+            if not results and isinstance(error, ZohoDenied | QuotaExhausted):
+                raise
+            written = [_undone(change, error) for change in batch]
+        results |= dict(zip(places, written, strict=True))
+    return [results[place] for place in range(len(changes))]
+
+
+def _write(transport: Transport, opt_out: str, batch: Sequence[CrmChange]) -> Sequence[Result]:
+    module, since = batch[0].module, batch[0].unmodified_since
+    endpoint = f"PUT /crm/v8/{module}"
+    data = [{"id": change.record_id, opt_out: change.opted_out} for change in batch]
+    headers = {"Content-Type": "application/json"}
+    call = Call(
+        method="PUT",
+        path=f"/crm/v8/{module}",
+        endpoint=endpoint,
+        headers=headers if since is None else headers | {"If-Unmodified-Since": iso(since)},
+        body=msgspec.json.encode({"data": data, "trigger": []}),
+        credits=write_credits(len(batch)),
+        # Saying "stop" twice is as good as once. A repeated "go" could lift an opt-out that came in
+        # between, and a repeated conditional write would meet its own first half.
+        repeatable=since is None and all(change.opted_out for change in batch),
+    )
+    answer = transport.send(call)
+    items = crm_answers.items(answer, endpoint, len(batch))
+    return [_result(change, item, answer.sha256) for change, item in zip(batch, items, strict=True)]
+
+
+def _batches(changes: Sequence[CrmChange]) -> Iterator[Sequence[int]]:
+    """Yield the places of the changes that go into one call each: one module, stops apart from goes."""
+    groups: dict[tuple[str, bool], list[int]] = {}
+    for place, change in enumerate(changes):
+        if change.unmodified_since is not None:
+            yield [place]
+        else:
+            groups.setdefault((change.module, change.opted_out), []).append(place)
+    for places in groups.values():
+        for start in range(0, len(places), BATCH):
+            yield places[start : start + BATCH]
+
+
+def _result(change: CrmChange, item: Mapping[str, Any], answer_sha256: bytes) -> Result:
+    code = str(item.get("code", ""))
+    done = item.get("status") == "success" and code == "SUCCESS"
+    return Result(
+        target=f"{change.module}/{change.record_id}",
+        done=done,
+        code=code,
+        answer_sha256=answer_sha256,
+        retry=not done and code in crm_answers.TRANSIENT,
+        reason="" if done else crm_answers.reason(item),
+    )
+
+
+def _undone(change: CrmChange, error: ZohoError) -> Result:
+    """Return the result of a change whose call failed as a whole."""
+    return Result(
+        target=f"{change.module}/{change.record_id}",
+        done=False,
+        code=error.code,
+        answer_sha256=NO_ANSWER,
+        retry=isinstance(error, Unreachable | QuotaExhausted) or error.code in crm_answers.TRANSIENT,
+        reason=str(error),
+    )

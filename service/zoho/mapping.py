@@ -1,0 +1,125 @@
+"""From settings and the mapping to working clients: the composition of this package.
+
+One connection pool, one token, one till for both products of one organisation.
+"""
+
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+from service.errors import Misconfigured
+from service.policy import PolicySet, ZohoMapping
+from service.reconciler.port import Meter
+from service.settings import Settings
+from service.zoho import crm_answers, envelopes
+from service.zoho.campaigns import ZohoCampaigns
+from service.zoho.crm import ZohoCrm
+from service.zoho.oauth import Credentials, OAuth, Token
+from service.zoho.pace import Pace
+from service.zoho.quota import CAMPAIGNS_DEFAULT, CAMPAIGNS_LIMITS, Budget, Limit, Till, Windows
+from service.zoho.transport import Product, Transport
+from service.zoho.wire import Line, is_loopback
+
+CRM_SCOPES = "ZohoCRM.modules.ALL, ZohoCRM.coql.READ, ZohoCRM.settings.fields.READ and ZohoCRM.org.READ"
+CAMPAIGNS_SCOPES = "ZohoCampaigns.contact.READ, ZohoCampaigns.contact.UPDATE and ZohoCampaigns.campaign.READ"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Zoho:
+    """Both clients of one organisation; close it, or use it as a context manager."""
+
+    crm: ZohoCrm
+    campaigns: ZohoCampaigns
+    meter: Meter
+    oauth: OAuth
+    line: Line
+
+    def close(self) -> None:
+        """Close the connections."""
+        self.line.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def connect(
+    settings: Settings,
+    policy: PolicySet | ZohoMapping,
+    *,
+    pace: Pace | None = None,
+    budget: Budget | None = None,
+    meter: Meter | None = None,
+    campaigns_window: tuple[Limit, ...] | None = None,
+) -> Zoho:
+    """Return the clients of the organisation that the settings name; nothing is sent yet.
+
+    `budget` is asked before each call; `campaigns_window` replaces our own windows of Campaigns (none: `()`).
+    Raises `Misconfigured` where Zoho is not connected.
+    """
+    mapping = policy.zoho if isinstance(policy, PolicySet) else policy
+    pace = pace or Pace()
+    till = Till(meter or Meter(), budget)
+    line = Line()
+    oauth = OAuth(line, _credentials(settings), accounts_url=settings.zoho_accounts_url, pace=pace, till=till)
+    special = CAMPAIGNS_LIMITS if campaigns_window is None else {}
+    usual = CAMPAIGNS_DEFAULT if campaigns_window is None else campaigns_window
+    crm = Transport(line, oauth, product=_crm(settings), windows=Windows(pace.clock), pace=pace, till=till)
+    windows = Windows(pace.clock, usual=usual, special=special)
+    campaigns = Transport(line, oauth, product=_campaigns(settings), windows=windows, pace=pace, till=till)
+    return Zoho(
+        crm=ZohoCrm(crm, mapping),
+        campaigns=ZohoCampaigns(campaigns, mapping),
+        meter=till.meter,
+        oauth=oauth,
+        line=line,
+    )
+
+
+def _credentials(settings: Settings) -> Credentials:
+    if not (settings.zoho_client_id and settings.zoho_refresh_token.get_secret_value()):
+        raise Misconfigured(
+            "Zoho is not connected; set CONSENT_ZOHO_CLIENT_ID, CONSENT_ZOHO_CLIENT_SECRET and "
+            "CONSENT_ZOHO_REFRESH_TOKEN of a self-client in the API console of your data centre"
+        )
+    return Credentials(
+        client_id=settings.zoho_client_id,
+        client_secret=settings.zoho_client_secret,
+        refresh_token=settings.zoho_refresh_token,
+    )
+
+
+def _crm(settings: Settings) -> Product:
+    configured = settings.zoho_crm_url.rstrip("/")
+
+    def base(token: Token) -> str:
+        """Return where Zoho says that CRM is; a simulated organisation never turns into a real one."""
+        domain = (token.api_domain or "").rstrip("/")
+        return configured if is_loopback(configured) or not domain.startswith("https://") else domain
+
+    return Product(
+        name="crm",
+        judge=crm_answers.judge,
+        code=crm_answers.code,
+        base=base,
+        lock_s=60,
+        waits_out_throttle=True,
+        scopes=CRM_SCOPES,
+    )
+
+
+def _campaigns(settings: Settings) -> Product:
+    configured = settings.zoho_campaigns_url.rstrip("/")
+    return Product(
+        name="campaigns",
+        judge=envelopes.judge,
+        code=envelopes.code,
+        base=lambda _token: configured,
+        lock_s=1_800,
+        waits_out_throttle=False,
+        scopes=CAMPAIGNS_SCOPES,
+    )

@@ -1,0 +1,177 @@
+"""The access token: fetched once for all threads, renewed early, never logged.
+
+Implements facts `zoho-crm` section 1.2 and `zoho-campaigns` section 1.2: success is the presence of
+`access_token`, never the status; a refresh token gives at most ten access tokens in ten minutes.
+"""
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from http import HTTPStatus
+from typing import Any
+
+from pydantic import SecretStr
+
+from service.errors import QuotaExhausted, Unreachable, ZohoDenied, ZohoError
+from service.zoho.pace import Pace
+from service.zoho.quota import OAUTH_LIMITS, Till, Windows
+from service.zoho.wire import Answer, Line, Lost
+
+ENDPOINT = "POST /oauth/v2/token"
+EARLY = timedelta(minutes=5)
+DAY_S = 86_400
+"""No access token lives this long: a larger `expires_in` is in milliseconds."""
+
+REFUSED_FOR = timedelta(minutes=1)
+"""How long a refusal is remembered, so that twenty threads do not ask twenty times."""
+
+THROTTLED_FOR = timedelta(minutes=10)
+
+ADVICE = {
+    "invalid_code": "the refresh token is revoked or of another data centre: make a new one and set "
+    "CONSENT_ZOHO_REFRESH_TOKEN",
+    "invalid_client": "check CONSENT_ZOHO_CLIENT_ID, and that CONSENT_ZOHO_ACCOUNTS_URL is your data centre",
+    "invalid_client_secret": "check CONSENT_ZOHO_CLIENT_SECRET",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Token:
+    """One access token; `api_domain` is where Zoho says that CRM answers for it."""
+
+    value: str = field(repr=False)
+    api_domain: str | None
+    renew_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credentials:
+    """The self-client of one organisation."""
+
+    client_id: str
+    client_secret: SecretStr
+    refresh_token: SecretStr
+
+    def form(self) -> Mapping[str, str]:
+        """Return the body that asks for an access token."""
+        return {
+            "refresh_token": self.refresh_token.get_secret_value(),
+            "client_id": self.client_id,
+            "client_secret": self.client_secret.get_secret_value(),
+            "grant_type": "refresh_token",
+        }
+
+
+class OAuth:
+    """The one holder of the token; all methods may be called from many threads."""
+
+    def __init__(
+        self, line: Line, credentials: Credentials, *, accounts_url: str, pace: Pace, till: Till
+    ) -> None:
+        self._line = line
+        self._credentials = credentials
+        self._url = accounts_url.rstrip("/") + "/oauth/v2/token"
+        self._pace = pace
+        self._till = till
+        self._windows = Windows(pace.clock, usual=OAUTH_LIMITS)
+        self._mutex = threading.Lock()
+        self._token: Token | None = None
+        self._refusal: tuple[datetime, ZohoError] | None = None
+
+    def token(self) -> Token:
+        """Return a token that is good for five minutes at least.
+
+        Raises `ZohoDenied` where a person must act, `QuotaExhausted` where Zoho throttles, `Unreachable`.
+        """
+        with self._mutex:
+            if self._token is None or self._pace.clock() >= self._token.renew_at:
+                self._token = self._fetch()
+            return self._token
+
+    def renew(self, stale: Token) -> Token:
+        """Return another token than `stale`, which was not accepted; one thread fetches it for all."""
+        with self._mutex:
+            if self._token is None or self._token.value == stale.value:
+                self._token = None
+                self._token = self._fetch()
+            return self._token
+
+    def _fetch(self) -> Token:
+        self._repeat_refusal()
+        try:
+            return self._read(self._ask())
+        except (ZohoDenied, QuotaExhausted) as error:
+            wait = THROTTLED_FOR if isinstance(error, QuotaExhausted) else REFUSED_FOR
+            self._refusal = (self._pace.clock() + wait, error)
+            raise
+
+    def _repeat_refusal(self) -> None:
+        if self._refusal is None:
+            return
+        until, error = self._refusal
+        if self._pace.clock() < until:
+            raise type(error)(str(error), code=error.code, endpoint=error.endpoint)
+        self._refusal = None
+
+    def _ask(self) -> Answer:
+        """Return an answer below 500, after a few attempts; asking twice harms nothing."""
+        why = ""
+        for pause in self._pace.pauses():
+            outcome = self._once()
+            if isinstance(outcome, Answer) and outcome.status < HTTPStatus.INTERNAL_SERVER_ERROR:
+                return outcome
+            why = outcome.why if isinstance(outcome, Lost) else f"HTTP {outcome.status}"
+            self._pace.rest(pause)
+        raise Unreachable(
+            f"Zoho Accounts does not answer ({why}); check CONSENT_ZOHO_ACCOUNTS_URL, or try again later",
+            code="UNREACHABLE",
+            endpoint=ENDPOINT,
+        )
+
+    def _once(self) -> Answer | Lost:
+        if (free_at := self._windows.reserve(ENDPOINT)) is not None:
+            raise QuotaExhausted(
+                f"nine access tokens were used up in ten minutes, more would block the refresh token until "
+                f"{free_at:%H:%M} UTC; if the products keep refusing them, check the data centre of the URLs",
+                code="OWN_WINDOW",
+                endpoint=ENDPOINT,
+                until=free_at,
+            )
+        self._till.book("oauth", ENDPOINT)
+        return self._line.exchange("POST", self._url, form=self._credentials.form())
+
+    def _read(self, answer: Answer) -> Token:
+        payload = answer.json(ENDPOINT)
+        value = payload.get("access_token") if isinstance(payload, dict) else None
+        if not isinstance(value, str) or not value:
+            raise _failure(payload if isinstance(payload, dict) else {}, self._pace.clock())
+        life = _life(payload)
+        domain = payload.get("api_domain")
+        return Token(
+            value=value,
+            api_domain=domain if isinstance(domain, str) and domain else None,
+            renew_at=self._pace.clock() + max(life - EARLY, life / 2),
+        )
+
+
+def _life(payload: Mapping[str, Any]) -> timedelta:
+    """Return how long the token lives; old answers have `expires_in` in milliseconds."""
+    seconds = payload.get("expires_in_sec", payload.get("expires_in", 3_600))
+    seconds = float(seconds) if str(seconds).replace(".", "", 1).isdecimal() else 3_600.0
+    return timedelta(seconds=seconds / 1_000 if seconds > DAY_S else seconds)
+
+
+def _failure(payload: Mapping[str, Any], now: datetime) -> ZohoError:
+    code = str(payload.get("error") or "NO_ACCESS_TOKEN")[:60]
+    if "too many requests" in str(payload.get("error_description", "")).lower():
+        until = now + THROTTLED_FOR
+        return QuotaExhausted(
+            f"Zoho Accounts gives no more access tokens for now; try again after {until:%H:%M} UTC, and let "
+            "one process hold the token",
+            code=code,
+            endpoint=ENDPOINT,
+            until=until,
+        )
+    advice = ADVICE.get(code, "check the CONSENT_ZOHO_* settings against the API console of your data centre")
+    return ZohoDenied(f"Zoho Accounts refuses ({code}): {advice}", code=code, endpoint=ENDPOINT)

@@ -1,0 +1,178 @@
+"""The one place that sends: window, booking, token, one attempt, and another where that is safe.
+
+A call that may be repeated (a read, or a write that says the same thing twice) is tried again with
+jitter after a lost connection, 5xx or CRM's 429. A write that may not is reported as `Unreachable`
+with an unknown outcome: the caller settles it by reading back. Errors name the endpoint's template,
+never a parameter, an id or an address.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import Enum, auto
+
+from service.errors import QuotaExhausted, Unreachable, ZohoDenied
+from service.zoho.oauth import OAuth, Token
+from service.zoho.pace import LONGEST_PAUSE_S, Pace
+from service.zoho.quota import Till, Windows
+from service.zoho.wire import Answer, Line, Lost
+
+
+class Verdict(Enum):
+    """What an answer means for the transport; everything else is the client's to read."""
+
+    FINE = auto()
+    EXPIRED = auto()
+    THROTTLED = auto()
+    BROKEN = auto()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One request. `endpoint` names it in errors and windows; `repeatable`: twice is as good as once.
+
+    What may carry an address stands in `form` or `body`, never in `params`.
+    """
+
+    method: str
+    path: str = field(repr=False)
+    endpoint: str
+    params: Mapping[str, str] = field(default_factory=dict, repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    form: Mapping[str, str] | None = field(default=None, repr=False)
+    body: bytes | None = field(default=None, repr=False)
+    credits: int = 0
+    repeatable: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Product:
+    """How one product speaks. `lock_s` is how long an endpoint rests after a throttle that did not pass."""
+
+    name: str
+    judge: Callable[[Answer], Verdict]
+    code: Callable[[Answer], str]
+    base: Callable[[Token], str]
+    lock_s: int
+    waits_out_throttle: bool
+    scopes: str
+    """The OAuth scopes that it needs, for the message to whom it refuses."""
+
+
+class Transport:
+    """Sends the calls of one product; safe for many threads."""
+
+    def __init__(
+        self, line: Line, oauth: OAuth, *, product: Product, windows: Windows, pace: Pace, till: Till
+    ) -> None:
+        self._line = line
+        self._oauth = oauth
+        self._product = product
+        self._windows = windows
+        self._pace = pace
+        self.till = till
+
+    def send(self, call: Call) -> Answer:
+        """Return the product's answer, which may still be an error in the product's own words.
+
+        Raises `QuotaExhausted` before the vendor does or when it did, `ZohoDenied` when two tokens in a
+        row were refused, `Unreachable` when no readable answer came.
+        """
+        token = self._oauth.token()
+        answer = self._try(call, token)
+        if self._product.judge(answer) is Verdict.EXPIRED:
+            answer = self._try(call, self._oauth.renew(token))
+        match self._product.judge(answer):
+            case Verdict.EXPIRED:
+                raise self._denied(call, answer)
+            case Verdict.THROTTLED:
+                raise self._locked(call, answer)
+            case Verdict.BROKEN:
+                raise self._unreachable(call, f"HTTP {answer.status}", code=self._product.code(answer))
+            case Verdict.FINE:
+                return answer
+
+    def _try(self, call: Call, token: Token) -> Answer:
+        outcome: Answer | Lost = Lost(sent=False, why="not tried")
+        for usual in self._pace.pauses():
+            outcome = self._once(call, token)
+            pause = self._pause(call, outcome, usual)
+            if pause is None:
+                break
+            self._pace.rest(pause)
+        if isinstance(outcome, Lost):
+            raise self._unreachable(call, outcome.why, sent=outcome.sent)
+        return outcome
+
+    def _once(self, call: Call, token: Token) -> Answer | Lost:
+        self._enter(call)
+        self.till.book(self._product.name, call.endpoint, call.credits)
+        return self._line.exchange(
+            call.method,
+            self._product.base(token) + call.path,
+            headers={"Authorization": f"Zoho-oauthtoken {token.value}", "Accept": "*/*", **call.headers},
+            params=call.params,
+            form=call.form,
+            body=call.body,
+        )
+
+    def _pause(self, call: Call, outcome: Answer | Lost, usual: float | None) -> float | None:
+        """Return how long to wait before the next attempt, or None to make do with this outcome."""
+        if usual is None or not self._worth_repeating(call, outcome):
+            return None
+        asked = outcome.retry_after_s(self._pace.clock()) if isinstance(outcome, Answer) else None
+        if asked is not None and asked > LONGEST_PAUSE_S:
+            return None
+        return max(usual, asked or 0.0)
+
+    def _worth_repeating(self, call: Call, outcome: Answer | Lost) -> bool:
+        if isinstance(outcome, Lost):
+            return call.repeatable or not outcome.sent
+        verdict = self._product.judge(outcome)
+        if verdict is Verdict.THROTTLED:
+            return self._product.waits_out_throttle
+        return verdict is Verdict.BROKEN and call.repeatable
+
+    def _enter(self, call: Call) -> None:
+        """Wait for our own window as long as patience lasts; a vendor's lock-out is never waited for."""
+        while (free_at := self._windows.reserve(call.endpoint)) is not None:
+            wait_s = (free_at - self._pace.clock()).total_seconds()
+            if self._windows.locked_until(call.endpoint) or wait_s > self._pace.patience_s:
+                raise self._exhausted(call, free_at, code="OWN_WINDOW")
+            self._pace.rest(max(wait_s, 0.01))
+
+    def _locked(self, call: Call, answer: Answer) -> QuotaExhausted:
+        now = self._pace.clock()
+        asked = answer.retry_after_s(now)
+        until = now + timedelta(seconds=self._product.lock_s if asked is None else asked)
+        self._windows.lock(call.endpoint, until)
+        return self._exhausted(call, until, code=self._product.code(answer))
+
+    def _exhausted(self, call: Call, until: datetime, *, code: str) -> QuotaExhausted:
+        return QuotaExhausted(
+            f"{self._product.name} takes no more calls of {call.endpoint} ({code}) until "
+            f"{until:%Y-%m-%d %H:%M:%S} UTC; run again then, nothing of this call was done",
+            code=code,
+            endpoint=call.endpoint,
+            until=until,
+        )
+
+    def _denied(self, call: Call, answer: Answer) -> ZohoDenied:
+        code = self._product.code(answer)
+        return ZohoDenied(
+            f"{self._product.name} refuses a fresh token at {call.endpoint} ({code}); check that all "
+            f"CONSENT_ZOHO_*_URL are of one data centre, and that the refresh token has {self._product.scopes}",
+            code=code,
+            endpoint=call.endpoint,
+        )
+
+    def _unreachable(self, call: Call, why: str, *, code: str = "", sent: bool = True) -> Unreachable:
+        known = call.repeatable or not sent
+        outcome = (
+            "nothing was lost; try again later" if known else "whether it was done is unknown: read it back"
+        )
+        return Unreachable(
+            f"{self._product.name} gave no usable answer to {call.endpoint} ({why}); {outcome}",
+            code=code or "UNREACHABLE",
+            endpoint=call.endpoint,
+        )
