@@ -180,7 +180,7 @@ def _names(requirements: list[str]) -> set[str]:
 
 
 def _version(pin: str) -> str:
-    return pin.split("==", 1)[1].split()[0]
+    return re.search(r"==(\S+)", pin)[1]
 
 
 def _sources(service: dict) -> set[str]:
