@@ -115,6 +115,8 @@ class DedupeColumns(TypedColumns):
     key: Named[bytes] = Column(LargeBinary)
     request: Named[bytes] = Column(LargeBinary, nullable=False)
     idx: Named[int] = Column(Int, nullable=False)
+    size: Named[int] = Column(Int, nullable=False)
+    """The tree size of the receipt, so that a retry gets the same receipt again."""
 
 
 log_state = Table("log_state", metadata, LogStateColumns, sqlite_strict=True)
@@ -247,11 +249,12 @@ class CrmRecordColumns(TypedColumns):
 
 
 class CrmAddressColumns(TypedColumns):
-    """Keyed hashes of a record's addresses."""
+    """Keyed hashes of a record's addresses; `address` is sealed under the mirror key."""
 
     module: Named[str] = Column(Text)
     record_id: Named[str] = Column(Text)
     address_index: Named[bytes] = Column(LargeBinary)
+    address: Named[bytes] = Column(LargeBinary, nullable=False)
 
 
 class ContactColumns(TypedColumns):
@@ -261,15 +264,21 @@ class ContactColumns(TypedColumns):
     address: Named[bytes] = Column(LargeBinary, nullable=False)
     permission: Named[str | None] = Column(Text)
     """granted, refused, or None where neither segment has them."""
+    since: Named[datetime] = Column(Moment, nullable=False)
+    """When `permission` was first seen as it is: Campaigns itself does not tell."""
+    was: Named[str | None] = Column(Text)
+    """What it was before, where we saw it change."""
     seen_run: Named[int] = Column(Int, nullable=False)
 
 
 class MemberColumns(TypedColumns):
-    """Campaigns list memberships as last read (status: active, unsub, bounce)."""
+    """Campaigns list memberships as last read (status: active, unsub, bounce); `since`, `was` as above."""
 
     list_name: Named[str] = Column(Text)
     address_index: Named[bytes] = Column(LargeBinary)
     status: Named[str] = Column(Text, nullable=False)
+    since: Named[datetime] = Column(Moment, nullable=False)
+    was: Named[str | None] = Column(Text)
     seen_run: Named[int] = Column(Int, nullable=False)
 
 
@@ -283,6 +292,8 @@ class OutcomeColumns(TypedColumns):
     sent_at: Named[datetime | None] = Column(Moment)
     observed_at: Named[datetime] = Column(Moment, nullable=False)
     address: Named[bytes] = Column(LargeBinary, nullable=False)
+    recorded_idx: Named[int | None] = Column(Int)
+    """The entry that recorded it; None while it is news."""
 
 
 crm_record = Table("crm_record", metadata, CrmRecordColumns, PrimaryKeyConstraint("module", "record_id"))
@@ -341,6 +352,25 @@ class DriftColumns(TypedColumns):
     """found, repaired, failed, or open."""
 
 
+class ChangeColumns(TypedColumns):
+    """One write of a plan that is being applied, so that a crash loses neither the write nor its proof."""
+
+    run_id: Named[int] = Column(Int)
+    target: Named[str] = Column(Text)
+    """`crm:<module>/<record id>` or `campaigns`."""
+    address_index: Named[bytes] = Column(LargeBinary)
+    sub: Named[bytes | None] = Column(LargeBinary)
+    kind: Named[str] = Column(Text, nullable=False)
+    cause_idx: Named[int | None] = Column(Int)
+    due_at: Named[datetime | None] = Column(Moment)
+    due_rule: Named[str | None] = Column(Text)
+    state: Named[str] = Column(Text, nullable=False)
+    """planned, written (accepted, not yet read back), proved, failed, or superseded."""
+    code: Named[str | None] = Column(Text)
+    answer_sha256: Named[bytes | None] = Column(LargeBinary)
+    written_at: Named[datetime | None] = Column(Moment)
+
+
 class MailingColumns(TypedColumns):
     """One nightly mail per night, whoever sends it: the primary key is the lock."""
 
@@ -364,6 +394,13 @@ class TickColumns(TypedColumns):
 
 run = Table("run", metadata, RunColumns)
 drift = Table("drift", metadata, DriftColumns, PrimaryKeyConstraint("run_id", "kind", "address_index"))
+change = Table(
+    "change",
+    metadata,
+    ChangeColumns,
+    PrimaryKeyConstraint("run_id", "target", "address_index"),
+    Index("ix_change_state", "state"),
+)
 mailing = Table("mailing", metadata, MailingColumns)
 tick = Table("tick", metadata, TickColumns, PrimaryKeyConstraint("job", "turn"))
 

@@ -62,6 +62,7 @@ def _ledger() -> None:
         sa.Column("key", sa.LargeBinary(), nullable=False),
         sa.Column("request", sa.LargeBinary(), nullable=False),
         sa.Column("idx", INT, nullable=False),
+        sa.Column("size", INT, nullable=False),
         sa.PrimaryKeyConstraint("log_id", "key", name=op.f("pk_dedupe")),
         sqlite_strict=True,
     )
@@ -170,6 +171,7 @@ def _mirrors() -> None:
         sa.Column("module", sa.Text(), nullable=False),
         sa.Column("record_id", sa.Text(), nullable=False),
         sa.Column("address_index", sa.LargeBinary(), nullable=False),
+        sa.Column("address", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("module", "record_id", "address_index", name=op.f("pk_crm_address")),
     )
     op.create_index("ix_crm_address_address_index", "crm_address", ["address_index"], unique=False)
@@ -178,6 +180,8 @@ def _mirrors() -> None:
         sa.Column("address_index", sa.LargeBinary(), nullable=False),
         sa.Column("address", sa.LargeBinary(), nullable=False),
         sa.Column("permission", sa.Text(), nullable=True),
+        sa.Column("since", INT, nullable=False),
+        sa.Column("was", sa.Text(), nullable=True),
         sa.Column("seen_run", INT, nullable=False),
         sa.PrimaryKeyConstraint("address_index", name=op.f("pk_contact")),
     )
@@ -186,6 +190,8 @@ def _mirrors() -> None:
         sa.Column("list_name", sa.Text(), nullable=False),
         sa.Column("address_index", sa.LargeBinary(), nullable=False),
         sa.Column("status", sa.Text(), nullable=False),
+        sa.Column("since", INT, nullable=False),
+        sa.Column("was", sa.Text(), nullable=True),
         sa.Column("seen_run", INT, nullable=False),
         sa.PrimaryKeyConstraint("list_name", "address_index", name=op.f("pk_member")),
     )
@@ -199,6 +205,7 @@ def _mirrors() -> None:
         sa.Column("sent_at", INT, nullable=True),
         sa.Column("observed_at", INT, nullable=False),
         sa.Column("address", sa.LargeBinary(), nullable=False),
+        sa.Column("recorded_idx", INT, nullable=True),
         sa.PrimaryKeyConstraint("campaign_key", "address_index", "kind", name=op.f("pk_outcome")),
     )
     op.create_index("ix_outcome_address_index", "outcome", ["address_index"], unique=False)
@@ -229,6 +236,23 @@ def _runs() -> None:
         sa.Column("state", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("run_id", "kind", "address_index", name=op.f("pk_drift")),
     )
+    op.create_table(
+        "change",
+        sa.Column("run_id", INT, nullable=False),
+        sa.Column("target", sa.Text(), nullable=False),
+        sa.Column("address_index", sa.LargeBinary(), nullable=False),
+        sa.Column("sub", sa.LargeBinary(), nullable=True),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("cause_idx", INT, nullable=True),
+        sa.Column("due_at", INT, nullable=True),
+        sa.Column("due_rule", sa.Text(), nullable=True),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("code", sa.Text(), nullable=True),
+        sa.Column("answer_sha256", sa.LargeBinary(), nullable=True),
+        sa.Column("written_at", INT, nullable=True),
+        sa.PrimaryKeyConstraint("run_id", "target", "address_index", name=op.f("pk_change")),
+    )
+    op.create_index("ix_change_state", "change", ["state"], unique=False)
     op.create_table(
         "mailing",
         sa.Column("night", sa.Text(), nullable=False),
@@ -368,7 +392,7 @@ def _grant_postgresql() -> None:
         "GRANT SELECT, INSERT ON leaf, node, dedupe TO consent_app; "
         "GRANT SELECT, INSERT, UPDATE ON log_state TO consent_app; "
         "GRANT SELECT, INSERT, UPDATE, DELETE ON subject, subject_key, payload, event, standing, task, crm_record, "
-        "crm_address, contact, member, outcome, run, drift, mailing, tick, api_key, account, session TO consent_app; "
+        "crm_address, contact, member, outcome, run, drift, change, mailing, tick, api_key, account, session TO consent_app; "
         "GRANT SELECT ON alembic_version TO consent_app; "
         "GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO consent_app; "
         "END IF; END $$"
