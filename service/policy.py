@@ -20,6 +20,7 @@ from service.errors import Misconfigured, NotFound
 
 
 T = TypeVar("T")
+_SATURDAY = 5  # date.weekday()
 
 
 class Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -157,9 +158,7 @@ class Deadline(Strict, kw_only=True):
             return received_at + timedelta(hours=self.hours)
         if self.days is not None:
             return received_at + timedelta(days=self.days)
-        day = received_at.date()
-        for _ in range(self.business_days or 0):
-            day = _next_business_day(day, calendar)
+        day = _after_business_days(received_at.date(), self.business_days or 0, calendar)
         return datetime.combine(day + timedelta(days=1), time(), tzinfo=received_at.tzinfo)
 
 
@@ -283,10 +282,12 @@ def _check(found: PolicySet) -> None:
         raise Misconfigured("enforcement.toml needs a table [without_consent.default]")
 
 
-def _next_business_day(day: date, calendar: str) -> date:
-    day += timedelta(days=1)
-    while day.weekday() >= 5 or day in _holidays(calendar):  # noqa: PLR2004  # Saturday and Sunday
+@lru_cache(maxsize=4096)
+def _after_business_days(day: date, count: int, calendar: str) -> date:
+    for _ in range(count):
         day += timedelta(days=1)
+        while day.weekday() >= _SATURDAY or day in _holidays(calendar):
+            day += timedelta(days=1)
     return day
 
 

@@ -1,0 +1,212 @@
+"""The one way in: claims become entries, receipts are given, standings and tasks follow.
+
+Every event, whoever tells it (a form, a key holder, one click, the reconciler, an auditor's
+look-up), passes through `Intake`. Nothing in this path calls Zoho.
+"""
+
+import base64
+import hashlib
+import secrets
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from contextlib import AbstractContextManager
+from datetime import UTC, datetime, timedelta
+from types import TracebackType
+
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from sqlalchemy import Connection, insert
+from sqlalchemy.exc import IntegrityError
+
+from service.consent import Category, Event, Standing, SubjectId
+from service.db import Database, subject_key
+from service.errors import Busy, Malformed, Misconfigured, ServiceError
+from service.intake.claim import Claim, Recorded
+from service.intake.journal import NOBODY, ClaimJournal
+from service.intake.projection import events_of, standings
+from service.ledger.canonical import Json
+from service.ledger.entry import Entry, decode, encode
+from service.ledger.sequencer import Appended, Sequencer
+from service.ledger.store import Store
+from service.policy import PolicySet
+from service.vault import Vault
+from service.vault.keys import KEY, NONCE, Keys
+
+__all__ = ["Claim", "Intake", "Recorded"]
+
+FUTURE = timedelta(minutes=5)
+"""How far a source's clock may run ahead of ours before its times are refused."""
+CHUNK = 1000  # claims handed to the sequencer before we wait for the first of them
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Intake(AbstractContextManager["Intake"]):
+    """Takes claims from any source; owns the one thread of this process that writes the ledger."""
+
+    def __init__(
+        self,
+        db: Database,
+        keys: Keys,
+        policy: PolicySet,
+        *,
+        origin: str,
+        now: Callable[[], datetime] = _now,
+    ) -> None:
+        self.db = db
+        self.keys = keys
+        self.policy = policy
+        self.now = now
+        self.vault = Vault(keys)
+        self.store = Store(origin, keys.log)
+        self._sequencer = Sequencer(db.begin, self.store, ClaimJournal(db, self.vault, keys, policy))
+
+    def start(self) -> None:
+        """Begin the log if this database has none, check that our keys are its keys, take claims.
+
+        Raises `Misconfigured` when the keys belong to another log and `Tampered` when the database does.
+        """
+        if not self._begun():
+            try:
+                with self.db.begin() as tx:
+                    self._begin_log(tx)
+            except IntegrityError:
+                pass  # another process began it a moment ago
+        self._require_own_log()
+        self._sequencer.start()
+
+    def stop(self) -> None:
+        """Record what was accepted, then stop."""
+        self._sequencer.stop()
+
+    def __enter__(self) -> "Intake":
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @property
+    def healthy(self) -> bool:
+        """Return whether claims can be expected to be recorded."""
+        return self._sequencer.healthy
+
+    def submit(self, claim: Claim) -> "Future[Recorded]":
+        """Queue one claim; the future resolves once it is durable.
+
+        Raises `Malformed` for a claim that contradicts itself or the clock, `Busy` and
+        `Unavailable` when nothing can be accepted. `KeyReused` arrives in the future.
+        """
+        self._require_sense(claim)
+        outer: Future[Recorded] = Future()
+        outer.set_running_or_notify_cancel()
+        self._sequencer.submit(claim).add_done_callback(lambda inner: _forward(inner, outer))
+        return outer
+
+    def record(self, claims: Sequence[Claim]) -> list[Recorded | ServiceError]:
+        """Record many claims and wait; results in order, each the receipt or why it was refused."""
+        results: list[Recorded | ServiceError] = []
+        for start in range(0, len(claims), CHUNK):
+            waiting = [self._try(claim) for claim in claims[start : start + CHUNK]]
+            results.extend(_outcome(item) for item in waiting)
+        return results
+
+    def standings(self, tx: Connection, subject: SubjectId, at: datetime | None = None) -> list[Standing]:
+        """Return one standing per purpose of the policy, now or as of `at`."""
+        return standings(self.events(tx, subject), self.policy, at or self.now())
+
+    def events(self, tx: Connection, subject: SubjectId) -> list[Event]:
+        """Return a person's events in the order of the log."""
+        return events_of(tx, [subject]).get(subject, [])
+
+    def _try(self, claim: Claim) -> "Future[Recorded] | ServiceError":
+        """Queue one claim, waiting for room in the queue as a patient caller would."""
+        while True:
+            try:
+                return self.submit(claim)
+            except Busy:
+                self._sequencer.wait_for_room()
+            except ServiceError as error:
+                return error
+
+    def _require_sense(self, claim: Claim) -> None:
+        if claim.address is not None and claim.subject is not None:
+            raise Malformed("a claim names a person once, by address or by subject", field="email")
+        if claim.address is None and claim.subject is None and claim.category is not Category.ACCESS:
+            raise Malformed("a claim must say whom it is about", field="email")
+        if claim.happened_at.utcoffset() is None:
+            raise Malformed("a time needs its offset from UTC, like 2026-01-31T09:30:00+01:00", field="occurred_at")
+        if claim.happened_at > claim.received_at + FUTURE:
+            raise Malformed("this time lies in the future; check the clock of the source", field="occurred_at")
+        if claim.purpose is not None and claim.purpose not in self.policy.purposes:
+            raise Malformed("no purpose of this name is declared in policies/purposes.toml", field="purpose")
+
+    def _begun(self) -> bool:
+        with self.db.read() as tx:
+            return self.store.exists(tx)
+
+    def _begin_log(self, tx: Connection) -> None:
+        """Write the genesis entry: whose keys sign, which directory key holds, which rules began."""
+        self.store.begin(tx)
+        entry = Entry(category=Category.LOG_GENESIS, at=self.now(), extra=_genesis(self.keys, self.policy))
+        self.store.append(tx, self.store.lock(tx), [encode(entry, self.keys.ingest)])
+        nonce = secrets.token_bytes(NONCE)
+        wrapped = nonce + AESGCM(self.keys.kek).encrypt(nonce, secrets.token_bytes(KEY), NOBODY)
+        tx.execute(insert(subject_key).values(sub=NOBODY, kek_id=self.keys.kek_id, wrapped=wrapped))
+
+    def _require_own_log(self) -> None:
+        with self.db.read() as tx:
+            self.store.exists(tx)
+            genesis = decode(self.store.entries(tx, [0])[0]).extra
+        mine = _genesis(self.keys, self.policy)
+        if any(genesis.get(name) != mine[name] for name in ("log", "dkc")):
+            raise Misconfigured(
+                "the keys file is not the one this ledger was begun with; put back the keys that belong to this database"
+            )
+
+
+def _genesis(keys: Keys, policy: PolicySet) -> dict[str, Json]:
+    """Return what the first entry says besides its time (tlog.md 3.4 for dkc)."""
+    return {
+        "origin": keys.log.name,
+        "log": keys.log.vkey,
+        "ingest": [keys.ingest.vkey],
+        "dkc": base64.b64encode(hashlib.sha256(b"dirkey1" + keys.directory).digest()).decode(),
+        "policy": policy.digest.hex(),
+        "controller": policy.controller.id,
+    }
+
+
+def _forward(inner: "Future[Appended]", outer: "Future[Recorded]") -> None:
+    error = inner.exception()
+    if error is not None:
+        outer.set_exception(error)
+        return
+    found = inner.result()
+    outer.set_result(
+        Recorded(
+            index=found.index,
+            entry=found.entry,
+            proof=found.proof,
+            checkpoint=found.checkpoint,
+            duplicate=found.duplicate,
+            subject=_subject(found.entry),
+        )
+    )
+
+
+def _subject(entry: bytes) -> SubjectId | None:
+    sub = decode(entry).subject
+    return None if sub is None else SubjectId(sub)
+
+
+def _outcome(item: "Future[Recorded] | ServiceError") -> Recorded | ServiceError:
+    if isinstance(item, ServiceError):
+        return item
+    error = item.exception()
+    if isinstance(error, ServiceError):
+        return error
+    return item.result()

@@ -1,0 +1,202 @@
+"""One log in the database: read its entries, hashes and head, and append to it inside a transaction.
+
+Only this module and the sequencer touch the ledger tables. Nothing here commits. The head row is
+locked by every append, which is what makes indexes dense whoever appends (tlog.md 3.6).
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from sqlalchemy import ColumnElement, Connection, and_, insert, or_, select, text, update
+
+from service.db import dedupe, leaf, log_state, node
+from service.errors import Tampered
+from service.ledger import merkle
+from service.ledger.merkle import Edge
+from service.ledger.note import Signer
+from service.ledger.proof import Checkpoint, sign_checkpoint
+
+LOG_ID = 1
+_CHUNK = 500
+_MEMORY = 65_536  # leaf hashes kept at hand: about 10 MB
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What an idempotency key stands for: the request's hash, the entry, the receipt's tree size."""
+
+    request: bytes
+    index: int
+    size: int
+
+
+class Store:
+    """The ledger tables of one log; `signer` is the log key, None where nothing is appended."""
+
+    def __init__(self, origin: str, signer: Signer | None = None) -> None:
+        self.origin = origin
+        self._signer = signer
+        self._seen: dict[tuple[int, int], bytes] = {}
+
+    def exists(self, tx: Connection) -> bool:
+        """Return whether this log was begun in this database; `Tampered` if another one was."""
+        origin = tx.scalar(select(log_state.c.origin).where(log_state.c.log_id == LOG_ID))
+        if origin not in (None, self.origin):
+            raise Tampered(f"this database holds the log {origin}, not {self.origin}; correct CONSENT_ORIGIN")
+        return origin is not None
+
+    def begin(self, tx: Connection) -> None:
+        """Begin an empty log."""
+        edge = Edge()
+        tx.execute(
+            insert(log_state).values(
+                log_id=LOG_ID, origin=self.origin, size=0, edge=edge.to_bytes(), head=self._sign(edge)
+            )
+        )
+
+    def lock(self, tx: Connection) -> Edge:
+        """Lock the head row until the transaction ends and return the right edge of the tree."""
+        stored = tx.scalar(select(log_state.c.edge).where(log_state.c.log_id == LOG_ID).with_for_update())
+        if stored is None:
+            raise Tampered("the head of the log is missing; restore the database from a backup that verifies")
+        return Edge.from_bytes(stored)
+
+    def append(self, tx: Connection, edge: Edge, entries: Sequence[bytes]) -> list[bytes]:
+        """Write entries behind the locked `edge`, advance and sign the head; return the leaf hashes."""
+        start = edge.size
+        hashes = [merkle.leaf_hash(entry) for entry in entries]
+        nodes = [completed for leaf_hash in hashes for completed in edge.add(leaf_hash)]
+        rows = zip(range(start, edge.size), hashes, entries, strict=True)
+        tx.execute(insert(leaf), [{"log_id": LOG_ID, "idx": i, "hash": h, "entry": e} for i, h, e in rows])
+        if nodes:
+            tx.execute(
+                insert(node), [{"log_id": LOG_ID, "level": n, "idx": i, "hash": h} for n, i, h in nodes]
+            )
+        self._advance(tx, start, edge)
+        return hashes
+
+    def known(self, tx: Connection, keys: Sequence[bytes]) -> dict[bytes, Known]:
+        """Return what these idempotency keys already stand for."""
+        found: dict[bytes, Known] = {}
+        for start in range(0, len(keys), _CHUNK):
+            rows = tx.execute(
+                select(dedupe.c.key, dedupe.c.request, dedupe.c.idx, dedupe.c.size).where(
+                    dedupe.c.log_id == LOG_ID, dedupe.c.key.in_(keys[start : start + _CHUNK])
+                )
+            )
+            found.update((r.key, Known(request=r.request, index=r.idx, size=r.size)) for r in rows)
+        return found
+
+    def remember(self, tx: Connection, rows: Sequence[tuple[bytes, Known]]) -> None:
+        """Bind idempotency keys to the entries they recorded, for ever."""
+        tx.execute(
+            insert(dedupe),
+            [
+                {"log_id": LOG_ID, "key": k, "request": v.request, "idx": v.index, "size": v.size}
+                for k, v in rows
+            ],
+        )
+
+    def note_replay(self, tx: Connection) -> None:
+        """Make this transaction write, so that a replayed answer waits for replication like a new one."""
+        if tx.dialect.name == "postgresql":
+            tx.execute(text("SELECT pg_logical_emit_message(true, 'consent-ledger', 'replay')"))
+
+    def head(self, tx: Connection) -> bytes:
+        """Return the signed checkpoint of the log as it stands."""
+        return tx.execute(select(log_state.c.head).where(log_state.c.log_id == LOG_ID)).scalar_one()
+
+    def size(self, tx: Connection) -> int:
+        """Return how many entries the log has."""
+        return tx.execute(select(log_state.c.size).where(log_state.c.log_id == LOG_ID)).scalar_one()
+
+    def checkpoint(self, tx: Connection, size: int) -> bytes:
+        """Return the signed checkpoint of the log as it was at `size`; the same bytes every time."""
+        return self._checkpoint(size, merkle.root(size, self.reader(tx)))
+
+    def entries(self, tx: Connection, indexes: Iterable[int]) -> dict[int, bytes]:
+        """Return the bytes of these entries, as they were signed."""
+        rows = (
+            tx.execute(select(leaf.c.idx, leaf.c.entry).where(leaf.c.log_id == LOG_ID, wanted)).tuples()
+            for wanted in _where(leaf.c.idx, indexes)
+        )
+        return {index: entry for part in rows for index, entry in part}
+
+    def leaf_hashes(self, tx: Connection, indexes: Iterable[int]) -> dict[int, bytes]:
+        """Return the stored leaf hashes of these entries."""
+        rows = (
+            tx.execute(select(leaf.c.idx, leaf.c.hash).where(leaf.c.log_id == LOG_ID, wanted)).tuples()
+            for wanted in _where(leaf.c.idx, indexes)
+        )
+        return {index: found for part in rows for index, found in part}
+
+    def proofs(self, tx: Connection, indexes: Sequence[int], size: int) -> dict[int, list[bytes]]:
+        """Return the inclusion proofs of these entries in the tree of `size`."""
+        return merkle.inclusion_proofs(indexes, size, self.reader(tx))
+
+    def reader(self, tx: Connection) -> merkle.Read:
+        """Return a reader of stored hashes for `merkle`; few statements however many are asked for."""
+
+        def read(wanted: Sequence[tuple[int, int]]) -> list[bytes]:
+            found = {pair: self._seen[pair] for pair in wanted if pair in self._seen}
+            for level, pairs in groupby(sorted(set(wanted) - found.keys()), key=lambda pair: pair[0]):
+                hashes = self._level(tx, level, [index for _, index in pairs])
+                found.update(((level, index), value) for index, value in hashes.items())
+            if missing := [pair for pair in wanted if pair not in found]:
+                raise Tampered(
+                    f"the log misses the stored hash at level {missing[0][0]}, index {missing[0][1]}"
+                )
+            return [found[pair] for pair in wanted]
+
+        return read
+
+    def learn(self, start: int, hashes: Sequence[bytes]) -> None:
+        """Keep committed leaf hashes at hand, so that the next proofs need not read them again.
+
+        Committed hashes never change, so nothing here goes stale; call it after COMMIT only.
+        """
+        if len(self._seen) > _MEMORY:
+            self._seen.clear()
+        self._seen.update(((0, start + offset), leaf_hash) for offset, leaf_hash in enumerate(hashes))
+
+    def _level(self, tx: Connection, level: int, indexes: Sequence[int]) -> dict[int, bytes]:
+        if level == 0:
+            return self.leaf_hashes(tx, indexes)
+        rows = (
+            tx.execute(
+                select(node.c.idx, node.c.hash).where(node.c.log_id == LOG_ID, node.c.level == level, wanted)
+            ).tuples()
+            for wanted in _where(node.c.idx, indexes)
+        )
+        return {index: found for part in rows for index, found in part}
+
+    def _advance(self, tx: Connection, old_size: int, edge: Edge) -> None:
+        done = tx.execute(
+            update(log_state)
+            .where(log_state.c.log_id == LOG_ID, log_state.c.size == old_size)
+            .values(size=edge.size, edge=edge.to_bytes(), head=self._sign(edge))
+        )
+        if done.rowcount != 1:
+            raise Tampered("the head of the log moved while it was locked; nothing was written")
+
+    def _sign(self, edge: Edge) -> bytes:
+        return self._checkpoint(edge.size, edge.root())
+
+    def _checkpoint(self, size: int, root: bytes) -> bytes:
+        assert self._signer is not None, "a log without its key only reads"
+        return sign_checkpoint(Checkpoint(origin=self.origin, size=size, root=root), self._signer)
+
+
+def _where(column: ColumnElement[int], indexes: Iterable[int]) -> Iterator[ColumnElement[bool]]:
+    """Yield conditions that together select these indexes, runs of neighbours as one range each."""
+    ranges = list(_runs(sorted(set(indexes))))
+    for start in range(0, len(ranges), _CHUNK):
+        part = ranges[start : start + _CHUNK]
+        yield or_(*(and_(column >= first, column <= last) for first, last in part))
+
+
+def _runs(ordered: Sequence[int]) -> Iterator[tuple[int, int]]:
+    for _, group in groupby(enumerate(ordered), key=lambda pair: pair[1] - pair[0]):
+        members = [value for _, value in group]
+        yield members[0], members[-1]

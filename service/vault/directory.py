@@ -1,0 +1,186 @@
+"""The vault itself: find a person by address, open what is sealed, mint and open tokens."""
+
+import base64
+import binascii
+import hmac
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import msgspec
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from sqlalchemy import Connection, select
+
+from service.consent import SubjectId
+from service.db import leaf, payload, subject, subject_key
+from service.errors import NotFound, Tampered
+from service.ledger.canonical import canonical
+from service.ledger.entry import Opening, directory_key_value, directory_value
+from service.vault.address import fold
+from service.vault.keys import KEY, NONCE, Keys
+
+T = TypeVar("T")
+TAG = 16  # bytes of a token's HMAC: 128 bits cannot be guessed (reliability.md, M10)
+FIRST_VERSION = 1
+_CHUNK = 500  # rows asked for in one statement; SQLite takes 32,766 parameters, planners prefer fewer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewSubject:
+    """A person about to be opened: the rows of the directory, and what the entry says."""
+
+    sub: SubjectId
+    address_index: bytes
+    dk: bytes
+    dv: bytes
+    r: bytes
+    version: int
+    address: bytes
+    key: bytes
+    wrapped: bytes
+
+
+class Vault:
+    """Everything that needs the vault's keys; holds no state besides them."""
+
+    def __init__(self, keys: Keys) -> None:
+        self._keys = keys
+        self._kek = AESGCM(keys.kek)
+        self._mirror = AESGCM(keys.mirror)
+
+    def address_index(self, address: str) -> bytes:
+        """Return the keyed hash under which an address is looked up; any spelling of it will do."""
+        return hmac.digest(self._keys.directory, b"index1\n" + fold(address).encode(), "sha256")
+
+    def find(self, tx: Connection, address: str) -> SubjectId | None:
+        """Return the person behind an address, or None if it was never seen (or was erased)."""
+        found = tx.scalar(select(subject.c.sub).where(subject.c.address_index == self.address_index(address)))
+        return None if found is None else SubjectId(found)
+
+    def find_many(self, tx: Connection, indexes: Sequence[bytes]) -> dict[bytes, SubjectId]:
+        """Return the known persons by address index."""
+        found: dict[bytes, SubjectId] = {}
+        for part in _chunks(indexes):
+            rows = tx.execute(
+                select(subject.c.address_index, subject.c.sub).where(subject.c.address_index.in_(part))
+            )
+            found.update((index, SubjectId(sub)) for index, sub in rows)
+        return found
+
+    def create(self, address: str, *, version: int = FIRST_VERSION) -> NewSubject:
+        """Return a new person for a normalised address: random id, own key, sealed address."""
+        sub, r, key = (secrets.token_bytes(KEY) for _ in range(3))
+        dk = directory_key_value(self._keys.directory, address, version)
+        return NewSubject(
+            sub=SubjectId(sub),
+            address_index=self.address_index(address),
+            dk=dk,
+            dv=directory_value(r, sub),
+            r=r,
+            version=version,
+            address=_encrypt(AESGCM(key), address.encode(), sub),
+            key=key,
+            wrapped=_encrypt(self._kek, key, sub),
+        )
+
+    def keys_of(self, tx: Connection, subs: Sequence[bytes]) -> dict[bytes, bytes]:
+        """Return the unwrapped keys of these persons; the erased have none."""
+        found: dict[bytes, bytes] = {}
+        for part in _chunks(subs):
+            rows = tx.execute(select(subject_key.c.sub, subject_key.c.wrapped).where(subject_key.c.sub.in_(part)))
+            found.update((sub, _decrypt(self._kek, wrapped, sub)) for sub, wrapped in rows)
+        return found
+
+    def address_of(self, tx: Connection, sub: SubjectId) -> str | None:
+        """Return a person's address in the clear, or None once they are erased."""
+        return self.addresses_of(tx, [sub]).get(sub)
+
+    def addresses_of(self, tx: Connection, subs: Sequence[bytes]) -> dict[bytes, str]:
+        """Return the addresses of these persons in the clear; the erased have none."""
+        keys = self.keys_of(tx, subs)
+        found: dict[bytes, str] = {}
+        for part in _chunks(list(keys)):
+            rows = tx.execute(select(subject.c.sub, subject.c.address).where(subject.c.sub.in_(part)))
+            found.update((sub, _decrypt(AESGCM(keys[sub]), sealed, sub).decode()) for sub, sealed in rows)
+        return found
+
+    def seal_payload(self, key: bytes, leaf_hash: bytes, opening: Opening) -> bytes:
+        """Return the sealed payload of one entry, bound to the entry's leaf hash."""
+        plain = canonical({"salt": base64.b64encode(opening.event_salt).decode(), "fields": dict(opening.fields)})
+        return _encrypt(AESGCM(key), plain, leaf_hash)
+
+    def open_payload(self, tx: Connection, index: int) -> Opening | None:
+        """Return what is behind one entry's commitment, or None once it is erased."""
+        return self.openings(tx, [index]).get(index)
+
+    def openings(self, tx: Connection, indexes: Sequence[int]) -> dict[int, Opening]:
+        """Return what is behind these entries' commitments; erased ones are left out.
+
+        Raises `Tampered` if a payload does not belong to its entry.
+        """
+        found: dict[int, Opening] = {}
+        for part in _chunks(indexes):
+            rows = tx.execute(
+                select(payload.c.idx, payload.c.sub, payload.c.sealed, leaf.c.hash)
+                .join(leaf, (leaf.c.log_id == payload.c.log_id) & (leaf.c.idx == payload.c.idx))
+                .where(payload.c.idx.in_(part))
+            ).all()
+            keys = self.keys_of(tx, list({row.sub for row in rows}))
+            found.update((row.idx, _open(keys[row.sub], row.sealed, row.hash)) for row in rows if row.sub in keys)
+        return found
+
+    def seal_address(self, address: str) -> bytes:
+        """Return an address sealed for the mirrors of the two products."""
+        return _encrypt(self._mirror, address.encode(), b"mirror")
+
+    def open_address(self, sealed: bytes) -> str:
+        """Return the address that `seal_address` sealed."""
+        return _decrypt(self._mirror, sealed, b"mirror").decode()
+
+    def token(self, sub: SubjectId, purpose: str) -> str:
+        """Return an unsubscribe token for one person and purpose: url-safe, unguessable, without end."""
+        body = sub + purpose.encode()
+        return base64.urlsafe_b64encode(self._tag(body) + body).decode().rstrip("=")
+
+    def open_token(self, token: str) -> tuple[SubjectId, str]:
+        """Return the person and purpose of a token; raises `NotFound` for any other text."""
+        try:
+            data = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
+        except (binascii.Error, ValueError):
+            data = b""
+        tag, body = data[:TAG], data[TAG:]
+        canonical_form = base64.urlsafe_b64encode(data).decode().rstrip("=") == token
+        if not (canonical_form and len(body) > KEY and hmac.compare_digest(tag, self._tag(body))):
+            raise NotFound("this link is not one of ours; use the link of the newest mail")
+        return SubjectId(body[:KEY]), body[KEY:].decode()
+
+    def _tag(self, body: bytes) -> bytes:
+        return hmac.digest(self._keys.token, b"unsubscribe1\n" + body, "sha256")[:TAG]
+
+
+class _Payload(msgspec.Struct, frozen=True):
+    salt: bytes
+    fields: dict[str, Any]
+
+
+def _open(key: bytes, sealed: bytes, leaf_hash: bytes) -> Opening:
+    plain = msgspec.json.decode(_decrypt(AESGCM(key), sealed, leaf_hash), type=_Payload)
+    return Opening(event_salt=plain.salt, fields=plain.fields)
+
+
+def _encrypt(cipher: AESGCM, plain: bytes, bound_to: bytes) -> bytes:
+    nonce = secrets.token_bytes(NONCE)
+    return nonce + cipher.encrypt(nonce, plain, bound_to)
+
+
+def _decrypt(cipher: AESGCM, sealed: bytes, bound_to: bytes) -> bytes:
+    try:
+        return cipher.decrypt(sealed[:NONCE], sealed[NONCE:], bound_to)
+    except InvalidTag:
+        raise Tampered("a sealed record does not open with its key, or belongs to another row") from None
+
+
+def _chunks(items: Sequence[T]) -> Sequence[Sequence[T]]:
+    return [items[start : start + _CHUNK] for start in range(0, len(items), _CHUNK)]

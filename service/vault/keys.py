@@ -1,0 +1,169 @@
+"""The service's own keys, and the one key-encryption key that opens them.
+
+The key-encryption key (KEK) is 32 random bytes in a file of its own, outside the database and
+its backups. Everything else is in the keys file, sealed under the KEK, so that neither file
+alone forges an entry or names a person.
+"""
+
+import base64
+import binascii
+import hashlib
+import os
+import secrets
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from service.errors import Misconfigured
+from service.ledger.note import Signer
+from service.settings import Settings
+
+NONCE = 12  # bytes, AES-GCM
+KEY = 32  # bytes, AES-256 and HMAC-SHA-256
+INGEST = "/ingest-1"
+_AAD = b"consent-ledger keys v1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Keys:
+    """What a running service signs, seals and looks up with; never printed."""
+
+    log: Signer
+    ingest: Signer
+    directory: bytes
+    dedupe: bytes
+    token: bytes
+    mirror: bytes
+    kek: bytes
+
+    @property
+    def kek_id(self) -> str:
+        """Return a name for the KEK that tells nothing about it."""
+        return hashlib.sha256(b"kek id" + self.kek).hexdigest()[:16]
+
+
+class _Stored(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the keys file holds once opened; seeds and keys are 32 bytes each."""
+
+    origin: str
+    log: bytes
+    ingest: bytes
+    directory: bytes
+    dedupe: bytes
+    token: bytes
+    mirror: bytes
+
+
+def open_keys(settings: Settings) -> Keys:
+    """Return the service's keys, created on the first run of the embedded default.
+
+    Raises `Misconfigured` when a key file is missing in production, readable by others, damaged,
+    or does not belong to the other file or to this log.
+    """
+    kek = _open_kek(settings)
+    path = settings.keys_path
+    if not path.exists():
+        _require_embedded(settings, path, "keys file", "CONSENT_KEYS_FILE")
+        _create(path, _seal(_generate(settings.origin), kek))
+    return _keys(_unseal(path, kek), kek, settings.origin)
+
+
+def create_keys(settings: Settings) -> None:
+    """Create both key files where they are missing: `consent-ledger key init`."""
+    if not settings.kek_path.exists():
+        _create(settings.kek_path, base64.b64encode(secrets.token_bytes(KEY)) + b"\n")
+    if not settings.keys_path.exists():
+        _create(settings.keys_path, _seal(_generate(settings.origin), _read_kek(settings.kek_path)))
+
+
+def _open_kek(settings: Settings) -> bytes:
+    path = settings.kek_path
+    if not path.exists():
+        _require_embedded(settings, path, "key-encryption key", "CONSENT_KEK_FILE")
+        if settings.keys_path.exists():
+            raise Misconfigured(
+                f"the key-encryption key {path} is missing although keys sealed under it exist; "
+                "put the file back from where you keep it (a new one would open nothing)"
+            )
+        _create(path, base64.b64encode(secrets.token_bytes(KEY)) + b"\n")
+    return _read_kek(path)
+
+
+def _read_kek(path: Path) -> bytes:
+    _require_private(path)
+    try:
+        kek = base64.b64decode(path.read_bytes().strip(), validate=True)
+    except binascii.Error:
+        kek = b""
+    if len(kek) != KEY:
+        raise Misconfigured(f"{path} must hold 32 bytes as base64; restore it, or point CONSENT_KEK_FILE elsewhere")
+    return kek
+
+
+def _require_embedded(settings: Settings, path: Path, what: str, variable: str) -> None:
+    if not settings.embedded:
+        raise Misconfigured(
+            f"the {what} {path} does not exist; set {variable}, or create it once with `consent-ledger key init`"
+        )
+
+
+def _require_private(path: Path) -> None:
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if mode & 0o077:
+        raise Misconfigured(f"{path} can be read by others (mode {mode:04o}); run: chmod 600 {path}")
+
+
+def _create(path: Path, data: bytes) -> None:
+    """Write a new private file whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.new")
+    handle = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+    with os.fdopen(handle, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        pass
+    finally:
+        temporary.unlink()
+
+
+def _generate(origin: str) -> _Stored:
+    fresh = {name: secrets.token_bytes(KEY) for name in _Stored.__struct_fields__ if name != "origin"}
+    return _Stored(origin=origin, **fresh)
+
+
+def _seal(stored: _Stored, kek: bytes) -> bytes:
+    nonce = secrets.token_bytes(NONCE)
+    return nonce + AESGCM(kek).encrypt(nonce, msgspec.json.encode(stored), _AAD)
+
+
+def _unseal(path: Path, kek: bytes) -> _Stored:
+    _require_private(path)
+    data = path.read_bytes()
+    try:
+        return msgspec.json.decode(AESGCM(kek).decrypt(data[:NONCE], data[NONCE:], _AAD), type=_Stored)
+    except (InvalidTag, ValueError):
+        raise Misconfigured(
+            f"{path} does not open with this key-encryption key; use the KEK file that belongs to it"
+        ) from None
+
+
+def _keys(stored: _Stored, kek: bytes, origin: str) -> Keys:
+    if stored.origin != origin:
+        raise Misconfigured(f"these keys belong to the log {stored.origin}, not to {origin}; correct CONSENT_ORIGIN")
+    return Keys(
+        log=Signer(origin, stored.log),
+        ingest=Signer(origin + INGEST, stored.ingest),
+        directory=stored.directory,
+        dedupe=stored.dedupe,
+        token=stored.token,
+        mirror=stored.mirror,
+        kek=kek,
+    )
