@@ -16,6 +16,8 @@ from typing import Any
 
 from alembic import command
 from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import (
     BigInteger,
     Column,
@@ -504,6 +506,17 @@ def migrate(url: str) -> None:
     config.set_main_option("script_location", str(MIGRATIONS))
     config.attributes["url"] = url
     command.upgrade(config, "head")
+
+
+def require_current(database: "Database") -> None:
+    """Raise `Misconfigured` unless the database has the newest schema."""
+    newest = ScriptDirectory(str(MIGRATIONS)).get_current_head()
+    with database.read() as tx:
+        found = MigrationContext.configure(tx).get_current_revision()
+    if found != newest:
+        raise Misconfigured(
+            f"the database has schema {found}, this version needs {newest}; run `consent-ledger migrate` as its owner"
+        )
 
 
 def _sqlite(url: str, path: str | None) -> Engine:
