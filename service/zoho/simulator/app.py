@@ -1,0 +1,68 @@
+"""The Litestar application: all three products and the control plane over one world."""
+
+import gc
+from typing import Any
+
+from litestar import Litestar, Request, Response
+from litestar.exceptions import HTTPException, MethodNotAllowedException
+from litestar.middleware import DefineMiddleware
+
+from service.zoho.simulator import control, oauth
+from service.zoho.simulator.campaigns import envelope
+from service.zoho.simulator.campaigns import gate as campaigns_gate
+from service.zoho.simulator.campaigns import routes as campaigns_routes
+from service.zoho.simulator.crm import gate as crm_gate
+from service.zoho.simulator.crm import routes as crm_routes
+from service.zoho.simulator.faults import FaultInjector
+from service.zoho.simulator.plant import plant
+from service.zoho.simulator.wire import json_reply, serve, write
+from service.zoho.simulator.world import World
+
+SURFACES = (
+    (oauth.ENDPOINTS, oauth.answer),
+    (crm_routes.ENDPOINTS, crm_gate.answer),
+    (campaigns_routes.ENDPOINTS, campaigns_gate.answer),
+    (control.ENDPOINTS, control.answer),
+)
+
+
+def create_app(contacts: int = 5_000, seed: int = 1, *, now: int | None = None) -> Litestar:
+    """Return an application with a freshly planted organisation of `contacts` people.
+
+    The same `contacts`, `seed` and `now` (seconds since the epoch; the real time if None) give the same
+    organisation. Raises `ValueError` for fewer people than there are planted kinds.
+    """
+    return app_of(planted(contacts, seed, now=now))
+
+
+def planted(contacts: int, seed: int, *, now: int | None = None) -> World:
+    """Return a world of its own, planted."""
+    world = World(contacts=contacts, seed=seed)
+    gc.disable()
+    try:
+        plant(world, now=world.clock.seconds() if now is None else now)
+    finally:
+        gc.enable()
+    return world
+
+
+def app_of(world: World) -> Litestar:
+    """Return the application that serves `world`."""
+    return Litestar(
+        route_handlers=[serve(endpoint, answer, world) for endpoints, answer in SURFACES for endpoint in endpoints],
+        middleware=[DefineMiddleware(FaultInjector, faults=world.faults)],
+        exception_handlers={HTTPException: _nowhere},
+        openapi_config=None,
+        logging_config=None,
+    )
+
+
+def _nowhere(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
+    """Answer what has no handler: each product has its own way to say so."""
+    path = request.url.path
+    if path.startswith("/api/"):
+        return write(envelope.wrong_address(path))
+    if path.startswith("/crm/"):
+        is_method = isinstance(error, MethodNotAllowedException)
+        return write(crm_gate.wrong_method() if is_method else crm_gate.wrong_address())
+    return write(json_reply({"error": error.detail}, status=error.status_code))

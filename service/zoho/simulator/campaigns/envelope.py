@@ -1,0 +1,145 @@
+"""The envelopes of Campaigns v1.1: status in the body, XML unless JSON is asked for, keys that change case."""
+
+from collections.abc import Mapping
+from xml.sax.saxutils import escape, quoteattr
+
+from service.zoho.simulator.wire import XML, AnswerError, Call, Reply, json_reply
+from service.zoho.simulator.world import World
+
+Json = dict[str, object]
+
+_XML_NAMES = {
+    "contactemailaddress": "contact_email",
+    "contactfn": "first_name",
+    "contactln": "last_name",
+    "companyname": "company_name",
+    "sentdate": "added_time",
+}
+"""Rows of recipients are named otherwise in XML than in JSON."""
+
+XML_ONLY = "xml:"
+"""A row's key with this prefix is an XML matter and never appears in JSON."""
+
+
+def success(world: World, call: Call, payload: Mapping[str, object], *, code: object = "0") -> Reply:
+    """Return a success: status, code and address around what the endpoint has to say."""
+    body = {"status": "success", "code": _code(world, code), **payload, "uri": call.path, "version": "1.1"}
+    return in_format(call, body)
+
+
+def bare(world: World, call: Call, payload: Json) -> Reply:
+    """Return a body that carries its own envelope, or none, as a few endpoints do."""
+    if "code" in payload:
+        payload = {**payload, "code": _code(world, payload["code"])}
+    return in_format(call, payload)
+
+
+def failure(world: World, call: Call, code: str, message: str) -> AnswerError:
+    """Return the exception that ends a call with an error under HTTP 200."""
+    body = {
+        "status": "error",
+        "code": _code(world, code),
+        "message": message,
+        "uri": call.path,
+        "version": "1.1",
+    }
+    return AnswerError(in_format(call, body))
+
+
+def unauthorized(call: Call) -> Reply:
+    """Return the one answer with an honest status; mind the capital keys and their order."""
+    body = {
+        "message": "Unauthorized request.",
+        "version": "1.1",
+        "URI": call.path,
+        "Code": "1007",
+        "status": "error",
+    }
+    return _formatted(call, body, status=401)
+
+
+def wrong_address(path: str) -> Reply:
+    """Return the answer to a path that does not exist: XML, HTTP 200, before any look at the token."""
+    text = (
+        f"<response uri={quoteattr(path)} version=\"1\"><code>1004</code>"
+        "<status>error</status><message>Wrong URL entered.</message></response>"
+    )
+    return Reply(body=text.encode(), media_type=XML)
+
+
+def locked(world: World, call: Call) -> Reply:
+    """Return the answer of an endpoint whose window is used up; nobody published it, so it is a switch."""
+    message = "Calls limit exceeded. Please try again after some time."
+    gateway = {"error_description": message, "error": "URL_ROLLING_THROTTLES_LIMIT_EXCEEDED", "status": "failure"}
+    match world.text("throttle.style"):
+        case "gateway_400":
+            return json_reply(gateway, status=400)
+        case "gateway_200":
+            return json_reply(gateway)
+        case "http_429":
+            return json_reply({"code": "TOO_MANY_REQUESTS", "message": message, "status": "error"}, status=429)
+        case _:
+            return failure(world, call, "2008", message).reply
+
+
+def in_format(call: Call, body: Mapping[str, object]) -> Reply:
+    """Return the body as JSON if `resfmt` asks for it in any case, else as XML."""
+    return _formatted(call, body, status=200)
+
+
+def _formatted(call: Call, body: Mapping[str, object], *, status: int) -> Reply:
+    asked = call.params.get("resfmt", call.params.get("type", ""))
+    if asked.lower() == "json":
+        return json_reply(_without_xml_keys(body), status=status)
+    version = str(body.get("version", "1"))
+    inner = "".join(_element(key, value) for key, value in body.items() if key not in ("uri", "version"))
+    text = f"<response uri={quoteattr(call.path)} version={quoteattr(version)}>{inner}</response>"
+    return Reply(status=status, body=text.encode(), media_type=XML)
+
+
+def _without_xml_keys(body: Mapping[str, object]) -> Json:
+    return {
+        key: [
+            {name: cell for name, cell in row.items() if not name.startswith(XML_ONLY)}
+            if isinstance(row, dict)
+            else row
+            for row in value
+        ]
+        if isinstance(value, list)
+        else value
+        for key, value in body.items()
+    }
+
+
+def _element(key: str, value: object) -> str:
+    if isinstance(value, list):
+        return f"<{key}>{''.join(_row(row) for row in value)}</{key}>"
+    if isinstance(value, dict):
+        return f"<{key}>{''.join(_element(name, inner) for name, inner in value.items())}</{key}>"
+    return f"<{key}>{escape(_text(value))}</{key}>"
+
+
+def _row(row: Mapping[str, object]) -> str:
+    cells = {name.removeprefix(XML_ONLY): cell for name, cell in row.items()}
+    inner = "".join(
+        f"<fl val={quoteattr(_XML_NAMES.get(name, name))}>{escape(_text(cell))}</fl>"
+        for name, cell in cells.items()
+        if not isinstance(cell, dict | list)
+    )
+    return f"<contact>{inner}</contact>"
+
+
+def _text(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "" if value is None else str(value)
+
+
+def _code(world: World, code: object) -> object:
+    match world.text("campaigns.codes"):
+        case "number":
+            return int(str(code))
+        case "string":
+            return str(code)
+        case _:
+            return code

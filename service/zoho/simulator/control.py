@@ -1,0 +1,254 @@
+"""The control plane, for tests and demos alone: what happened to whom, and what is really the case.
+
+Everything under `/_control` speaks JSON, needs no token, costs nothing and never breaks.
+"""
+
+from typing import Literal
+
+import msgspec
+
+from service.zoho.simulator.campaigns import contacts, events
+from service.zoho.simulator.crm.fields import MODULES, Kind
+from service.zoho.simulator.crm.records import Author, change, of_address, user_number
+from service.zoho.simulator.crm.rows import columns, load, table
+from service.zoho.simulator.faults import Fault
+from service.zoho.simulator.kinds import KINDS
+from service.zoho.simulator.switches import SWITCHES, Value
+from service.zoho.simulator.wire import AnswerError, Call, Endpoint, Reply, json_reply
+from service.zoho.simulator.world import World
+
+
+class Someone(msgspec.Struct, forbid_unknown_fields=True):
+    """A body that names a person."""
+
+    email: str
+
+
+class Bounced(Someone, forbid_unknown_fields=True):
+    """A mail to this person bounces."""
+
+    type: Literal["hard", "soft"] = "hard"
+
+
+class Confirmed(Someone, forbid_unknown_fields=True):
+    """This person follows the link in the confirmation mail."""
+
+    listkey: str
+
+
+class Ticked(Someone, forbid_unknown_fields=True):
+    """A user edits every CRM record of this address by hand."""
+
+    fields: dict[str, bool | str | None]
+    by: str = "Petra Lindqvist"
+
+
+class Broken(msgspec.Struct, forbid_unknown_fields=True):
+    """The next requests that begin with `match` go wrong."""
+
+    match: str
+    how: Literal["drop_before", "drop_after", "status"]
+    times: int = 1
+    status: int = 503
+    body: str = ""
+
+
+class Advance(msgspec.Struct, forbid_unknown_fields=True):
+    """The clock jumps forward."""
+
+    advance_s: float
+
+
+def answer(world: World, endpoint: Endpoint, call: Call) -> Reply:
+    """Answer without any gate; a body that cannot be read is a plain 400."""
+    try:
+        return endpoint.handle(world, call)
+    except msgspec.DecodeError as error:
+        return json_reply({"error": str(error)}, status=400)
+
+
+def truth(world: World, _call: Call) -> Reply:
+    """Answer how many people were planted of each kind."""
+    counts = dict(world.db.execute("SELECT key, count(*) FROM truth GROUP BY key"))
+    planted = {kind.key: counts[kind.key] for kind in KINDS if kind.is_drift}
+    consistent = {kind.key: counts[kind.key] for kind in KINDS if not kind.is_drift}
+    return json_reply({"contacts": world.contacts, "planted": planted, "consistent": consistent})
+
+
+def truth_of(world: World, call: Call) -> Reply:
+    """Answer the addresses that were planted of one kind."""
+    rows = world.db.execute("SELECT email FROM truth WHERE key = ? ORDER BY email", (call.slots["key"],)).fetchall()
+    if not rows:
+        return json_reply({"error": f"no such kind: {call.slots['key']}"}, status=404)
+    return json_reply({"emails": [email for (email,) in rows]})
+
+
+def unsubscribe(world: World, call: Call) -> Reply:
+    """Let a person click unsubscribe."""
+    email = _email(msgspec.json.decode(call.body, type=Someone))
+    return _happened(email, done=events.unsubscribe(world, email))
+
+
+def complain(world: World, call: Call) -> Reply:
+    """Let a person mark the mail as spam."""
+    email = _email(msgspec.json.decode(call.body, type=Someone))
+    return _happened(email, done=events.complain(world, email))
+
+
+def bounce(world: World, call: Call) -> Reply:
+    """Let a mail bounce."""
+    body = msgspec.json.decode(call.body, type=Bounced)
+    return _happened(_email(body), done=events.bounce(world, _email(body), body.type))
+
+
+def confirm(world: World, call: Call) -> Reply:
+    """Let a person confirm a subscription."""
+    body = msgspec.json.decode(call.body, type=Confirmed)
+    return _happened(_email(body), done=events.confirm(world, _email(body), body.listkey))
+
+
+def crm_set(world: World, call: Call) -> Reply:
+    """Let a user change every CRM record of an address by hand."""
+    body = msgspec.json.decode(call.body, type=Ticked)
+    author = Author(user=user_number(world, body.by), source="crm_ui", mode="Manual")
+    found = of_address(world, _email(body))
+    for module, number in found:
+        change(world, module, number, _columns(module, body.fields), author)
+    return _happened(_email(body), done=bool(found))
+
+
+def person(world: World, call: Call) -> Reply:
+    """Answer what both products say about an address, given as `?email=` or in the body."""
+    email = call.query.get("email") or msgspec.json.decode(call.body, type=Someone).email
+    email = email.strip().lower()
+    crm = [
+        {"module": module, **(load(world, module, number, columns(module, MODULES[module])) or {})}
+        for module, number in of_address(world, email)
+    ]
+    return json_reply({"crm": crm, "campaigns": _in_campaigns(world, email)})
+
+
+def meter(world: World, _call: Call) -> Reply:
+    """Answer the calls and credits since the last reset."""
+    calls = {product: world.meter.calls[product] for product in ("crm", "campaigns", "oauth")}
+    by_endpoint = dict(sorted(world.meter.by_endpoint.items()))
+    return json_reply({"calls": calls, "credits": world.meter.credits, "by_endpoint": by_endpoint})
+
+
+def reset(world: World, _call: Call) -> Reply:
+    """Forget counts, credits, windows, locks and faults, and put the switches back; people stay as they are."""
+    world.meter.reset()
+    world.faults.waiting.clear()
+    world.switches.update({name: switch.default for name, switch in SWITCHES.items()})
+    return json_reply({"ok": True})
+
+
+def break_(world: World, call: Call) -> Reply:
+    """Make the next matching requests go wrong."""
+    body = msgspec.json.decode(call.body, type=Broken)
+    fault = Fault(match=body.match, how=body.how, times=body.times, status=body.status, body=body.body)
+    world.faults.waiting.append(fault)
+    return json_reply({"ok": True})
+
+
+def switches(world: World, call: Call) -> Reply:
+    """Answer all switches; a POST with `{name: value}` sets some first."""
+    if call.method == "POST":
+        wanted = msgspec.json.decode(call.body, type=dict[str, Value])
+        for name, value in wanted.items():
+            if name not in SWITCHES or not SWITCHES[name].accepts(value):
+                return json_reply({"error": f"no such switch or value: {name} = {value!r}"}, status=400)
+        world.switches.update(wanted)
+    return json_reply(
+        {
+            name: {"value": world.switches[name], "default": switch.default, "others": switch.others, "why": switch.why}
+            for name, switch in SWITCHES.items()
+        }
+    )
+
+
+def clock(world: World, call: Call) -> Reply:
+    """Answer the simulator's time; a POST with `{"advance_s": n}` moves it first."""
+    if call.method == "POST":
+        world.clock.ahead_s += msgspec.json.decode(call.body, type=Advance).advance_s
+    return json_reply({"now": world.clock.seconds(), "ahead_s": world.clock.ahead_s})
+
+
+def state(world: World, _call: Call) -> Reply:
+    """Answer totals of the whole organisation."""
+    totals = {name: world.db.execute(query).fetchone()[0] for name, query in _TOTALS.items()}
+    return json_reply({"people": world.contacts, **totals})
+
+
+_RECORDS = " UNION ALL ".join(f"SELECT id, Email_Opt_Out, Newsletter FROM {table(m)}" for m in MODULES)
+_TOTALS = {
+    "crm_records": f"SELECT count(*) FROM ({_RECORDS})",
+    "opted_out": f"SELECT count(*) FROM ({_RECORDS}) WHERE Email_Opt_Out",
+    "in_view": f"SELECT count(*) FROM ({_RECORDS}) WHERE Newsletter",
+    "contacts": "SELECT count(*) FROM contacts",
+    "dnm": "SELECT count(*) FROM contacts WHERE dnm IS NOT NULL",
+    "hard_bounced": "SELECT count(*) FROM contacts WHERE hard_bounced",
+    "granted": "SELECT count(*) FROM contacts WHERE permission = 'Granted'",
+    "refused": "SELECT count(*) FROM contacts WHERE permission = 'Refused'",
+    **{
+        status: f"SELECT count(*) FROM members WHERE status = '{status}'"
+        for status in ("active", "unsub", "bounce", "awaiting")
+    },
+    "automations": "SELECT count(*) FROM automations",
+    "timeline": "SELECT count(*) FROM timeline",
+}
+
+
+def _email(body: Someone) -> str:
+    return body.email.strip().lower()
+
+
+def _happened(email: str, *, done: bool) -> Reply:
+    if done:
+        return json_reply({"ok": True})
+    return json_reply({"error": f"nothing to do for {email}: no such person there, or nothing waits"}, status=404)
+
+
+def _columns(module: str, values: dict[str, bool | str | None]) -> dict[str, object]:
+    fields = MODULES[module]
+    unknown = [name for name in values if name not in fields or fields[name].read_only]
+    if unknown:
+        raise AnswerError(json_reply({"error": f"{module} has no field to write called {unknown[0]}"}, status=400))
+    return {n: int(bool(v)) if fields[n].kind is Kind.BOOLEAN else v for n, v in values.items()}
+
+
+def _in_campaigns(world: World, email: str) -> dict[str, object]:
+    contact = contacts.find(world, email)
+    if contact is None:
+        return {"lists": {}, "dnm": False, "dnm_reason": None, "hard_bounced": False, "fields": {}}
+    lists = world.db.execute(
+        "SELECT l.listkey, m.status FROM members m JOIN lists l ON l.id = m.list_id WHERE m.contact_id = ?",
+        (contact.id,),
+    )
+    query = f"SELECT {', '.join(contacts.COLUMNS.values())} FROM contacts WHERE id = ?"
+    values = world.db.execute(query, (contact.id,)).fetchone()
+    return {
+        "lists": dict(lists.fetchall()),
+        "dnm": contact.dnm is not None,
+        "dnm_reason": contact.dnm,
+        "hard_bounced": contact.hard_bounced,
+        "fields": dict(zip(contacts.COLUMNS, values, strict=True)),
+    }
+
+
+ENDPOINTS = (
+    Endpoint(methods=("GET",), path="/_control/truth", handle=truth),
+    Endpoint(methods=("GET",), path="/_control/truth/{key:str}", handle=truth_of),
+    Endpoint(methods=("POST",), path="/_control/campaigns/unsubscribe", handle=unsubscribe),
+    Endpoint(methods=("POST",), path="/_control/campaigns/complain", handle=complain),
+    Endpoint(methods=("POST",), path="/_control/campaigns/bounce", handle=bounce),
+    Endpoint(methods=("POST",), path="/_control/campaigns/confirm", handle=confirm),
+    Endpoint(methods=("POST",), path="/_control/crm/set", handle=crm_set),
+    Endpoint(methods=("GET", "POST"), path="/_control/person", handle=person),
+    Endpoint(methods=("GET",), path="/_control/meter", handle=meter),
+    Endpoint(methods=("POST",), path="/_control/reset", handle=reset),
+    Endpoint(methods=("POST",), path="/_control/break", handle=break_),
+    Endpoint(methods=("GET", "POST"), path="/_control/switches", handle=switches),
+    Endpoint(methods=("GET", "POST"), path="/_control/clock", handle=clock),
+    Endpoint(methods=("GET",), path="/_control/state", handle=state),
+)

@@ -1,0 +1,92 @@
+"""CRM's door: token, scope, credits; and the shapes of its errors."""
+
+from collections.abc import Mapping
+
+from service.zoho.simulator.crm.fields import MODULES
+from service.zoho.simulator.tokens import covers
+from service.zoho.simulator.wire import AnswerError, Call, Endpoint, Reply, json_reply, template
+from service.zoho.simulator.world import World
+
+
+def answer(world: World, endpoint: Endpoint, call: Call) -> Reply:
+    """Answer one CRM call: 401 without a good token or scope, 429 without credits, else the handler's reply.
+
+    `X-API-CREDITS-REMAINING` appears once half of the day's credits are used.
+    """
+    world.meter.count("crm", f"{call.method} {template(endpoint)}")
+    _authorise(world, endpoint, call)
+    allowance = world.number("crm.credits_per_day")
+    left = world.meter.spend(endpoint.credits(call), allowance=allowance, now=world.clock.now())
+    if left is None:
+        return _throttled(world)
+    try:
+        reply = endpoint.handle(world, call)
+    except AnswerError as early:
+        reply = early.reply
+    if left > allowance / 2:
+        return reply
+    headers = {**reply.headers, "X-API-CREDITS-REMAINING": str(left)}
+    return Reply(status=reply.status, body=reply.body, media_type=reply.media_type, headers=headers)
+
+
+def problem(
+    code: str, message: str, details: Mapping[str, object] | None = None, *, status: int = 400
+) -> AnswerError:
+    """Return the exception that ends a call with CRM's error object at the top level."""
+    return AnswerError(json_reply(error_item(code, message, details), status=status))
+
+
+def read_problem(
+    world: World, code: str, message: str, details: Mapping[str, object] | None = None
+) -> AnswerError:
+    """Return the exception that ends a GET; one schema wraps such errors in `data`, which is a switch."""
+    item: object = error_item(code, message, details)
+    if world.text("crm.get_errors") == "data":
+        item = {"data": [item]}
+    return AnswerError(json_reply(item, status=400))
+
+
+def error_item(code: str, message: str, details: Mapping[str, object] | None = None) -> dict[str, object]:
+    """Return CRM's error object."""
+    return {"code": code, "details": dict(details or {}), "message": message, "status": "error"}
+
+
+def module_of(call: Call) -> str:
+    """Return the module of the path, or refuse it as CRM does."""
+    module = call.slots["module"]
+    if module not in MODULES:
+        message = "the module name given seems to be invalid"
+        raise problem("INVALID_MODULE", message, {"resource_path_index": 0})
+    return module
+
+
+def wrong_address() -> Reply:
+    """Return the answer to a path that CRM does not have."""
+    message = "Please check if the URL trying to access is a correct one"
+    return json_reply(error_item("INVALID_URL_PATTERN", message), status=404)
+
+
+def wrong_method() -> Reply:
+    """Return the answer to a method that the path does not take."""
+    message = "The http request method type is not a valid one"
+    return json_reply(error_item("INVALID_REQUEST_METHOD", message), status=400)
+
+
+def _authorise(world: World, endpoint: Endpoint, call: Call) -> None:
+    header = call.headers.get("authorization")
+    if header is None:
+        raise problem("AUTHENTICATION_FAILURE", "Authentication failed", status=401)
+    grant = world.tokens.grant(header, bearer=world.on("oauth.bearer"), now=world.clock.now())
+    if grant is None:
+        raise problem("INVALID_TOKEN", "invalid oauth token", status=401)
+    needed = endpoint.scope.replace("{module}", call.slots.get("module", ""))
+    if needed and not all(covers(grant.scopes, scope) for scope in needed.split()):
+        raise problem("OAUTH_SCOPE_MISMATCH", "invalid oauth scope to access this URL", status=401)
+
+
+def _throttled(world: World) -> Reply:
+    code = world.text("crm.throttle_code")
+    if world.text("crm.throttle_body") == "old":
+        info = "Many requests fired than the allowed limit for the past 24 hours."
+        return json_reply({"code": 429, "error": code, "error_info": info, "details": []}, status=429)
+    return json_reply(error_item(code, "too many requests. please try again after some time"), status=429)

@@ -1,0 +1,136 @@
+"""What CRM tells about itself: the organisation, its users, modules and fields, and what calls cost."""
+
+from service.zoho.simulator import names
+from service.zoho.simulator.crm.fields import JSON_TYPES, MODULE_IDS, MODULES, Field, Kind, field_id
+from service.zoho.simulator.crm.gate import read_problem
+from service.zoho.simulator.crm.records import API_USER
+from service.zoho.simulator.crm.rows import user_objects
+from service.zoho.simulator.wire import Call, Reply, json_reply
+from service.zoho.simulator.world import World
+
+Json = dict[str, object]
+
+
+def org(_world: World, _call: Call) -> Reply:
+    """Answer `GET /org`; `zgid`, not `id`, names the organisation to other services."""
+    licence = {
+        "paid": True,
+        "paid_type": "enterprise",
+        "paid_expiry": None,
+        "trial_type": None,
+        "trial_expiry": None,
+        "users_license_purchased": 10,
+        "portal_users_license_purchased": 0,
+    }
+    organisation = {
+        "id": names.ORG_ID,
+        "zgid": names.ORG_ZGID,
+        "company_name": "Example Publishing",
+        "primary_email": "office@example.org",
+        "country_code": "IN",
+        "time_zone": "Asia/Kolkata",
+        "type": "production",
+        "domain_name": f"org{names.ORG_ZGID}",
+        "privacy_settings": False,
+        "hipaa_compliance_enabled": False,
+        "license_details": licence,
+    }
+    return json_reply({"org": [organisation]})
+
+
+def users(world: World, call: Call) -> Reply:
+    """Answer `GET /users?type=`; CurrentUser is the one in whose name the API writes."""
+    everybody = user_objects(world.db)
+    wanted = [API_USER] if call.query.get("type") == "CurrentUser" else sorted(everybody, key=str)
+    found = [
+        {
+            **everybody[number],
+            "full_name": everybody[number]["name"],
+            "status": "active",
+            "profile": {"name": "Administrator", "id": "5725767000000026011"},
+            "role": {"name": "CEO", "id": "5725767000000026005"},
+        }
+        for number in wanted
+    ]
+    info = {"per_page": 200, "count": len(found), "page": 1, "more_records": False}
+    return json_reply({"users": found, "info": info})
+
+
+def modules(_world: World, _call: Call) -> Reply:
+    """Answer `GET /settings/modules`."""
+    return json_reply({"modules": [_module(module) for module in MODULES]})
+
+
+def module(world: World, call: Call) -> Reply:
+    """Answer `GET /settings/modules/{api_name}`."""
+    if call.slots["name"] not in MODULES:
+        raise read_problem(world, "INVALID_MODULE", "the module name given seems to be invalid", {})
+    return json_reply({"modules": [_module(call.slots["name"])]})
+
+
+def fields(world: World, call: Call) -> Reply:
+    """Answer `GET /settings/fields?module=`."""
+    name = call.query.get("module")
+    if name is None:
+        message = "One of the expected parameter is missing"
+        raise read_problem(world, "REQUIRED_PARAM_MISSING", message, {"param_name": "module"})
+    if name not in MODULES:
+        message = "the module name given seems to be invalid"
+        raise read_problem(world, "INVALID_MODULE", message, {"param_name": "module"})
+    return json_reply({"fields": [_field(name, field) for field in MODULES[name].values()]})
+
+
+def _module(name: str) -> Json:
+    return {
+        "id": MODULE_IDS[name],
+        "api_name": name,
+        "module_name": name,
+        "plural_label": name,
+        "singular_label": name.removesuffix("s"),
+        "generated_type": "default",
+        "api_supported": True,
+        "creatable": True,
+        "editable": True,
+        "deletable": True,
+        "viewable": True,
+        "visible": True,
+    }
+
+
+def _field(name: str, field: Field) -> Json:
+    writable = not field.read_only
+    return {
+        "id": field_id(name, field),
+        "api_name": field.api_name,
+        "field_label": field.label,
+        "display_label": field.label,
+        "data_type": str(field.kind),
+        "json_type": JSON_TYPES.get(field.kind, "string"),
+        "ui_type": 301 if field.kind is Kind.BOOLEAN else 1,
+        "length": field.length,
+        "custom_field": field.custom,
+        "read_only": field.read_only,
+        "field_read_only": field.read_only,
+        "system_mandatory": field.mandatory,
+        "visible": True,
+        "filterable": True,
+        "searchable": True,
+        "mass_update": writable,
+        "webhook": True,
+        "type": "used",
+        "operation_type": {
+            "web_update": writable,
+            "api_create": writable,
+            "web_create": writable,
+            "api_update": writable,
+        },
+        "unique": {},
+        "pick_list_values": [{"display_value": pick, "actual_value": pick} for pick in field.picks],
+        "lookup": {},
+        "multiselectlookup": {},
+        "convert_mapping": {"Contacts": None, "Deals": None, "Accounts": None},
+        "history_tracking": None,
+        "profiles": [{"permission_type": "read_write", "name": "Administrator", "id": "5725767000000026011"}],
+        "layout_associations": [{"api_name": "Standard__s", "name": "Standard", "id": "5725767000000091055"}],
+        "created_source": "default",
+    }

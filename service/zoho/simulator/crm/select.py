@@ -1,0 +1,137 @@
+"""COQL's meaning: a parsed query becomes parameterised SQL over one module's table."""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from service.zoho.simulator.clock import parse as parse_time
+from service.zoho.simulator.crm import coql
+from service.zoho.simulator.crm.fields import MODULES, Field, Kind
+from service.zoho.simulator.crm.gate import problem
+from service.zoho.simulator.crm.rows import columns, render, select_list, table
+from service.zoho.simulator.wire import AnswerError, Call, Reply, json_reply
+from service.zoho.simulator.world import World
+
+DEFAULT_LIMIT = 200
+REACH = 100_000
+"""Rows that LIMIT and OFFSET reach together; beyond them a query goes by `id > last`."""
+COLUMNS_LIMIT = 50
+
+
+def run(world: World, call: Call) -> Reply:
+    """Answer `POST /coql` with the rows and whether there are more; 204 when there is none."""
+    query = _query(world, call)
+    limit = DEFAULT_LIMIT if query.limit is None else query.limit
+    fields = MODULES[query.module]
+    names = columns(query.module, (_column(fields, name).api_name for name in query.columns))
+    where, values = _condition(world, fields, query.where)
+    order = ", ".join(f"{_column(fields, name).api_name} {direction}" for name, direction in query.order)
+    sql = (
+        f"SELECT {select_list(query.module, names)} FROM {table(query.module)} WHERE {where}"
+        f" ORDER BY {order or 'id asc'} LIMIT ? OFFSET ?"
+    )
+    rows = world.db.execute(sql, (*values, limit + 1, query.offset)).fetchall()
+    if not rows:
+        return Reply(status=204)
+    data = render(world.db, query.module, names, rows[:limit])
+    return json_reply({"data": data, "info": {"count": len(data), "more_records": len(rows) > limit}})
+
+
+def price(call: Call) -> int:
+    """Return the credits of a query: 1 up to 200 rows asked for, 2 up to 1,000, 3 above."""
+    try:
+        limit = coql.limit_of(_text(call))
+    except AnswerError:
+        return 1
+    return 1 + (limit > DEFAULT_LIMIT) + (limit > 1_000)  # noqa: PLR2004 - the price list's own step
+
+
+def _query(world: World, call: Call) -> coql.Query:
+    try:
+        query = coql.parse(_text(call))
+    except coql.SyntaxProblemError as error:
+        details = {"clause": error.clause, "line": 1, "column": error.column, "near": error.near}
+        raise problem("SYNTAX_ERROR", "error occurred while parsing the query", details) from None
+    if query.module not in MODULES:
+        raise problem("INVALID_MODULE", "the module name given seems to be invalid", {"module": query.module})
+    maximum = world.number("crm.coql_limit")
+    if query.limit is not None and query.limit > maximum:
+        raise problem("LIMIT_EXCEEDED", "limit exceeded", {"limit": maximum, "clause": "LIMIT"})
+    if query.offset + (query.limit or DEFAULT_LIMIT) > REACH:
+        raise problem("LIMIT_EXCEEDED", "limit exceeded", {"limit": REACH, "clause": "OFFSET"})
+    if len(query.columns) > COLUMNS_LIMIT:
+        raise problem("LIMIT_EXCEEDED", "limit exceeded", {"limit": COLUMNS_LIMIT, "clause": "SELECT"})
+    return query
+
+
+def _text(call: Call) -> str:
+    try:
+        body = msgspec.json.decode(call.body)
+    except msgspec.DecodeError:
+        raise problem("INVALID_DATA", "body is not a JSON object", {"expected_data_type": "jsonobject"}) from None
+    text = body.get("select_query") if isinstance(body, dict) else None
+    if not isinstance(text, str):
+        raise problem("MANDATORY_NOT_FOUND", "required field not found", {"api_name": "select_query"})
+    return text
+
+
+def _column(fields: Mapping[str, Field], name: str) -> Field:
+    field = fields.get(name.removesuffix(".id"))
+    if field is None:
+        raise _invalid(name, "column given seems to be invalid")
+    return field
+
+
+def _invalid(column: str, reason: str) -> AnswerError:
+    return problem("INVALID_QUERY", "invalid query formed", {"column_name": column, "reason": reason})
+
+
+def _condition(world: World, fields: Mapping[str, Field], node: coql.Node) -> tuple[str, list[object]]:
+    if isinstance(node, coql.Pair):
+        left, left_values = _condition(world, fields, node.left)
+        right, right_values = _condition(world, fields, node.right)
+        return f"({left} {node.joint} {right})", left_values + right_values
+    field = _column(fields, node.column)
+    if not field.stored:
+        raise _invalid(node.column, "column does not support filtering")
+    _check(world, field, node)
+    values = [_value(field, value) for value in node.values]
+    return _sql(field.api_name, node.operator, len(values)), values
+
+
+def _check(world: World, field: Field, node: coql.Condition) -> None:
+    if field.kind is Kind.BOOLEAN and node.operator not in ("=", "is null", "is not null"):
+        raise _invalid(node.column, "operator is not supported for this data type")
+    if node.operator.endswith("like") and field.kind in (Kind.ID, Kind.DATETIME, Kind.USER):
+        raise _invalid(node.column, "operator is not supported for this data type")
+    limit = world.number("crm.coql_in_limit")
+    if node.operator.endswith("in") and len(node.values) > limit:
+        raise problem("LIMIT_EXCEEDED", "limit exceeded", {"limit": limit, "column_name": node.column})
+
+
+def _sql(name: str, operator: str, count: int) -> str:
+    match operator:
+        case "in" | "not in":
+            return f"{name} {operator} ({','.join('?' * count)})"
+        case "between" | "not between":
+            return f"{name} {operator} ? AND ?"
+        case "is null" | "is not null":
+            return f"{name} {operator}"
+        case "!=" | "not like":
+            return f"({name} {operator} ? OR {name} IS NULL)"
+        case _:
+            return f"{name} {operator} ?"
+
+
+def _value(field: Field, value: str | int) -> object:
+    match field.kind:
+        case Kind.BOOLEAN if value in ("true", "false"):
+            return int(value == "true")
+        case Kind.DATETIME if isinstance(value, str) and (seconds := parse_time(value)) is not None:
+            return seconds
+        case Kind.ID | Kind.USER if str(value).isdigit():
+            return int(value)
+        case Kind.BOOLEAN | Kind.DATETIME | Kind.ID | Kind.USER:
+            raise _invalid(field.api_name, f"value given is not a {field.kind}")
+        case _:
+            return str(value)

@@ -1,0 +1,253 @@
+"""Writing through the API: batches of records, each with its own result, and the status they add up to."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import msgspec
+
+from service.zoho.simulator.clock import iso, parse
+from service.zoho.simulator.crm.fields import MODULES, Field, Kind
+from service.zoho.simulator.crm.gate import error_item, module_of, problem
+from service.zoho.simulator.crm.records import API_USER, Author, change, note
+from service.zoho.simulator.crm.rows import table, user_objects
+from service.zoho.simulator.wire import Call, Reply, json_reply
+from service.zoho.simulator.world import World
+
+BATCH = 100
+AUTOMATIONS = ("workflow", "approval", "blueprint", "pathfinder", "orchestration")
+"""What runs after a write unless `trigger` says otherwise."""
+
+Item = dict[str, object]
+
+
+def update(world: World, call: Call) -> Reply:
+    """Answer `PUT /{Module}` and `PUT /{Module}/{id}`: one result per record, in order.
+
+    200 when all went well, 207 when some did, 412 when all were modified since
+    If-Unmodified-Since, 400 otherwise.
+    """
+    module, body = module_of(call), _body(call)
+    unmodified_since = _unmodified_since(call)
+
+    def one(position: int, record: Mapping[str, Any]) -> Item:
+        given = {**record, "id": call.slots.get("record_id", record.get("id"))}
+        return _update_one(world, module, position, given, unmodified_since=unmodified_since)
+
+    results = _each(world, body, one)
+    _automate(world, module, body, results)
+    return _summary(results, ok=200)
+
+
+def insert(world: World, call: Call) -> Reply:
+    """Answer `POST /{Module}`: 201 when all went well, 207 when some did, else 400."""
+    module, body = module_of(call), _body(call)
+    results = _each(world, body, lambda position, record: _insert_one(world, module, position, record))
+    _automate(world, module, body, results)
+    return _summary(results, ok=201)
+
+
+def delete(world: World, call: Call) -> Reply:
+    """Answer `DELETE /{Module}?ids=a,b` and `DELETE /{Module}/{id}`: into the recycle bin."""
+    module = module_of(call)
+    ids = call.slots.get("record_id", call.query.get("ids", ""))
+    if not ids:
+        raise problem("REQUIRED_PARAM_MISSING", "One of the expected parameter is missing", {"param_name": "ids"})
+    world.db.execute("BEGIN")
+    results = [_delete_one(world, module, text) for text in ids.split(",")]
+    world.db.execute("COMMIT")
+    return _summary(results, ok=200)
+
+
+def price(call: Call) -> int:
+    """Return the credits of a write: 1 per 10 records, begun tens count."""
+    try:
+        data = msgspec.json.decode(call.body)["data"]
+        return max(1, -(-len(data) // 10))
+    except (msgspec.DecodeError, LookupError, TypeError):
+        return 1
+
+
+def _body(call: Call) -> dict[str, Any]:
+    try:
+        body = msgspec.json.decode(call.body)
+    except msgspec.DecodeError:
+        raise problem("INVALID_DATA", "body is not a JSON object", {"expected_data_type": "jsonobject"}) from None
+    data = body.get("data") if isinstance(body, dict) else None
+    if not isinstance(data, list) or not data:
+        raise problem("MANDATORY_NOT_FOUND", "required field not found", {"api_name": "data", "json_path": "$.data"})
+    if len(data) > BATCH:
+        raise problem("LIMIT_EXCEEDED", "limit exceeded", {"maximum_length": BATCH, "api_name": "data"})
+    assert isinstance(body, dict)
+    return body
+
+
+def _each(world: World, body: Mapping[str, Any], one: Callable[[int, Mapping[str, Any]], Item]) -> list[Item]:
+    world.db.execute("BEGIN")
+    results = [
+        one(position, record) if isinstance(record, dict) else _bad(position, None, "jsonobject")
+        for position, record in enumerate(body["data"])
+    ]
+    world.db.execute("COMMIT")
+    return results
+
+
+def _update_one(
+    world: World, module: str, position: int, record: Mapping[str, Any], *, unmodified_since: int | None
+) -> Item:
+    if record["id"] is None:
+        details = {"api_name": "id", "json_path": f"$.data[{position}].id"}
+        return error_item("MANDATORY_NOT_FOUND", "required field not found", details)
+    number = int(str(record["id"])) if str(record["id"]).isdigit() else -1
+    modified = world.db.execute(f"SELECT Modified_Time FROM {table(module)} WHERE id = ?", (number,)).fetchone()
+    if modified is None:
+        return error_item("INVALID_DATA", "the id given seems to be invalid", {"id": str(record["id"])})
+    if unmodified_since is not None and modified[0] > unmodified_since:
+        message = "record updated time has already passed if-unmodified-since time"
+        return error_item("ALREADY_MODIFIED", message, _stamp_details(world, module, number))
+    if error := _refusal(world, module, position, record):
+        return error
+    mode = "Manual" if world.on("crm.api_optout_stamps_mode") else None
+    change(world, module, number, _stored(module, record), Author(mode=mode))
+    return _success(world, module, number, "record updated")
+
+
+def _insert_one(world: World, module: str, position: int, record: Mapping[str, Any]) -> Item:
+    if not record.get("Last_Name"):
+        details = {"api_name": "Last_Name", "json_path": f"$.data[{position}].Last_Name"}
+        return error_item("MANDATORY_NOT_FOUND", "required field not found", details)
+    if error := _refusal(world, module, position, record):
+        return error
+    now = world.clock.seconds()
+    values = {
+        "Owner": API_USER,
+        **_stored(module, record),
+        "id": world.next_record_id(),
+        "Created_Time": now,
+        "Modified_Time": now,
+        "Created_By": API_USER,
+        "Modified_By": API_USER,
+    }
+    if values.get("Email_Opt_Out"):
+        values |= {"Unsubscribed_Mode": "Manual", "Unsubscribed_Time": now}
+    marks = ", ".join("?" * len(values))
+    world.db.execute(
+        f"INSERT INTO {table(module)} ({', '.join(values)}) VALUES ({marks})", tuple(values.values())
+    )
+    number = int(str(values["id"]))
+    note(world, module, number, "added", Author(), [])
+    return _success(world, module, number, "record added")
+
+
+def _delete_one(world: World, module: str, text: str) -> Item:
+    number = int(text) if text.isdigit() else -1
+    row = world.db.execute(
+        f"DELETE FROM {table(module)} WHERE id = ? RETURNING Last_Name, Created_By", (number,)
+    ).fetchone()
+    if row is None:
+        return error_item("INVALID_DATA", "the id given seems to be invalid", {"id": text})
+    world.db.execute(
+        "INSERT INTO deleted VALUES (?, ?, 'recycle', ?, ?, ?, ?)",
+        (number, module, row[0], world.clock.seconds(), API_USER, row[1]),
+    )
+    return {"code": "SUCCESS", "details": {"id": text}, "message": "record deleted", "status": "success"}
+
+
+def _refusal(world: World, module: str, position: int, record: Mapping[str, Any]) -> Item | None:
+    for name, value in record.items():
+        field = MODULES[module].get(name)
+        if field is None or name == "id":
+            continue
+        if field.read_only and world.text("crm.read_only_fields") == "refused":
+            details = {"api_name": name, "json_path": f"$.data[{position}].{name}"}
+            return error_item("INVALID_DATA", "the field is read only", details)
+        if value is not None and not field.read_only and not _fits(field, value):
+            return _bad(position, name, "boolean" if field.kind is Kind.BOOLEAN else str(field.kind))
+    return None
+
+
+def _fits(field: Field, value: object) -> bool:
+    match field.kind:
+        case Kind.BOOLEAN:
+            return isinstance(value, bool)
+        case Kind.EMAIL:
+            return isinstance(value, str) and value.count("@") == 1 and len(value) <= field.length
+        case Kind.USER:
+            return isinstance(value, dict) and str(value.get("id")).isdigit()
+        case _:
+            return isinstance(value, str) and len(value) <= field.length
+
+
+def _stored(module: str, record: Mapping[str, Any]) -> dict[str, object]:
+    """Return what may be written of a record; names that the module does not have are dropped, as CRM does."""
+    fields = MODULES[module]
+    writable = {n: v for n, v in record.items() if n in fields and not fields[n].read_only}
+    return {name: _column_value(fields[name].kind, value) for name, value in writable.items()}
+
+
+def _column_value(kind: Kind, value: Any) -> object:  # noqa: ANN401 - what JSON held, checked by _fits
+    if kind is Kind.BOOLEAN:
+        return int(bool(value))
+    return int(value["id"]) if kind is Kind.USER and value is not None else value
+
+
+def _bad(position: int, name: str | None, expected: str) -> Item:
+    path = f"$.data[{position}]" + (f".{name}" if name else "")
+    return error_item("INVALID_DATA", "invalid data", {"expected_data_type": expected, "api_name": name, "json_path": path})
+
+
+def _unmodified_since(call: Call) -> int | None:
+    header = call.headers.get("if-unmodified-since")
+    if header is None:
+        return None
+    seconds = parse(header)
+    if seconds is None:
+        raise problem("INVALID_DATA", "invalid data", {"param_name": "If-Unmodified-Since"})
+    return seconds
+
+
+def _stamp_details(world: World, module: str, number: int) -> Item:
+    created_at, modified_at, created_by, modified_by = world.db.execute(
+        f"SELECT Created_Time, Modified_Time, Created_By, Modified_By FROM {table(module)} WHERE id = ?", (number,)
+    ).fetchone()
+    users = user_objects(world.db)
+    return {
+        "Modified_Time": iso(modified_at),
+        "Modified_By": _who(users, modified_by),
+        "Created_Time": iso(created_at),
+        "id": str(number),
+        "Created_By": _who(users, created_by),
+    }
+
+
+def _who(users: Mapping[object, Item], number: int) -> Item:
+    return {"name": users[number]["name"], "id": users[number]["id"]}
+
+
+def _success(world: World, module: str, number: int, message: str) -> Item:
+    details = {**_stamp_details(world, module, number), "$approval_state": "approved"}
+    return {"code": "SUCCESS", "details": details, "message": message, "status": "success"}
+
+
+def _automate(world: World, module: str, body: Mapping[str, Any], results: Iterable[Item]) -> None:
+    """Record which automations the write set off: all when `trigger` is absent, none when it is empty."""
+    trigger = body.get("trigger", AUTOMATIONS)
+    now = world.clock.seconds()
+    rows = [
+        (module, details["id"], kind, now)
+        for result in results
+        if result["code"] == "SUCCESS" and isinstance(details := result["details"], dict)
+        for kind in trigger
+        if kind in AUTOMATIONS
+    ]
+    world.db.executemany("INSERT INTO automations (module, record_id, kind, at) VALUES (?, ?, ?, ?)", rows)
+
+
+def _summary(results: list[Item], *, ok: int) -> Reply:
+    codes = [result["code"] for result in results]
+    good = codes.count("SUCCESS")
+    if good == len(codes):
+        return json_reply({"data": results}, status=ok)
+    if good:
+        return json_reply({"data": results}, status=207)
+    stale = codes.count("ALREADY_MODIFIED") == len(codes)
+    return json_reply({"data": results}, status=412 if stale else 400)

@@ -1,0 +1,83 @@
+"""Running the simulator: in a thread for tests and demos, or alone in the foreground."""
+
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from threading import Thread
+from typing import Any
+
+import httpx
+import uvicorn
+from litestar import Litestar
+
+from service.zoho.simulator.app import app_of, create_app, planted
+from service.zoho.simulator.names import policy_toml
+from service.zoho.simulator.world import World
+
+START_TIMEOUT_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Simulator:
+    """A running simulator, seen from the outside."""
+
+    url: str
+    world: World = field(repr=False)
+    client: httpx.Client = field(repr=False)
+
+    def control(self, path: str, body: Mapping[str, Any] | None = None) -> Any:  # noqa: ANN401 - whatever JSON it is
+        """Return the control plane's answer; a body makes it a POST. Raises `httpx.HTTPStatusError` on 4xx."""
+        address = f"/_control/{path.removeprefix('/_control').strip('/')}"
+        response = self.client.get(address) if body is None else self.client.post(address, json=body)
+        return response.raise_for_status().json()
+
+    def policy_toml(self) -> str:
+        """Return the field mapping that fits this organisation."""
+        return policy_toml(self.url)
+
+
+@contextmanager
+def running(
+    contacts: int = 200, seed: int = 1, *, port: int = 0, now: int | None = None
+) -> Iterator[Simulator]:
+    """Serve a freshly planted organisation on loopback from a thread until the block ends."""
+    world = planted(contacts, seed, now=now)
+    server = uvicorn.Server(_config(app_of(world)))
+    listener = _listen("127.0.0.1", port)
+    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    thread = Thread(target=server.run, kwargs={"sockets": [listener]}, name="zoho-simulator", daemon=True)
+    thread.start()
+    try:
+        with httpx.Client(base_url=url, timeout=START_TIMEOUT_S, trust_env=False) as client:
+            client.get("/_control/clock").raise_for_status()
+            yield Simulator(url, world, client)
+    finally:
+        server.should_exit = True
+        thread.join(START_TIMEOUT_S)
+        listener.close()
+        world.db.close()
+
+
+def serve(host: str = "127.0.0.1", port: int = 0, contacts: int = 5_000, seed: int = 1) -> None:
+    """Serve in the foreground until interrupted, after printing one line of JSON with the address."""
+    app = create_app(contacts, seed)
+    listener = _listen(host, port)
+    bound_host, bound_port = listener.getsockname()[:2]
+    print(f'{{"url": "http://{bound_host}:{bound_port}"}}', flush=True)  # noqa: T201 - the program's output
+    uvicorn.Server(_config(app)).run(sockets=[listener])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Return a bound socket: connections wait in its backlog from now on, so nobody comes too early."""
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind((host, port))
+    listener.listen(128)
+    return listener
+
+
+def _config(app: Litestar) -> uvicorn.Config:
+    return uvicorn.Config(
+        app, log_config=None, log_level="critical", access_log=False, lifespan="off", timeout_graceful_shutdown=2
+    )

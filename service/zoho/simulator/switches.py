@@ -1,0 +1,120 @@
+"""What nobody knows about Zoho, or what its own pages contradict: one named switch each.
+
+The default is what the best source says; a test flips a switch through the control plane to show
+that a client stands the other variant as well.
+"""
+
+from dataclasses import dataclass
+from types import MappingProxyType
+
+Value = bool | int | str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Switch:
+    """One open question: its answer by default, the other answers (none: any of the type), and why it is open."""
+
+    default: Value
+    others: tuple[Value, ...] = ()
+    why: str
+
+    def accepts(self, value: object) -> bool:
+        """Return whether `value` is one of the answers that the simulator can give."""
+        if type(value) is not type(self.default):
+            return False
+        return not self.others or value in (self.default, *self.others)
+
+
+ALL_SCOPES = (
+    "ZohoCRM.modules.ALL ZohoCRM.coql.READ ZohoCRM.settings.ALL ZohoCRM.org.READ ZohoCRM.users.READ "
+    "ZohoCRM.apis.READ ZohoCRM.bulk.ALL ZohoCRM.notifications.ALL ZohoSearch.securesearch.READ "
+    "ZohoFiles.files.ALL ZohoCampaigns.contact.ALL ZohoCampaigns.campaign.ALL"
+)
+
+SWITCHES = MappingProxyType(
+    {
+        "oauth.bearer": Switch(default=False, why="some code sends `Bearer`; nobody shows that Zoho takes it"),
+        "oauth.legacy_expiry": Switch(
+            default=False, why="old answers carry expires_in_sec, and expires_in in milliseconds"
+        ),
+        "oauth.scope_in_token": Switch(default=True, why="only newer token answers carry `scope`"),
+        "oauth.scopes": Switch(default=ALL_SCOPES, why="what the refresh token was granted; narrow it to see 401s"),
+        "oauth.tokens_per_10_min": Switch(default=10, why="older pages and live notes say 15 or 30"),
+        "crm.api_optout_stamps_mode": Switch(
+            default=True, why="whether an API write of Email_Opt_Out sets Unsubscribed_Mode is not verified"
+        ),
+        "crm.coql_in_limit": Switch(default=50, others=(100,), why="50 values in `in`, newer text says 100"),
+        "crm.coql_limit": Switch(default=2000, others=(200,), why="the limits page says 2,000, the endpoint page 200"),
+        "crm.credits_per_day": Switch(default=60_000, why="Enterprise with ten users; set low to see 429"),
+        "crm.get_errors": Switch(
+            default="top_level", others=("data",), why="the examples are top-level, one schema wraps them in data[]"
+        ),
+        "crm.read_only_fields": Switch(
+            default="refused", others=("ignored",), why="read-only is documented, the answer to a write is not"
+        ),
+        "crm.search_email": Switch(default="exact", others=("partial",), why="exact by note, partial by the schema"),
+        "crm.throttle_body": Switch(default="new", others=("old",), why="an older live 429 has another shape"),
+        "crm.throttle_code": Switch(
+            default="TOO_MANY_REQUESTS", others=("RATE_LIMIT_EXCEEDED",), why="two official names of one limit"
+        ),
+        "crm.unknown_id": Switch(default="204", others=("400",), why="204 in the schema, 400 on the page"),
+        "campaigns.codes": Switch(
+            default="documented",
+            others=("number", "string"),
+            why="codes come as text or number by endpoint and by day; the other answers force one type",
+        ),
+        "campaigns.display_offset_min": Switch(
+            default=0, why="display times carry no zone; presumably the account's, minutes east of UTC"
+        ),
+        "campaigns.dnm_lists": Switch(
+            default="unsub", others=("unchanged",), why="whether Do-Not-Mail empties the lists is not written"
+        ),
+        "campaigns.dnm_unknown": Switch(
+            default="2103", others=("added",), why="Do-Not-Mail for an address that Campaigns never saw"
+        ),
+        "campaigns.outcome_times": Switch(
+            default=True, why="bouncedDate and optOutTime are seen in XML; their JSON twins are not attested"
+        ),
+        "campaigns.range_over_max": Switch(
+            default="clamped", others=("6502",), why="a range above the maximum may be cut or refused"
+        ),
+        "campaigns.recent_days": Switch(default=30, why="the window of status=recent is undocumented"),
+        "campaigns.segment_members": Switch(
+            default="active", others=("all",), why="whether a segment holds those who left the list"
+        ),
+        "campaigns.segment_rows": Switch(
+            default="list_of_details",
+            others=("segment_contacts",),
+            why="the sister product's JSON says list_of_details, the XML and one client say segment_contacts",
+        ),
+        "campaigns.subscribe_dnm": Switch(
+            default="2006", others=("noop",), why="subscribing a Do-Not-Mail address without donotmail_resub"
+        ),
+        "campaigns.subscribe_hard_bounced": Switch(
+            default="ignored", others=("2001",), why="re-adds of hard bounces are ignored; the answer is unknown"
+        ),
+        "campaigns.unsubscribe_unknown": Switch(
+            default="2103", others=("2101",), why="the catalogue and the endpoint's page differ"
+        ),
+        "campaigns.window_factor": Switch(
+            default=1, why="multiplies every call window, for runs that must not wait for the vendor's clock"
+        ),
+        "throttle.style": Switch(
+            default="v11_2008",
+            others=("gateway_400", "gateway_200", "http_429"),
+            why="the body of a locked Campaigns endpoint is unpublished",
+        ),
+        "bounce.soft_to_hard": Switch(
+            default=0,
+            others=(3,),
+            why="three soft bounces in a row become hard, says one page; 0 leaves them active, as planted",
+        ),
+        "sync.unsub_to_crm": Switch(default=False, why="no Zoho page states that unsubscribes reach CRM"),
+        "sync.bounce_to_crm": Switch(default=False, why="no Zoho page states that bounces reach CRM"),
+    }
+)
+
+
+def defaults() -> dict[str, Value]:
+    """Return every switch at its default."""
+    return {name: switch.default for name, switch in SWITCHES.items()}

@@ -1,0 +1,49 @@
+"""One simulated organisation: its memory, its clock, and everything that has been switched or broken."""
+
+import sqlite3
+from dataclasses import dataclass, field
+
+from service.zoho.simulator.clock import Clock
+from service.zoho.simulator.faults import Faults
+from service.zoho.simulator.meter import Meter
+from service.zoho.simulator.schema import connect
+from service.zoho.simulator.switches import Value, defaults
+from service.zoho.simulator.tokens import Tokens
+
+FIRST_RECORD_ID = 5725767000001000000
+
+
+@dataclass(slots=True)
+class World:
+    """Everything a handler may look at; handlers run one after the other, so nothing here is locked."""
+
+    contacts: int
+    seed: int
+    clock: Clock = field(default_factory=Clock)
+    db: sqlite3.Connection = field(default_factory=connect)
+    switches: dict[str, Value] = field(default_factory=defaults)
+    meter: Meter = field(default_factory=Meter)
+    tokens: Tokens = field(default_factory=Tokens)
+    faults: Faults = field(default_factory=Faults)
+    last_record_id: int = FIRST_RECORD_ID
+
+    def number(self, name: str) -> int:
+        """Return a switch that is a number."""
+        value = self.switches[name]
+        assert isinstance(value, int), name
+        return value
+
+    def text(self, name: str) -> str:
+        """Return a switch that is a text."""
+        value = self.switches[name]
+        assert isinstance(value, str), name
+        return value
+
+    def on(self, name: str) -> bool:
+        """Return a switch that is on or off."""
+        return self.switches[name] is True
+
+    def next_record_id(self) -> int:
+        """Return a number that no CRM record has or had."""
+        self.last_record_id += 1
+        return self.last_record_id
