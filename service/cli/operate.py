@@ -1,0 +1,77 @@
+"""Commands that run the service: serve, worker, migrate, simulate."""
+
+import json
+import signal
+import threading
+from types import FrameType
+
+import click
+import uvicorn
+
+from service import app, jobs, log, settings
+from service import db as database
+from service.zoho import simulator
+
+
+@click.command()
+@click.option("--host", help="Address to listen on (default: CONSENT_HOST).")
+@click.option("--port", type=int, help="Port to listen on (default: CONSENT_PORT).")
+def serve(host: str | None, port: int | None) -> None:
+    """Serve the forms, the API and the pages."""
+    chosen = settings.load(**{k: v for k, v in (("host", host), ("port", port)) if v is not None})
+    log.configure(chosen.log_level)
+    with app.running(chosen) as parts:
+        config = uvicorn.Config(
+            parts.site(),
+            host=chosen.host,
+            port=chosen.port,
+            http="httptools",
+            loop="uvloop",
+            lifespan="on",
+            log_config=None,
+            access_log=False,  # an access log would hold tokens and addresses of clients
+            server_header=False,
+            proxy_headers=False,
+            timeout_keep_alive=30,
+            timeout_graceful_shutdown=10,
+        )
+        click.echo(f"listening on http://{chosen.host}:{chosen.port}", err=True)
+        uvicorn.Server(config).run()
+
+
+@click.command()
+def worker() -> None:
+    """Carry withdrawals to Zoho within seconds, and run the nightly jobs."""
+    chosen = settings.load()
+    log.configure(chosen.log_level)
+    stop = threading.Event()
+
+    def end(_signal: int, _frame: FrameType | None) -> None:
+        stop.set()
+
+    signal.signal(signal.SIGTERM, end)
+    signal.signal(signal.SIGINT, end)
+    with app.running(chosen) as parts:
+        jobs.work(parts, stop)
+
+
+@click.command()
+def migrate() -> None:
+    """Bring the database to the newest schema; safe to run twice."""
+    chosen = settings.load()
+    database.migrate(chosen.database_url)
+    click.echo("the database has the newest schema")
+
+
+@click.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", default=8090, show_default=True, help="Port to listen on; 0 picks a free one.")
+@click.option("--contacts", default=5000, show_default=True, help="How many people the organisation has.")
+@click.option("--seed", default=1, show_default=True, help="The same seed plants the same organisation.")
+def simulate(host: str, port: int, contacts: int, seed: int) -> None:
+    """Answer as Zoho does: a messy organisation over real HTTP, with a known truth."""
+
+    def ready(url: str) -> None:
+        click.echo(json.dumps({"url": url, "contacts": contacts, "control": f"{url}/_control/truth"}))
+
+    simulator.serve(host, port, contacts, seed, ready=ready)
