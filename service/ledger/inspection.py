@@ -50,6 +50,8 @@ class Inspection:
         """Take every step, in the order in which trust flows; `Tampered` names the place that is wrong."""
         with _at("zip file"):
             self._files = archive.unpack(data)
+            if strange := [name for name in self._files if not members.is_member(name)]:
+                raise Tampered(f"it holds {strange[0]!r}, which no bundle has")
         with _at(MANIFEST):
             self._check_manifest()
         with _at(CHECKPOINT):

@@ -110,6 +110,12 @@ def parse_manifest(text: bytes) -> tuple[str, dict[str, bytes]]:
     return origin, hashes
 
 
+def is_member(name: str) -> bool:
+    """Tell whether a bundle may hold a member of this name."""
+    fixed = {CHECKPOINT, HISTORY, MANIFEST, QUESTION, README}
+    return name in fixed or bool(_ENTRY.fullmatch(name) or _DISCLOSURE.fullmatch(name))
+
+
 def entry_indexes(names: Iterable[str]) -> list[int]:
     """Return the indexes of the entries among these member names, ascending."""
     return sorted(int(match[1]) for match in map(_ENTRY.fullmatch, names) if match)

@@ -236,20 +236,23 @@ def _fold(roots: Sequence[bytes]) -> bytes:
 
 
 def _stored_blocks(start: int, end: int) -> Iterable[tuple[int, int]]:
-    """Yield the (level, index) of the stored hashes that the range is made of, widest first at its left."""
-    while start < end:
-        level = 0
-        while start % (wider := 256 ** (level + 1)) == 0 and start + wider <= end:
-            level += 1
-        yield level, start // 256**level
-        start += 256**level
+    """Yield the (level, index) of the stored hashes that a subtree is made of, widest first.
+
+    A subtree of RFC 6962 begins at a multiple of a power of two that is no smaller than itself.
+    """
+    for level in range(((end - start).bit_length() - 1) // _TILE_HEIGHT, -1, -1):
+        width = 256**level
+        first, count = start // width, (end - start) // width
+        for index in range(first, first + count):
+            yield level, index
+        start += count * width
 
 
 class _Hashes:
     """Hashes of subtrees, from stored ones that are read once; what is computed is kept."""
 
     def __init__(self, ranges: Iterable[_Range], read: Read) -> None:
-        wanted = sorted({block for part in ranges for block in _stored_blocks(*part)})
+        wanted = sorted(dict.fromkeys(block for part in ranges for block in _stored_blocks(*part)))
         found = read(wanted) if wanted else []
         if len(found) != len(wanted) or not _are_hashes(found):
             raise Tampered(
