@@ -79,7 +79,7 @@ class Result:
     """How one change ended. `done` False with `retry` True may be tried again as it is."""
 
     target: str
-    """`Contacts/<id>`, `campaigns/permission`, `campaigns/unsubscribe/<list name>`, `campaigns/do-not-mail`."""
+    """`Contacts/<id>`; `campaigns/permission`, `campaigns/unsubscribe/<list>`, `campaigns/do-not-mail`."""
     done: bool
     code: str
     answer_sha256: bytes

@@ -11,13 +11,14 @@ from service.errors import ZohoError
 from service.reconciler.port import Outcome, OutcomeKind
 from service.zoho import envelopes
 from service.zoho.envelopes import Envelope, Row
-from service.zoho.outcomes import Campaign, campaign, child_keys, outcome
+from service.zoho.outcomes import TIME_KEYS, Campaign, campaign, child_keys, lacks_times, outcome
 from service.zoho.transport import Call, Transport
 
 BASE = "/api/v1.1/"
 PAGE = 500
 """Rows asked for at once; verified on the live service, while the default is 20."""
 
+RECIPIENTS = "getcampaignrecipientsdata"
 MOST_PAGES = 10_000
 LATE = timedelta(days=120)
 """How long after the sending a link may still be clicked, or a mail may still bounce."""
@@ -28,6 +29,7 @@ class Listings:
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
+        self._times_in_json = True
 
     def rows(self, endpoint: str, params: Mapping[str, str]) -> Iterator[Row]:
         """Yield all rows of a listing; raises `ZohoError` for an error or for a page that comes again."""
@@ -63,11 +65,23 @@ class Listings:
         for kind in OutcomeKind:
             seen: set[str] = set()
             for key in keys:
-                for row in self.rows("getcampaignrecipientsdata", {"campaignkey": key, "action": kind.value}):
-                    found = outcome(row, campaign_key=sent.key, kind=kind)
+                for row in self._recipients(key, kind):
+                    found = outcome(row, sent=sent, kind=kind)
                     if found is not None and found.address.casefold() not in seen:
                         seen.add(found.address.casefold())
                         yield found
+
+    def _recipients(self, key: str, kind: OutcomeKind) -> Iterator[Row]:
+        """Yield the recipients of one outcome; where JSON tells no times, from XML, which is known to."""
+        params = {"campaignkey": key, "action": kind.value}
+        if self._times_in_json:
+            found = list(self.rows(RECIPIENTS, params))
+            if not lacks_times(found, kind):
+                yield from found
+                return
+            self._times_in_json = False
+        timed = kind in TIME_KEYS
+        yield from self.rows(RECIPIENTS, params | {"resfmt": "XML"} if timed else params)
 
     def _children(self, sent: Campaign) -> Sequence[str]:
         """Return the keys of an A/B test's children; only a campaign that is one must be able to tell."""

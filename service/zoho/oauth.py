@@ -98,21 +98,16 @@ class OAuth:
             return self._token
 
     def _fetch(self) -> Token:
-        self._repeat_refusal()
+        if self._refusal is not None and self._pace.clock() < self._refusal[0]:
+            raise _again(self._refusal[1])
         try:
             return self._read(self._ask())
-        except (ZohoDenied, QuotaExhausted) as error:
-            wait = THROTTLED_FOR if isinstance(error, QuotaExhausted) else REFUSED_FOR
-            self._refusal = (self._pace.clock() + wait, error)
+        except QuotaExhausted as error:
+            self._refusal = (error.until or self._pace.clock() + THROTTLED_FOR, error)
             raise
-
-    def _repeat_refusal(self) -> None:
-        if self._refusal is None:
-            return
-        until, error = self._refusal
-        if self._pace.clock() < until:
-            raise type(error)(str(error), code=error.code, endpoint=error.endpoint)
-        self._refusal = None
+        except ZohoDenied as error:
+            self._refusal = (self._pace.clock() + REFUSED_FOR, error)
+            raise
 
     def _ask(self) -> Answer:
         """Return an answer below 500, after a few attempts; asking twice harms nothing."""
@@ -153,6 +148,13 @@ class OAuth:
             api_domain=domain if isinstance(domain, str) and domain else None,
             renew_at=self._pace.clock() + max(life - EARLY, life / 2),
         )
+
+
+def _again(error: ZohoError) -> ZohoError:
+    """Return a fresh exception that says the same; one instance would gather every thread's traceback."""
+    if isinstance(error, QuotaExhausted):
+        return QuotaExhausted(str(error), code=error.code, endpoint=error.endpoint, until=error.until)
+    return type(error)(str(error), code=error.code, endpoint=error.endpoint)
 
 
 def _life(payload: Mapping[str, Any]) -> timedelta:

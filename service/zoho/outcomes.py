@@ -1,11 +1,11 @@
 """From rows of campaigns and recipients to outcomes: addresses, times without a zone, A/B children. Pure.
 
 Implements facts `zoho-campaigns` sections 0.7, 1.4 and 3. A display time carries no zone; it is placed
-by the row's own pair of `sent_time` (epoch) and `sentdate` (display), and left out where there is no pair,
-because a time that is guessed hours too early could make a withdrawal lose against an older grant.
+by a pair of the same moment as epoch and as display, the row's own or its campaign's, and left out where
+there is none: a time that is guessed hours too early could make a withdrawal lose against an older grant.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -18,7 +18,6 @@ Row = Mapping[str, Any]
 DISPLAY_FORMATS = ("%d %b %Y, %I:%M %p", "%b %d, %Y %I:%M %p")
 TIME_KEYS: Mapping[OutcomeKind, tuple[str, ...]] = {
     OutcomeKind.OPTED_OUT: ("optOutTime", "optouttime", "opt_out_time"),
-    OutcomeKind.COMPLAINED: ("spamTime", "complaintTime"),
     OutcomeKind.BOUNCED_HARD: ("bouncedDate", "bounceddate", "bounced_date"),
     OutcomeKind.BOUNCED_SOFT: ("bouncedDate", "bounceddate", "bounced_date"),
 }
@@ -33,6 +32,8 @@ class Campaign:
     key: str
     sent_at: datetime | None
     kind: str
+    offset: timedelta | None = None
+    """How far the account's display times are ahead of UTC."""
 
     @property
     def is_plain(self) -> bool:
@@ -50,7 +51,8 @@ def campaign(row: Row) -> Campaign | None:
     key = text(row, "campaign_key", "campaignkey")
     kind = (text(row, "campaigntype", "campaign_type") or "").lower()
     sent_at = epoch(text(row, "sent_time", "sent_time_gmt"))
-    return Campaign(key=key, sent_at=sent_at, kind=kind) if key else None
+    offset = _offset(sent_at, display(text(row, "sent_date_string")))
+    return Campaign(key=key, sent_at=sent_at, kind=kind, offset=offset) if key else None
 
 
 def child_keys(rows: Iterable[Row]) -> tuple[str, ...]:
@@ -59,7 +61,7 @@ def child_keys(rows: Iterable[Row]) -> tuple[str, ...]:
     return tuple(key for key in found if key)
 
 
-def outcome(row: Row, *, campaign_key: str, kind: OutcomeKind) -> Outcome | None:
+def outcome(row: Row, *, sent: Campaign, kind: OutcomeKind) -> Outcome | None:
     """Return the outcome of a recipient's row, None if it has no address."""
     address = text(row, "contactemailaddress", "contact_email")
     if address is None:
@@ -67,12 +69,17 @@ def outcome(row: Row, *, campaign_key: str, kind: OutcomeKind) -> Outcome | None
     sent_at = epoch(text(row, "sent_time"))
     offset = _offset(sent_at, display(text(row, "sentdate")))
     return Outcome(
-        campaign_key=campaign_key,
+        campaign_key=sent.key,
         address=address,
         kind=kind,
-        happened_at=_placed(text(row, *TIME_KEYS[kind]), offset),
-        sent_at=sent_at,
+        happened_at=_placed(text(row, *TIME_KEYS.get(kind, ())), sent.offset if offset is None else offset),
+        sent_at=sent_at or sent.sent_at,
     )
+
+
+def lacks_times(rows: Sequence[Row], kind: OutcomeKind) -> bool:
+    """Return whether none of the rows tells when a thing happened that Campaigns knows the time of."""
+    return kind in TIME_KEYS and bool(rows) and not any(text(row, *TIME_KEYS[kind]) for row in rows)
 
 
 def epoch(value: str | None) -> datetime | None:

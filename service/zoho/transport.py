@@ -161,7 +161,8 @@ class Transport:
         code = self._product.code(answer)
         return ZohoDenied(
             f"{self._product.name} refuses a fresh token at {call.endpoint} ({code}); check that all "
-            f"CONSENT_ZOHO_*_URL are of one data centre, and that the refresh token has {self._product.scopes}",
+            "CONSENT_ZOHO_*_URL are of one data centre, and that the refresh token has "
+            f"{self._product.scopes}",
             code=code,
             endpoint=call.endpoint,
         )
