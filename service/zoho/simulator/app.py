@@ -49,7 +49,9 @@ def planted(contacts: int, seed: int, *, now: int | None = None) -> World:
 def app_of(world: World) -> Litestar:
     """Return the application that serves `world`."""
     return Litestar(
-        route_handlers=[serve(endpoint, answer, world) for endpoints, answer in SURFACES for endpoint in endpoints],
+        route_handlers=[
+            serve(endpoint, answer, world) for endpoints, answer in SURFACES for endpoint in endpoints
+        ],
         middleware=[DefineMiddleware(FaultInjector, faults=world.faults)],
         exception_handlers={HTTPException: _nowhere},
         openapi_config=None,

@@ -7,12 +7,11 @@ from typing import Literal
 
 import msgspec
 
-from service.zoho.simulator.campaigns import contacts, events
+from service.zoho.simulator import sightings
+from service.zoho.simulator.campaigns import events
 from service.zoho.simulator.crm.fields import MODULES, Kind
 from service.zoho.simulator.crm.records import Author, change, of_address, user_number
-from service.zoho.simulator.crm.rows import columns, load, table
 from service.zoho.simulator.faults import Fault
-from service.zoho.simulator.kinds import KINDS
 from service.zoho.simulator.switches import SWITCHES, Value
 from service.zoho.simulator.wire import AnswerError, Call, Endpoint, Reply, json_reply
 from service.zoho.simulator.world import World
@@ -67,22 +66,6 @@ def answer(world: World, endpoint: Endpoint, call: Call) -> Reply:
         return json_reply({"error": str(error)}, status=400)
 
 
-def truth(world: World, _call: Call) -> Reply:
-    """Answer how many people were planted of each kind."""
-    counts = dict(world.db.execute("SELECT key, count(*) FROM truth GROUP BY key"))
-    planted = {kind.key: counts[kind.key] for kind in KINDS if kind.is_drift}
-    consistent = {kind.key: counts[kind.key] for kind in KINDS if not kind.is_drift}
-    return json_reply({"contacts": world.contacts, "planted": planted, "consistent": consistent})
-
-
-def truth_of(world: World, call: Call) -> Reply:
-    """Answer the addresses that were planted of one kind."""
-    rows = world.db.execute("SELECT email FROM truth WHERE key = ? ORDER BY email", (call.slots["key"],)).fetchall()
-    if not rows:
-        return json_reply({"error": f"no such kind: {call.slots['key']}"}, status=404)
-    return json_reply({"emails": [email for (email,) in rows]})
-
-
 def unsubscribe(world: World, call: Call) -> Reply:
     """Let a person click unsubscribe."""
     email = _email(msgspec.json.decode(call.body, type=Someone))
@@ -117,26 +100,8 @@ def crm_set(world: World, call: Call) -> Reply:
     return _happened(_email(body), done=bool(found))
 
 
-def person(world: World, call: Call) -> Reply:
-    """Answer what both products say about an address, given as `?email=` or in the body."""
-    email = call.query.get("email") or msgspec.json.decode(call.body, type=Someone).email
-    email = email.strip().lower()
-    crm = [
-        {"module": module, **(load(world, module, number, columns(module, MODULES[module])) or {})}
-        for module, number in of_address(world, email)
-    ]
-    return json_reply({"crm": crm, "campaigns": _in_campaigns(world, email)})
-
-
-def meter(world: World, _call: Call) -> Reply:
-    """Answer the calls and credits since the last reset."""
-    calls = {product: world.meter.calls[product] for product in ("crm", "campaigns", "oauth")}
-    by_endpoint = dict(sorted(world.meter.by_endpoint.items()))
-    return json_reply({"calls": calls, "credits": world.meter.credits, "by_endpoint": by_endpoint})
-
-
 def reset(world: World, _call: Call) -> Reply:
-    """Forget counts, credits, windows, locks and faults, and put the switches back; people stay as they are."""
+    """Forget counts, credits, windows, locks, faults and switched switches; people stay as they are."""
     world.meter.reset()
     world.faults.waiting.clear()
     world.switches.update({name: switch.default for name, switch in SWITCHES.items()})
@@ -161,7 +126,12 @@ def switches(world: World, call: Call) -> Reply:
         world.switches.update(wanted)
     return json_reply(
         {
-            name: {"value": world.switches[name], "default": switch.default, "others": switch.others, "why": switch.why}
+            name: {
+                "value": world.switches[name],
+                "default": switch.default,
+                "others": switch.others,
+                "why": switch.why,
+            }
             for name, switch in SWITCHES.items()
         }
     )
@@ -174,31 +144,6 @@ def clock(world: World, call: Call) -> Reply:
     return json_reply({"now": world.clock.seconds(), "ahead_s": world.clock.ahead_s})
 
 
-def state(world: World, _call: Call) -> Reply:
-    """Answer totals of the whole organisation."""
-    totals = {name: world.db.execute(query).fetchone()[0] for name, query in _TOTALS.items()}
-    return json_reply({"people": world.contacts, **totals})
-
-
-_RECORDS = " UNION ALL ".join(f"SELECT id, Email_Opt_Out, Newsletter FROM {table(m)}" for m in MODULES)
-_TOTALS = {
-    "crm_records": f"SELECT count(*) FROM ({_RECORDS})",
-    "opted_out": f"SELECT count(*) FROM ({_RECORDS}) WHERE Email_Opt_Out",
-    "in_view": f"SELECT count(*) FROM ({_RECORDS}) WHERE Newsletter",
-    "contacts": "SELECT count(*) FROM contacts",
-    "dnm": "SELECT count(*) FROM contacts WHERE dnm IS NOT NULL",
-    "hard_bounced": "SELECT count(*) FROM contacts WHERE hard_bounced",
-    "granted": "SELECT count(*) FROM contacts WHERE permission = 'Granted'",
-    "refused": "SELECT count(*) FROM contacts WHERE permission = 'Refused'",
-    **{
-        status: f"SELECT count(*) FROM members WHERE status = '{status}'"
-        for status in ("active", "unsub", "bounce", "awaiting")
-    },
-    "automations": "SELECT count(*) FROM automations",
-    "timeline": "SELECT count(*) FROM timeline",
-}
-
-
 def _email(body: Someone) -> str:
     return body.email.strip().lower()
 
@@ -206,49 +151,34 @@ def _email(body: Someone) -> str:
 def _happened(email: str, *, done: bool) -> Reply:
     if done:
         return json_reply({"ok": True})
-    return json_reply({"error": f"nothing to do for {email}: no such person there, or nothing waits"}, status=404)
+    return json_reply(
+        {"error": f"nothing to do for {email}: no such person there, or nothing waits"}, status=404
+    )
 
 
 def _columns(module: str, values: dict[str, bool | str | None]) -> dict[str, object]:
     fields = MODULES[module]
     unknown = [name for name in values if name not in fields or fields[name].read_only]
     if unknown:
-        raise AnswerError(json_reply({"error": f"{module} has no field to write called {unknown[0]}"}, status=400))
+        raise AnswerError(
+            json_reply({"error": f"{module} has no field to write called {unknown[0]}"}, status=400)
+        )
     return {n: int(bool(v)) if fields[n].kind is Kind.BOOLEAN else v for n, v in values.items()}
 
 
-def _in_campaigns(world: World, email: str) -> dict[str, object]:
-    contact = contacts.find(world, email)
-    if contact is None:
-        return {"lists": {}, "dnm": False, "dnm_reason": None, "hard_bounced": False, "fields": {}}
-    lists = world.db.execute(
-        "SELECT l.listkey, m.status FROM members m JOIN lists l ON l.id = m.list_id WHERE m.contact_id = ?",
-        (contact.id,),
-    )
-    query = f"SELECT {', '.join(contacts.COLUMNS.values())} FROM contacts WHERE id = ?"
-    values = world.db.execute(query, (contact.id,)).fetchone()
-    return {
-        "lists": dict(lists.fetchall()),
-        "dnm": contact.dnm is not None,
-        "dnm_reason": contact.dnm,
-        "hard_bounced": contact.hard_bounced,
-        "fields": dict(zip(contacts.COLUMNS, values, strict=True)),
-    }
-
-
 ENDPOINTS = (
-    Endpoint(methods=("GET",), path="/_control/truth", handle=truth),
-    Endpoint(methods=("GET",), path="/_control/truth/{key:str}", handle=truth_of),
+    Endpoint(methods=("GET",), path="/_control/truth", handle=sightings.truth),
+    Endpoint(methods=("GET",), path="/_control/truth/{key:str}", handle=sightings.truth_of),
     Endpoint(methods=("POST",), path="/_control/campaigns/unsubscribe", handle=unsubscribe),
     Endpoint(methods=("POST",), path="/_control/campaigns/complain", handle=complain),
     Endpoint(methods=("POST",), path="/_control/campaigns/bounce", handle=bounce),
     Endpoint(methods=("POST",), path="/_control/campaigns/confirm", handle=confirm),
     Endpoint(methods=("POST",), path="/_control/crm/set", handle=crm_set),
-    Endpoint(methods=("GET", "POST"), path="/_control/person", handle=person),
-    Endpoint(methods=("GET",), path="/_control/meter", handle=meter),
+    Endpoint(methods=("GET", "POST"), path="/_control/person", handle=sightings.person),
+    Endpoint(methods=("GET",), path="/_control/meter", handle=sightings.meter),
     Endpoint(methods=("POST",), path="/_control/reset", handle=reset),
     Endpoint(methods=("POST",), path="/_control/break", handle=break_),
     Endpoint(methods=("GET", "POST"), path="/_control/switches", handle=switches),
     Endpoint(methods=("GET", "POST"), path="/_control/clock", handle=clock),
-    Endpoint(methods=("GET",), path="/_control/state", handle=state),
+    Endpoint(methods=("GET",), path="/_control/state", handle=sightings.state),
 )

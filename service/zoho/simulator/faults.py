@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 HOWS = ("drop_before", "drop_after", "status")
@@ -56,7 +57,7 @@ class FaultInjector:
             await _drop(send)
 
     def _fault(self, scope: Scope) -> Fault | None:
-        if scope["type"] != "http" or scope["path"].startswith("/_control"):
+        if scope["type"] != ScopeType.HTTP or scope["path"].startswith("/_control"):
             return None
         return self.faults.take(f"{scope['method']} {scope['path']}")
 

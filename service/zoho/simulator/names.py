@@ -32,12 +32,13 @@ COUNTRY_FIELD = {"Contacts": "Mailing_Country", "Leads": "Country"}
 
 
 def policy_toml(_url: str = "") -> str:
-    """Return a field mapping, in the format of `policies/zoho.toml`, that fits every simulated organisation.
+    """Return a field mapping, as `policies/zoho.toml` holds one, that fits every simulated organisation.
 
     Nothing in the mapping depends on the address: hosts are settings, not policy.
     """
     modules = "".join(
-        f'[[crm.modules]]\nname = "{module}"\nemails = ["Email", "Secondary_Email"]\ncountry = "{country}"\n\n'
+        f'[[crm.modules]]\nname = "{module}"\nemails = ["Email", "Secondary_Email"]\n'
+        f'country = "{country}"\n\n'
         for module, country in COUNTRY_FIELD.items()
     )
     return (

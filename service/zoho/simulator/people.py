@@ -4,20 +4,38 @@ import unicodedata
 from dataclasses import dataclass
 from random import Random
 
-FIRST = (
-    "Ada Amara Anders Anja Arjun Aylin Beatriz Björn Camille Carlos Chidi Chloé Daniel Daria Elif Emma Erik Fatima "
-    "Felix Fiona Gábor Giulia Grace Hannah Hiro Ingrid Isaac Jana João Jonas Joy Julia Kai Karin Lars Léa Liam Lucía "
-    "Maja Marco Mei Mia Milan Nadia Nils Noor Olga Omar Otto Petra Pierre Priya Quentin Rosa Ruth Samir Sarah Sofia "
-    "Sven Tara Thomas Uma Valentina Viktor Wendy Xenia Yara Yusuf Zoë Zuzana"
-).split()
-LAST = (
-    "Adeyemi Andersson Bauer Becker Bianchi Boyle Brown Castro Chen Costa Dubois Dvořák Eriksen Fischer Fontaine "
-    "García Gomez Gruber Haddad Hansen Hoffmann Horváth Ibrahim Ivanova Jansen Johnson Kaya Keller Kim Kowalski Kumar "
-    "Lambert Larsen Lefèvre Lindqvist Lopez Martin Mendes Meyer Moreau Murphy Müller Nakamura Ncube Nguyen Novak "
-    "O'Connor Okafor Olsen Patel Pereira Petrov Quinn Ramos Rossi Sato Schmidt Schneider Silva Singh Smith Suzuki "
-    "Tanaka Taylor Thomsen Torres Urban Vega Virtanen Wagner Walsh Weber Wilson Wójcik Yılmaz Zhang Zimmermann"
-).split()
-DOMAINS = ("example.com", "example.org", "example.net", "mail.example.com", "gmail.example.com", "post.example.org")
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
+FIRST = _words(
+    """
+    Ada Amara Anders Anja Arjun Aylin Beatriz Björn Camille Carlos Chidi Chloé Daniel Daria Elif Emma
+    Erik Fatima Felix Fiona Gábor Giulia Grace Hannah Hiro Ingrid Isaac Jana João Jonas Joy Julia Kai
+    Karin Lars Léa Liam Lucía Maja Marco Mei Mia Milan Nadia Nils Noor Olga Omar Otto Petra Pierre Priya
+    Quentin Rosa Ruth Samir Sarah Sofia Sven Tara Thomas Uma Valentina Viktor Wendy Xenia Yara Yusuf Zoë
+    Zuzana
+    """
+)
+LAST = _words(
+    """
+    Adeyemi Andersson Bauer Becker Bianchi Boyle Brown Castro Chen Costa Dubois Dvořák Eriksen Fischer
+    Fontaine García Gomez Gruber Haddad Hansen Hoffmann Horváth Ibrahim Ivanova Jansen Johnson Kaya
+    Keller Kim Kowalski Kumar Lambert Larsen Lefèvre Lindqvist Lopez Martin Mendes Meyer Moreau Murphy
+    Müller Nakamura Ncube Nguyen Novak O'Connor Okafor Olsen Patel Pereira Petrov Quinn Ramos Rossi Sato
+    Schmidt Schneider Silva Singh Smith Suzuki Tanaka Taylor Thomsen Torres Urban Vega Virtanen Wagner
+    Walsh Weber Wilson Wójcik Yilmaz Zhang Zimmermann
+    """
+)
+DOMAINS = (
+    "example.com",
+    "example.org",
+    "example.net",
+    "mail.example.com",
+    "gmail.example.com",
+    "post.example.org",
+)
 COUNTRIES: tuple[str | None, ...] = (
     *("Germany",) * 8,
     *("United States",) * 5,
@@ -60,5 +78,5 @@ def invent(rng: Random, number: int, *, earliest: int, latest: int) -> Person:
 
 
 def _plain(name: str) -> str:
-    decomposed = unicodedata.normalize("NFKD", name.replace("ı", "i"))
+    decomposed = unicodedata.normalize("NFKD", name)
     return "".join(letter for letter in decomposed if letter.isascii() and letter.isalpha()).lower()

@@ -5,22 +5,24 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from random import Random
 
-from service.zoho.simulator import names
 from service.zoho.simulator.crm.fields import MODULES
 from service.zoho.simulator.crm.records import API_USER
 from service.zoho.simulator.crm.rows import table
+from service.zoho.simulator.fixtures import (
+    AB_POSITION,
+    CAMPAIGN_AGES_DAYS,
+    CHILD_A,
+    CHILD_B,
+    HISTORY_DAYS,
+    NEWSLETTER,
+    STAFF,
+    plant_fixtures,
+)
 from service.zoho.simulator.kinds import FEWEST, KINDS, ORDINARY, Kind, Twin, numbers
 from service.zoho.simulator.people import DAY_S, Person, invent
 from service.zoho.simulator.world import World
 
-CAMPAIGN_AGES_DAYS = (300, 240, 180, 120, 60, 14)
-AB_POSITION = 3
-"""Which of the six was an A/B test: a quarter of its recipients under each child, the rest under the parent."""
-CHILD_A, CHILD_B = 7, 8
-HISTORY_DAYS = 730
-NEWSLETTER, SIGNUP = 1, 2
 CHUNK = 10_000
-STAFF = ("Consent Ledger", "Petra Lindqvist", "Samir Haddad", "Grace Okafor")
 
 
 @dataclass(slots=True)
@@ -36,13 +38,13 @@ class Rows:
 
 
 def plant(world: World, *, now: int) -> None:
-    """Fill an empty world with its people, deterministically by its seed; times lie in the two years before `now`."""
+    """Fill an empty world with its people, the same for the same seed, in the two years before `now`."""
     if world.contacts < FEWEST:
         raise ValueError(f"an organisation holds at least {FEWEST} people, one of each planted kind")
     rng = Random(world.seed)  # noqa: S311 - a reproducible organisation, not a secret
     campaign_times = [now - days * DAY_S for days in CAMPAIGN_AGES_DAYS]
     world.db.execute("BEGIN")
-    _plant_fixtures(world, campaign_times, now)
+    plant_fixtures(world, campaign_times, now)
     rows, planter = Rows(), _Planter(world, rng, now, campaign_times)
     for number, kind in enumerate(_kinds(rng, world.contacts), start=1):
         planter.person(rows, number, kind)
@@ -190,40 +192,6 @@ class _Planter:
             self.ab_promised = False
             return CHILD_A
         return self.rng.choice((CHILD_A, CHILD_B, position + 1, position + 1))
-
-
-def _plant_fixtures(world: World, campaign_times: list[int], now: int) -> None:
-    world.db.executemany(
-        "INSERT INTO users VALUES (?, ?, ?)",
-        [
-            (API_USER + position, name, f"{'.'.join(name.lower().split())}@staff.example.com")
-            for position, name in enumerate(STAFF)
-        ],
-    )
-    started = now - (HISTORY_DAYS + 10) * DAY_S
-    world.db.executemany(
-        "INSERT INTO lists VALUES (?, ?, ?, ?, ?)",
-        [
-            (NEWSLETTER, names.LIST_KEY, names.LIST_NAME, 0, started),
-            (SIGNUP, names.SIGNUP_LIST_KEY, names.SIGNUP_LIST_NAME, 1, started),
-        ],
-    )
-    world.db.executemany("INSERT INTO campaigns VALUES (?, ?, ?, ?, ?, ?, ?, ?)", list(_campaign_rows(campaign_times)))
-
-
-def _campaign_rows(campaign_times: list[int]) -> Iterator[tuple[object, ...]]:
-    for position, sent_at in enumerate(campaign_times):
-        kind = "abtesting" if position == AB_POSITION else "normal"
-        name = f"Letter {position + 1}"
-        yield position + 1, _campaign_key(position + 1), name, f"Our news, part {position + 1}", sent_at, kind, None, position
-    for child, letter in ((CHILD_A, "A"), (CHILD_B, "B")):
-        name = f"Letter {AB_POSITION + 1} {letter}"
-        sent_at = campaign_times[AB_POSITION]
-        yield child, _campaign_key(child), name, f"Version {letter}", sent_at, "normal", AB_POSITION + 1, AB_POSITION
-
-
-def _campaign_key(number: int) -> str:
-    return f"3z{number:02x}" + "c0ffee5eed" * 4
 
 
 def _flush(world: World, rows: Rows) -> None:

@@ -25,7 +25,7 @@ CREATE TABLE members (
     list_id INTEGER NOT NULL, contact_id INTEGER NOT NULL, status TEXT NOT NULL, added_at INTEGER NOT NULL,
     PRIMARY KEY (list_id, contact_id)
 ) WITHOUT ROWID;
-CREATE INDEX members_status ON members (list_id, status, contact_id);
+CREATE INDEX members_status ON members (list_id, status, contact_id, added_at);
 CREATE INDEX members_contact ON members (contact_id);
 CREATE TABLE topic_optouts (
     contact_id INTEGER NOT NULL, topic_id TEXT NOT NULL, PRIMARY KEY (contact_id, topic_id)
@@ -52,7 +52,8 @@ CREATE TABLE deleted (
     deleted_at INTEGER NOT NULL, deleted_by INTEGER, created_by INTEGER
 );
 CREATE TABLE automations (
-    id INTEGER PRIMARY KEY, module TEXT NOT NULL, record_id INTEGER NOT NULL, kind TEXT NOT NULL, at INTEGER NOT NULL
+    id INTEGER PRIMARY KEY, module TEXT NOT NULL, record_id INTEGER NOT NULL, kind TEXT NOT NULL,
+    at INTEGER NOT NULL
 );
 """
 

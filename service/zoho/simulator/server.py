@@ -26,8 +26,8 @@ class Simulator:
     world: World = field(repr=False)
     client: httpx.Client = field(repr=False)
 
-    def control(self, path: str, body: Mapping[str, Any] | None = None) -> Any:  # noqa: ANN401 - whatever JSON it is
-        """Return the control plane's answer; a body makes it a POST. Raises `httpx.HTTPStatusError` on 4xx."""
+    def control(self, path: str, body: Mapping[str, Any] | None = None) -> Any:  # noqa: ANN401 - any JSON
+        """Return the control plane's answer; a body makes it a POST. Raises `HTTPStatusError` on 4xx."""
         address = f"/_control/{path.removeprefix('/_control').strip('/')}"
         response = self.client.get(address) if body is None else self.client.post(address, json=body)
         return response.raise_for_status().json()
@@ -79,5 +79,10 @@ def _listen(host: str, port: int) -> socket.socket:
 
 def _config(app: Litestar) -> uvicorn.Config:
     return uvicorn.Config(
-        app, log_config=None, log_level="critical", access_log=False, lifespan="off", timeout_graceful_shutdown=2
+        app,
+        log_config=None,
+        log_level="critical",
+        access_log=False,
+        lifespan="off",
+        timeout_graceful_shutdown=2,
     )

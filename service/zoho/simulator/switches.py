@@ -12,7 +12,7 @@ Value = bool | int | str
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Switch:
-    """One open question: its answer by default, the other answers (none: any of the type), and why it is open."""
+    """One open question: the default answer, the others (none: any of the type), why it is open."""
 
     default: Value
     others: tuple[Value, ...] = ()
@@ -33,29 +33,45 @@ ALL_SCOPES = (
 
 SWITCHES = MappingProxyType(
     {
-        "oauth.bearer": Switch(default=False, why="some code sends `Bearer`; nobody shows that Zoho takes it"),
+        "oauth.bearer": Switch(
+            default=False, why="some code sends `Bearer`; nobody shows that Zoho takes it"
+        ),
         "oauth.legacy_expiry": Switch(
             default=False, why="old answers carry expires_in_sec, and expires_in in milliseconds"
         ),
         "oauth.scope_in_token": Switch(default=True, why="only newer token answers carry `scope`"),
-        "oauth.scopes": Switch(default=ALL_SCOPES, why="what the refresh token was granted; narrow it to see 401s"),
+        "oauth.scopes": Switch(
+            default=ALL_SCOPES, why="what the refresh token was granted; narrow it to see 401s"
+        ),
         "oauth.tokens_per_10_min": Switch(default=10, why="older pages and live notes say 15 or 30"),
         "crm.api_optout_stamps_mode": Switch(
             default=True, why="whether an API write of Email_Opt_Out sets Unsubscribed_Mode is not verified"
         ),
         "crm.coql_in_limit": Switch(default=50, others=(100,), why="50 values in `in`, newer text says 100"),
-        "crm.coql_limit": Switch(default=2000, others=(200,), why="the limits page says 2,000, the endpoint page 200"),
+        "crm.coql_limit": Switch(
+            default=2000, others=(200,), why="the limits page says 2,000, the endpoint page 200"
+        ),
         "crm.credits_per_day": Switch(default=60_000, why="Enterprise with ten users; set low to see 429"),
         "crm.get_errors": Switch(
-            default="top_level", others=("data",), why="the examples are top-level, one schema wraps them in data[]"
+            default="top_level",
+            others=("data",),
+            why="the examples are top-level, one schema wraps them in data[]",
         ),
         "crm.read_only_fields": Switch(
-            default="refused", others=("ignored",), why="read-only is documented, the answer to a write is not"
+            default="refused",
+            others=("ignored",),
+            why="read-only is documented, the answer to a write is not",
         ),
-        "crm.search_email": Switch(default="exact", others=("partial",), why="exact by note, partial by the schema"),
-        "crm.throttle_body": Switch(default="new", others=("old",), why="an older live 429 has another shape"),
+        "crm.search_email": Switch(
+            default="exact", others=("partial",), why="exact by note, partial by the schema"
+        ),
+        "crm.throttle_body": Switch(
+            default="new", others=("old",), why="an older live 429 has another shape"
+        ),
         "crm.throttle_code": Switch(
-            default="TOO_MANY_REQUESTS", others=("RATE_LIMIT_EXCEEDED",), why="two official names of one limit"
+            default="TOO_MANY_REQUESTS",
+            others=("RATE_LIMIT_EXCEEDED",),
+            why="two official names of one limit",
         ),
         "crm.unknown_id": Switch(default="204", others=("400",), why="204 in the schema, 400 on the page"),
         "campaigns.codes": Switch(
@@ -91,7 +107,9 @@ SWITCHES = MappingProxyType(
             default="2006", others=("noop",), why="subscribing a Do-Not-Mail address without donotmail_resub"
         ),
         "campaigns.subscribe_hard_bounced": Switch(
-            default="ignored", others=("2001",), why="re-adds of hard bounces are ignored; the answer is unknown"
+            default="ignored",
+            others=("2001",),
+            why="re-adds of hard bounces are ignored; the answer is unknown",
         ),
         "campaigns.unsubscribe_unknown": Switch(
             default="2103", others=("2101",), why="the catalogue and the endpoint's page differ"

@@ -24,8 +24,10 @@ COLUMNS = MappingProxyType(
 """Contact fields by the label that the API writes them with; other labels are dropped in silence."""
 
 ROLES = frozenset(
-    "abuse admin billing contact help hostmaster info marketing noreply no-reply office postmaster sales "
-    "security support webmaster".split()
+    (
+        *("abuse", "admin", "billing", "contact", "help", "hostmaster", "info", "marketing", "noreply"),
+        *("no-reply", "office", "postmaster", "sales", "security", "support", "webmaster"),
+    )
 )
 _ADDRESS = re.compile(r"^[^@\s,{}]+@[^@\s,{}]+\.[^@\s,{}.]+$")
 
@@ -71,7 +73,9 @@ def set_fields(world: World, contact_id: int, fields: Mapping[str, object]) -> N
     """Write contact fields by label."""
     for label, value in fields.items():
         if label in COLUMNS:
-            world.db.execute(f"UPDATE contacts SET {COLUMNS[label]} = ? WHERE id = ?", (str(value), contact_id))
+            world.db.execute(
+                f"UPDATE contacts SET {COLUMNS[label]} = ? WHERE id = ?", (str(value), contact_id)
+            )
 
 
 def set_dnm(world: World, contact_id: int, reason: str | None) -> None:

@@ -1,4 +1,4 @@
-"""The envelopes of Campaigns v1.1: status in the body, XML unless JSON is asked for, keys that change case."""
+"""The envelopes of Campaigns v1.1: status in the body, XML unless told otherwise, keys that change case."""
 
 from collections.abc import Mapping
 from xml.sax.saxutils import escape, quoteattr
@@ -61,7 +61,7 @@ def unauthorized(call: Call) -> Reply:
 def wrong_address(path: str) -> Reply:
     """Return the answer to a path that does not exist: XML, HTTP 200, before any look at the token."""
     text = (
-        f"<response uri={quoteattr(path)} version=\"1\"><code>1004</code>"
+        f'<response uri={quoteattr(path)} version="1"><code>1004</code>'
         "<status>error</status><message>Wrong URL entered.</message></response>"
     )
     return Reply(body=text.encode(), media_type=XML)
@@ -70,14 +70,20 @@ def wrong_address(path: str) -> Reply:
 def locked(world: World, call: Call) -> Reply:
     """Return the answer of an endpoint whose window is used up; nobody published it, so it is a switch."""
     message = "Calls limit exceeded. Please try again after some time."
-    gateway = {"error_description": message, "error": "URL_ROLLING_THROTTLES_LIMIT_EXCEEDED", "status": "failure"}
+    gateway = {
+        "error_description": message,
+        "error": "URL_ROLLING_THROTTLES_LIMIT_EXCEEDED",
+        "status": "failure",
+    }
     match world.text("throttle.style"):
         case "gateway_400":
             return json_reply(gateway, status=400)
         case "gateway_200":
             return json_reply(gateway)
         case "http_429":
-            return json_reply({"code": "TOO_MANY_REQUESTS", "message": message, "status": "error"}, status=429)
+            return json_reply(
+                {"code": "TOO_MANY_REQUESTS", "message": message, "status": "error"}, status=429
+            )
         case _:
             return failure(world, call, "2008", message).reply
 

@@ -21,7 +21,7 @@ def complain(world: World, email: str) -> bool:
 
 
 def bounce(world: World, email: str, kind: str) -> bool:
-    """Let the last mail bounce, `hard` or `soft`; a soft one takes the newest mail that has not bounced yet."""
+    """Let a mail bounce, `hard` or `soft`: the newest one that has not bounced for this contact yet."""
     contact = contacts.find(world, email)
     if contact is None:
         return False
@@ -62,7 +62,7 @@ def _leave(world: World, email: str, *, reason: str, action: str) -> bool:
 
 
 def _record(world: World, contact_id: int, action: str) -> None:
-    """Add the outcome to the newest campaign that does not have it yet for this contact, which was sent then."""
+    """Add the outcome to the newest campaign that has none for this contact; it was sent then, too."""
     row = world.db.execute(
         "SELECT id FROM campaigns k WHERE parent_id IS NULL AND NOT EXISTS (SELECT 1 FROM outcomes o"
         " WHERE o.campaign_id = k.id AND o.action = ? AND o.contact_id = ?) ORDER BY sent_at DESC LIMIT 1",
@@ -72,7 +72,9 @@ def _record(world: World, contact_id: int, action: str) -> None:
         return
     now = world.clock.seconds()
     for kind in ("sentcontacts", action):
-        world.db.execute("INSERT OR IGNORE INTO outcomes VALUES (?, ?, ?, ?)", (row[0], kind, contact_id, now))
+        world.db.execute(
+            "INSERT OR IGNORE INTO outcomes VALUES (?, ?, ?, ?)", (row[0], kind, contact_id, now)
+        )
 
 
 def _opt_out_in_crm(world: World, email: str) -> None:

@@ -13,7 +13,9 @@ def answer(world: World, endpoint: Endpoint, call: Call) -> Reply:
     name = template(endpoint)
     world.meter.count("campaigns", f"{call.method} {name}")
     now = world.clock.now()
-    grant = world.tokens.grant(call.headers.get("authorization", ""), bearer=world.on("oauth.bearer"), now=now)
+    grant = world.tokens.grant(
+        call.headers.get("authorization", ""), bearer=world.on("oauth.bearer"), now=now
+    )
     if grant is None or not covers(grant.scopes, endpoint.scope):
         return envelope.unauthorized(call)
     factor = world.number("campaigns.window_factor")

@@ -43,10 +43,10 @@ def getlistsubscribers(world: World, call: Call) -> Reply:
     since = world.clock.seconds() - world.number("campaigns.recent_days") * DAY_S if "recent" in status else 0
     stored = "active" if "recent" in status else status
     rows = world.db.execute(
-        "SELECT c.id, c.email, c.first_name, c.last_name, c.company, c.phone, m.added_at"
-        " FROM members m JOIN contacts c ON c.id = m.contact_id"
-        f" WHERE m.list_id = ? AND m.status = ? AND m.added_at >= ? ORDER BY m.contact_id {_direction(sort)}"
-        " LIMIT ? OFFSET ?",
+        "SELECT c.id, c.email, c.first_name, c.last_name, c.company, c.phone, m.added_at FROM"
+        " (SELECT contact_id, added_at FROM members WHERE list_id = ? AND status = ? AND added_at >= ?"
+        f" ORDER BY contact_id {_direction(sort)} LIMIT ? OFFSET ?) m"
+        f" JOIN contacts c ON c.id = m.contact_id ORDER BY c.id {_direction(sort)}",
         (list_id, stored, since, count, start - 1),
     ).fetchall()
     if not rows:
@@ -170,7 +170,9 @@ def _list_row(world: World, row: tuple[int, str, str, int, int]) -> envelope.Jso
         "deletable": "true",
         "editable": "true",
         "zx": "7c",
-        "segments": {cvid: f"Permission {value.lower()}" for cvid, value in SEGMENTS.items()} if is_newsletter else {},
+        "segments": {cvid: f"Permission {value.lower()}" for cvid, value in SEGMENTS.items()}
+        if is_newsletter
+        else {},
     }
 
 

@@ -32,7 +32,8 @@ def recentcampaigns(world: World, call: Call) -> Reply:
     sent = {"all", "all campaigns", "sent"} & {part.strip().lower() for part in status.split("|")}
     direction = "ASC" if call.params.get("sort") == "asc" else "DESC"
     rows = world.db.execute(
-        f"SELECT {_COLUMNS} FROM campaigns WHERE parent_id IS NULL AND ? ORDER BY sent_at {direction}", (bool(sent),)
+        f"SELECT {_COLUMNS} FROM campaigns WHERE parent_id IS NULL AND ? ORDER BY sent_at {direction}",
+        (bool(sent),),
     ).fetchall()
     page = rows[start - 1 : start - 1 + count]
     if not page:
@@ -60,14 +61,20 @@ def getcampaigndetails(world: World, call: Call) -> Reply:
 def campaignreports(world: World, call: Call) -> Reply:
     """Answer `campaignreports`: every figure is text."""
     row = _campaign(world, call)
-    body = {"campaign-details": [_details(row)], "campaign-reach": [], "campaign-reports": [_figures(world, row)]}
+    body = {
+        "campaign-details": [_details(row)],
+        "campaign-reach": [],
+        "campaign-reports": [_figures(world, row)],
+    }
     return envelope.success(world, call, body)
 
 
 def getcampaignrecipientsdata(world: World, call: Call) -> Reply:
     """Answer `getcampaignrecipientsdata`: 20 rows unless the undocumented `range` asks for up to 500."""
     campaignkey, action = required(world, call, "campaignkey", "action")
-    row = world.db.execute(f"SELECT {_COLUMNS} FROM campaigns WHERE campaign_key = ?", (campaignkey,)).fetchone()
+    row = world.db.execute(
+        f"SELECT {_COLUMNS} FROM campaigns WHERE campaign_key = ?", (campaignkey,)
+    ).fetchone()
     if row is None:
         raise envelope.failure(world, call, "6301", "Invalid campaign key.")
     if action not in ACTIONS:
@@ -89,8 +96,8 @@ _Recipient = tuple[int, str, str | None, str | None, str | None, str | None, int
 def _recipients(world: World, campaign_id: int, action: str, start: int, count: int) -> list[_Recipient]:
     stored = "sentcontacts" if action == "unopenedcontacts" else action
     unopened = (
-        " AND NOT EXISTS (SELECT 1 FROM outcomes x WHERE x.campaign_id = o.campaign_id"
-        " AND x.action IN ('openedcontacts', 'senthardbounce', 'sentsoftbounce') AND x.contact_id = o.contact_id)"
+        " AND NOT EXISTS (SELECT 1 FROM outcomes x WHERE x.campaign_id = o.campaign_id AND"
+        " x.contact_id = o.contact_id AND x.action IN ('openedcontacts', 'senthardbounce', 'sentsoftbounce'))"
     )
     return world.db.execute(
         "SELECT c.id, c.email, c.first_name, c.last_name, c.company, c.phone, o.at,"
@@ -178,7 +185,9 @@ def _split(world: World, parent_id: int) -> envelope.Json:
     for action, word in (("openedcontacts", "open"), ("clickedcontacts", "click")):
         for letter, (number, _) in zip("ab", children, strict=True):
             split[f"{letter}_{word}_count"] = str(_count(world, number, action))
-    return split | {f"{letter}_child_campaignkey": key for letter, (_, key) in zip("ab", children, strict=True)}
+    return split | {
+        f"{letter}_child_campaignkey": key for letter, (_, key) in zip("ab", children, strict=True)
+    }
 
 
 def _count(world: World, campaign_id: int, action: str) -> int:

@@ -46,7 +46,9 @@ def listunsubscribe(world: World, call: Call) -> Reply:
     email, _ = _contact(world, call, info)
     contact = contacts.find(world, email)
     if contact is None or contacts.status_on(world, list_id, contact.id) is None:
-        raise envelope.failure(world, call, world.text("campaigns.unsubscribe_unknown"), "Contact does not exist.")
+        raise envelope.failure(
+            world, call, world.text("campaigns.unsubscribe_unknown"), "Contact does not exist."
+        )
     if "topic_id" in call.params:
         _leave_topic(world, contact.id, call.params["topic_id"])
     if contacts.status_on(world, list_id, contact.id) in ("active", "awaiting"):
@@ -72,7 +74,7 @@ def contactdonotmail(world: World, call: Call) -> Reply:
 
 
 def addlistsubscribersinbulk(world: World, call: Call) -> Reply:
-    """Answer `addlistsubscribersinbulk`: up to ten bare addresses; those who are kept out are skipped unsaid."""
+    """Answer `addlistsubscribersinbulk`: ten bare addresses at most; who is kept out is skipped unsaid."""
     listkey, text = required(world, call, "listkey", "emailids")
     list_id, _ = _list(world, call, listkey)
     emails = [email.strip() for email in text.split(",") if email.strip()]
@@ -115,7 +117,7 @@ def _list(world: World, call: Call, listkey: str) -> tuple[int, bool]:
 
 
 def _contact(world: World, call: Call, info: str) -> tuple[str, dict[str, object]]:
-    """Return the address and the other fields of `contactinfo`, which is JSON or `{Label:value,Label:value}`."""
+    """Return the address and the other fields of `contactinfo`, JSON or `{Label:value,Label:value}`."""
     try:
         fields = msgspec.json.decode(info)
     except msgspec.DecodeError:
@@ -142,7 +144,9 @@ def _done(world: World, call: Call, message: str) -> Reply:
 
 
 def _join_topic(world: World, contact_id: int, topic_id: str) -> None:
-    world.db.execute("DELETE FROM topic_optouts WHERE contact_id = ? AND topic_id = ?", (contact_id, topic_id))
+    world.db.execute(
+        "DELETE FROM topic_optouts WHERE contact_id = ? AND topic_id = ?", (contact_id, topic_id)
+    )
 
 
 def _leave_topic(world: World, contact_id: int, topics: str) -> None:

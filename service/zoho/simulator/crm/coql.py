@@ -1,27 +1,15 @@
 """COQL's grammar: a query text becomes a `Query`, or a `SyntaxProblemError` that says where it stopped.
 
-    query      select columns from module where condition [order by ...] [limit n [offset m] | limit m, n]
-    condition  term [and|or term]        two terms at most; more need brackets, pairwise
-    term       ( condition ) | column operator value
+query      select columns from module where condition [order by ...] [limit n [offset m] | limit m, n]
+condition  term [and|or term]        two terms at most; more need brackets, pairwise
+term       ( condition ) | column operator value
 """
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NoReturn
 
-_TOKEN = re.compile(
-    r"\s*(?:(?P<text>'(?:\\.|''|[^'\\])*')|(?P<number>-?\d+(?:\.\d+)?)(?![\w.])"
-    r"|(?P<word>[A-Za-z_$][\w.$]*)|(?P<mark><=|>=|!=|<>|=|<|>|\(|\)|,|\*))"
-)
-
-
-class SyntaxProblemError(Exception):
-    """A text that is not COQL; `clause` and `near` go into Zoho's answer."""
-
-    def __init__(self, clause: str, near: str, column: int) -> None:
-        super().__init__(f"{clause} near {near}")
-        self.clause, self.near, self.column = clause, near, column
+from service.zoho.simulator.crm.lexer import SyntaxProblemError, Token, tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,16 +45,9 @@ class Query:
     offset: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class _Token:
-    kind: str
-    text: str
-    at: int
-
-
 def parse(text: str) -> Query:
     """Return the query that `text` says; raise `SyntaxProblemError` where it stops making sense."""
-    return _Parser(_tokens(text)).query()
+    return _Parser(tokens(text)).query()
 
 
 def limit_of(text: str) -> int:
@@ -77,22 +58,10 @@ def limit_of(text: str) -> int:
         return 200
 
 
-def _tokens(text: str) -> list[_Token]:
-    tokens, at = [], 0
-    stripped = text.rstrip().removesuffix(";")
-    while at < len(stripped.rstrip()):
-        match = _TOKEN.match(stripped, at)
-        if match is None or match.lastgroup is None:
-            raise SyntaxProblemError("SELECT", stripped[at : at + 10].strip(), at + 1)
-        tokens.append(_Token(match.lastgroup, match[match.lastgroup], match.start(match.lastgroup)))
-        at = match.end()
-    return tokens
-
-
 class _Parser:
     """Recursive descent over the tokens; `clause` remembers where we are for the error."""
 
-    def __init__(self, tokens: Sequence[_Token]) -> None:
+    def __init__(self, tokens: Sequence[Token]) -> None:
         self.tokens = tokens
         self.at = 0
         self.clause = "SELECT"
@@ -107,7 +76,7 @@ class _Parser:
         order = self.order()
         limit, offset = self.limits()
         if self.at < len(self.tokens):
-            self.fail()
+            raise self.problem()
         return Query(columns=columns, module=module, where=where, order=order, limit=limit, offset=offset)
 
     def condition(self) -> Node:
@@ -118,7 +87,7 @@ class _Parser:
         self.at += 1
         pair = Pair(joint, left, self.term())
         if self.peek() in ("and", "or"):
-            self.fail()
+            raise self.problem()
         return pair
 
     def term(self) -> Node:
@@ -151,7 +120,7 @@ class _Parser:
                 return Condition(column, prefix + "between", (low, self.value()))
             case _:
                 self.at -= 1
-                self.fail()
+                raise self.problem()
 
     def null_test(self) -> str:
         negation = self.peek() == "not"
@@ -175,7 +144,7 @@ class _Parser:
         if token.kind == "number" and "." not in token.text:
             return int(token.text)
         self.at -= 1
-        self.fail()
+        raise self.problem()
 
     def order(self) -> tuple[tuple[str, str], ...]:
         if self.peek() != "order":
@@ -213,7 +182,7 @@ class _Parser:
         if token.kind == "number" and token.text.isdigit():
             return int(token.text)
         self.at -= 1
-        self.fail()
+        raise self.problem()
 
     def list_of_words(self) -> tuple[str, ...]:
         words = [self.word()]
@@ -227,7 +196,7 @@ class _Parser:
         if token.kind == "word":
             return token.text
         self.at -= 1
-        self.fail()
+        raise self.problem()
 
     def enter(self, clause: str) -> None:
         self.clause = clause.upper()
@@ -235,7 +204,7 @@ class _Parser:
 
     def keyword(self, word: str) -> None:
         if self.peek() != word:
-            self.fail()
+            raise self.problem()
         self.at += 1
 
     def mark(self, mark: str) -> None:
@@ -244,14 +213,14 @@ class _Parser:
     def peek(self) -> str:
         return self.tokens[self.at].text.lower() if self.at < len(self.tokens) else ""
 
-    def take(self) -> _Token:
+    def take(self) -> Token:
         if self.at >= len(self.tokens):
-            self.fail()
+            raise self.problem()
         self.at += 1
         return self.tokens[self.at - 1]
 
-    def fail(self) -> NoReturn:
+    def problem(self) -> SyntaxProblemError:
         if self.at < len(self.tokens):
             token = self.tokens[self.at]
-            raise SyntaxProblemError(self.clause, token.text, token.at + 1)
-        raise SyntaxProblemError(self.clause, "end of query", (self.tokens[-1].at + 1) if self.tokens else 1)
+            return SyntaxProblemError(self.clause, token.text, token.at + 1)
+        return SyntaxProblemError(self.clause, "end of query", (self.tokens[-1].at + 1) if self.tokens else 1)

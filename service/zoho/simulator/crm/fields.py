@@ -64,7 +64,9 @@ def _module(country_field: str) -> MappingProxyType[str, Field]:
         Field(api_name="Secondary_Email", label="Secondary Email", kind=Kind.EMAIL),
         Field(api_name="Phone", label="Phone", kind=Kind.PHONE, length=30),
         Field(api_name=country_field, label=country_field.replace("_", " ")),
-        Field(api_name="Lead_Source", label="Lead Source", kind=Kind.PICKLIST, picks=("Web", "Fair", "Partner")),
+        Field(
+            api_name="Lead_Source", label="Lead Source", kind=Kind.PICKLIST, picks=("Web", "Fair", "Partner")
+        ),
         Field(api_name="Email_Opt_Out", label="Email Opt Out", kind=Kind.BOOLEAN, length=5),
         Field(
             api_name="Unsubscribed_Mode",

@@ -23,7 +23,7 @@ class Author:
 
 
 def change(world: World, module: str, record_id: int, values: Mapping[str, object], author: Author) -> None:
-    """Write `values` into a record that exists, with Modified_Time, the opt-out's stamps and a timeline row."""
+    """Write `values` into a record that exists: with Modified_Time, an opt-out's stamps, a timeline row."""
     now = world.clock.seconds()
     names = list(values)
     row = world.db.execute(
@@ -34,19 +34,26 @@ def change(world: World, module: str, record_id: int, values: Mapping[str, objec
     stamped = {**values, **_stamps(values, was=bool(row[-1]), author=author, now=now)}
     stamped |= {"Modified_Time": now, "Modified_By": author.user}
     assignments = ", ".join(f"{name} = ?" for name in stamped)
-    world.db.execute(
-        f"UPDATE {table(module)} SET {assignments} WHERE id = ?", (*stamped.values(), record_id)
-    )
-    history = [
-        {"api_name": name, "_value": {"new": _shown(module, name, value), "old": _shown(module, name, before[name])}}
+    world.db.execute(f"UPDATE {table(module)} SET {assignments} WHERE id = ?", (*stamped.values(), record_id))
+    history: list[dict[str, object]] = [
+        {
+            "api_name": name,
+            "_value": {"new": _shown(module, name, value), "old": _shown(module, name, before[name])},
+        }
         for name, value in values.items()
         if value != before[name]
     ]
-    note(world, module, record_id, "updated", author, history)
+    note(world, module, record_id, "updated", author=author, history=history)
 
 
 def note(
-    world: World, module: str, record_id: int, action: str, author: Author, history: list[dict[str, object]]
+    world: World,
+    module: str,
+    record_id: int,
+    action: str,
+    *,
+    author: Author,
+    history: list[dict[str, object]],
 ) -> None:
     """Add a row to the record's timeline."""
     world.db.execute(
@@ -80,7 +87,8 @@ def of_address(world: World, email: str) -> list[tuple[str, int]]:
         (module, int(number))
         for module in MODULES
         for (number,) in world.db.execute(
-            f"SELECT id FROM {table(module)} WHERE Email = ? OR Secondary_Email = ? ORDER BY id", (email, email)
+            f"SELECT id FROM {table(module)} WHERE Email = ? OR Secondary_Email = ? ORDER BY id",
+            (email, email),
         )
     ]
 

@@ -1,6 +1,6 @@
 """The table of CRM calls: address, scope, price."""
 
-from service.zoho.simulator.crm import listing, metadata, select, writes
+from service.zoho.simulator.crm import listing, lookups, metadata, select, writes
 from service.zoho.simulator.wire import Call, Endpoint, Reply, json_reply
 from service.zoho.simulator.world import World
 
@@ -66,7 +66,11 @@ ENDPOINTS = (
         scope="ZohoCRM.settings.fields.READ",
     ),
     Endpoint(
-        methods=("POST",), path=f"{_V8}/coql", handle=select.run, scope="ZohoCRM.coql.READ", credits=select.price
+        methods=("POST",),
+        path=f"{_V8}/coql",
+        handle=select.run,
+        scope="ZohoCRM.coql.READ",
+        credits=select.price,
     ),
     Endpoint(
         methods=("GET",),
@@ -89,27 +93,33 @@ ENDPOINTS = (
         scope="ZohoCRM.modules.{module}.CREATE",
         credits=writes.price,
     ),
-    Endpoint(methods=("DELETE",), path=_MODULE, handle=writes.delete, scope="ZohoCRM.modules.{module}.DELETE"),
+    Endpoint(
+        methods=("DELETE",), path=_MODULE, handle=writes.delete, scope="ZohoCRM.modules.{module}.DELETE"
+    ),
     Endpoint(
         methods=("GET",),
         path=f"{_MODULE}/deleted",
-        handle=listing.get_deleted,
+        handle=lookups.get_deleted,
         scope="ZohoCRM.modules.{module}.READ",
         credits=_two,
     ),
     Endpoint(
         methods=("GET",),
         path=f"{_MODULE}/search",
-        handle=listing.search,
+        handle=lookups.search,
         scope="ZohoCRM.modules.{module}.READ ZohoSearch.securesearch.READ",
     ),
-    Endpoint(methods=("GET",), path=_RECORD, handle=listing.get_record, scope="ZohoCRM.modules.{module}.READ"),
+    Endpoint(
+        methods=("GET",), path=_RECORD, handle=lookups.get_record, scope="ZohoCRM.modules.{module}.READ"
+    ),
     Endpoint(methods=("PUT",), path=_RECORD, handle=writes.update, scope="ZohoCRM.modules.{module}.UPDATE"),
-    Endpoint(methods=("DELETE",), path=_RECORD, handle=writes.delete, scope="ZohoCRM.modules.{module}.DELETE"),
+    Endpoint(
+        methods=("DELETE",), path=_RECORD, handle=writes.delete, scope="ZohoCRM.modules.{module}.DELETE"
+    ),
     Endpoint(
         methods=("GET",),
         path=f"{_RECORD}/__timeline",
-        handle=listing.get_timeline,
+        handle=lookups.get_timeline,
         scope="ZohoCRM.modules.{module}.READ",
     ),
 )

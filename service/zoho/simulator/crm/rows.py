@@ -17,7 +17,7 @@ def table(module: str) -> str:
 
 
 def columns(module: str, wanted: Iterable[str]) -> list[str]:
-    """Return the fields of `wanted` that the module has, `id` first; unknown names are left out, as CRM does."""
+    """Return those of `wanted` that the module has, `id` first; CRM leaves unknown names out in silence."""
     fields = MODULES[module]
     return list(dict.fromkeys(["id", *(name for name in wanted if name in fields)]))
 
@@ -67,7 +67,7 @@ def _converter(kind: Kind, users: dict[object, Json]) -> Callable[[object], obje
         case Kind.BOOLEAN:
             return bool
         case Kind.DATETIME:
-            return _iso  # type: ignore[return-value] # the column holds whole seconds or NULL
+            return _iso
         case Kind.USER:
             return users.get
         case _:

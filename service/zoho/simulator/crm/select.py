@@ -8,6 +8,7 @@ from service.zoho.simulator.clock import parse as parse_time
 from service.zoho.simulator.crm import coql
 from service.zoho.simulator.crm.fields import MODULES, Field, Kind
 from service.zoho.simulator.crm.gate import problem
+from service.zoho.simulator.crm.lexer import SyntaxProblemError
 from service.zoho.simulator.crm.rows import columns, render, select_list, table
 from service.zoho.simulator.wire import AnswerError, Call, Reply, json_reply
 from service.zoho.simulator.world import World
@@ -49,7 +50,7 @@ def price(call: Call) -> int:
 def _query(world: World, call: Call) -> coql.Query:
     try:
         query = coql.parse(_text(call))
-    except coql.SyntaxProblemError as error:
+    except SyntaxProblemError as error:
         details = {"clause": error.clause, "line": 1, "column": error.column, "near": error.near}
         raise problem("SYNTAX_ERROR", "error occurred while parsing the query", details) from None
     if query.module not in MODULES:
@@ -68,7 +69,9 @@ def _text(call: Call) -> str:
     try:
         body = msgspec.json.decode(call.body)
     except msgspec.DecodeError:
-        raise problem("INVALID_DATA", "body is not a JSON object", {"expected_data_type": "jsonobject"}) from None
+        raise problem(
+            "INVALID_DATA", "body is not a JSON object", {"expected_data_type": "jsonobject"}
+        ) from None
     text = body.get("select_query") if isinstance(body, dict) else None
     if not isinstance(text, str):
         raise problem("MANDATORY_NOT_FOUND", "required field not found", {"api_name": "select_query"})

@@ -6,10 +6,10 @@ from typing import Any
 import msgspec
 
 from service.zoho.simulator.clock import iso, parse
-from service.zoho.simulator.crm.fields import MODULES, Field, Kind
 from service.zoho.simulator.crm.gate import error_item, module_of, problem
 from service.zoho.simulator.crm.records import API_USER, Author, change, note
 from service.zoho.simulator.crm.rows import table, user_objects
+from service.zoho.simulator.crm.values import bad, refusal, stored
 from service.zoho.simulator.wire import Call, Reply, json_reply
 from service.zoho.simulator.world import World
 
@@ -51,7 +51,9 @@ def delete(world: World, call: Call) -> Reply:
     module = module_of(call)
     ids = call.slots.get("record_id", call.query.get("ids", ""))
     if not ids:
-        raise problem("REQUIRED_PARAM_MISSING", "One of the expected parameter is missing", {"param_name": "ids"})
+        raise problem(
+            "REQUIRED_PARAM_MISSING", "One of the expected parameter is missing", {"param_name": "ids"}
+        )
     world.db.execute("BEGIN")
     results = [_delete_one(world, module, text) for text in ids.split(",")]
     world.db.execute("COMMIT")
@@ -71,10 +73,14 @@ def _body(call: Call) -> dict[str, Any]:
     try:
         body = msgspec.json.decode(call.body)
     except msgspec.DecodeError:
-        raise problem("INVALID_DATA", "body is not a JSON object", {"expected_data_type": "jsonobject"}) from None
+        raise problem(
+            "INVALID_DATA", "body is not a JSON object", {"expected_data_type": "jsonobject"}
+        ) from None
     data = body.get("data") if isinstance(body, dict) else None
     if not isinstance(data, list) or not data:
-        raise problem("MANDATORY_NOT_FOUND", "required field not found", {"api_name": "data", "json_path": "$.data"})
+        raise problem(
+            "MANDATORY_NOT_FOUND", "required field not found", {"api_name": "data", "json_path": "$.data"}
+        )
     if len(data) > BATCH:
         raise problem("LIMIT_EXCEEDED", "limit exceeded", {"maximum_length": BATCH, "api_name": "data"})
     assert isinstance(body, dict)
@@ -84,7 +90,7 @@ def _body(call: Call) -> dict[str, Any]:
 def _each(world: World, body: Mapping[str, Any], one: Callable[[int, Mapping[str, Any]], Item]) -> list[Item]:
     world.db.execute("BEGIN")
     results = [
-        one(position, record) if isinstance(record, dict) else _bad(position, None, "jsonobject")
+        one(position, record) if isinstance(record, dict) else bad(position, None, "jsonobject")
         for position, record in enumerate(body["data"])
     ]
     world.db.execute("COMMIT")
@@ -98,16 +104,18 @@ def _update_one(
         details = {"api_name": "id", "json_path": f"$.data[{position}].id"}
         return error_item("MANDATORY_NOT_FOUND", "required field not found", details)
     number = int(str(record["id"])) if str(record["id"]).isdigit() else -1
-    modified = world.db.execute(f"SELECT Modified_Time FROM {table(module)} WHERE id = ?", (number,)).fetchone()
+    modified = world.db.execute(
+        f"SELECT Modified_Time FROM {table(module)} WHERE id = ?", (number,)
+    ).fetchone()
     if modified is None:
         return error_item("INVALID_DATA", "the id given seems to be invalid", {"id": str(record["id"])})
     if unmodified_since is not None and modified[0] > unmodified_since:
         message = "record updated time has already passed if-unmodified-since time"
         return error_item("ALREADY_MODIFIED", message, _stamp_details(world, module, number))
-    if error := _refusal(world, module, position, record):
+    if error := refusal(world, module, position, record):
         return error
     mode = "Manual" if world.on("crm.api_optout_stamps_mode") else None
-    change(world, module, number, _stored(module, record), Author(mode=mode))
+    change(world, module, number, stored(module, record), Author(mode=mode))
     return _success(world, module, number, "record updated")
 
 
@@ -115,12 +123,12 @@ def _insert_one(world: World, module: str, position: int, record: Mapping[str, A
     if not record.get("Last_Name"):
         details = {"api_name": "Last_Name", "json_path": f"$.data[{position}].Last_Name"}
         return error_item("MANDATORY_NOT_FOUND", "required field not found", details)
-    if error := _refusal(world, module, position, record):
+    if error := refusal(world, module, position, record):
         return error
     now = world.clock.seconds()
     values = {
         "Owner": API_USER,
-        **_stored(module, record),
+        **stored(module, record),
         "id": world.next_record_id(),
         "Created_Time": now,
         "Modified_Time": now,
@@ -134,7 +142,7 @@ def _insert_one(world: World, module: str, position: int, record: Mapping[str, A
         f"INSERT INTO {table(module)} ({', '.join(values)}) VALUES ({marks})", tuple(values.values())
     )
     number = int(str(values["id"]))
-    note(world, module, number, "added", Author(), [])
+    note(world, module, number, "added", author=Author(), history=[])
     return _success(world, module, number, "record added")
 
 
@@ -152,49 +160,6 @@ def _delete_one(world: World, module: str, text: str) -> Item:
     return {"code": "SUCCESS", "details": {"id": text}, "message": "record deleted", "status": "success"}
 
 
-def _refusal(world: World, module: str, position: int, record: Mapping[str, Any]) -> Item | None:
-    for name, value in record.items():
-        field = MODULES[module].get(name)
-        if field is None or name == "id":
-            continue
-        if field.read_only and world.text("crm.read_only_fields") == "refused":
-            details = {"api_name": name, "json_path": f"$.data[{position}].{name}"}
-            return error_item("INVALID_DATA", "the field is read only", details)
-        if value is not None and not field.read_only and not _fits(field, value):
-            return _bad(position, name, "boolean" if field.kind is Kind.BOOLEAN else str(field.kind))
-    return None
-
-
-def _fits(field: Field, value: object) -> bool:
-    match field.kind:
-        case Kind.BOOLEAN:
-            return isinstance(value, bool)
-        case Kind.EMAIL:
-            return isinstance(value, str) and value.count("@") == 1 and len(value) <= field.length
-        case Kind.USER:
-            return isinstance(value, dict) and str(value.get("id")).isdigit()
-        case _:
-            return isinstance(value, str) and len(value) <= field.length
-
-
-def _stored(module: str, record: Mapping[str, Any]) -> dict[str, object]:
-    """Return what may be written of a record; names that the module does not have are dropped, as CRM does."""
-    fields = MODULES[module]
-    writable = {n: v for n, v in record.items() if n in fields and not fields[n].read_only}
-    return {name: _column_value(fields[name].kind, value) for name, value in writable.items()}
-
-
-def _column_value(kind: Kind, value: Any) -> object:  # noqa: ANN401 - what JSON held, checked by _fits
-    if kind is Kind.BOOLEAN:
-        return int(bool(value))
-    return int(value["id"]) if kind is Kind.USER and value is not None else value
-
-
-def _bad(position: int, name: str | None, expected: str) -> Item:
-    path = f"$.data[{position}]" + (f".{name}" if name else "")
-    return error_item("INVALID_DATA", "invalid data", {"expected_data_type": expected, "api_name": name, "json_path": path})
-
-
 def _unmodified_since(call: Call) -> int | None:
     header = call.headers.get("if-unmodified-since")
     if header is None:
@@ -207,7 +172,8 @@ def _unmodified_since(call: Call) -> int | None:
 
 def _stamp_details(world: World, module: str, number: int) -> Item:
     created_at, modified_at, created_by, modified_by = world.db.execute(
-        f"SELECT Created_Time, Modified_Time, Created_By, Modified_By FROM {table(module)} WHERE id = ?", (number,)
+        f"SELECT Created_Time, Modified_Time, Created_By, Modified_By FROM {table(module)} WHERE id = ?",
+        (number,),
     ).fetchone()
     users = user_objects(world.db)
     return {

@@ -1,0 +1,57 @@
+"""What may stand in a record that the API writes: types, lengths, and fields that only CRM itself fills."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from service.zoho.simulator.crm.fields import MODULES, Field, Kind
+from service.zoho.simulator.crm.gate import error_item
+from service.zoho.simulator.world import World
+
+Item = dict[str, object]
+
+
+def refusal(world: World, module: str, position: int, record: Mapping[str, Any]) -> Item | None:
+    """Return the error of the first field that may not be written so, None if all may."""
+    for name, value in record.items():
+        field = MODULES[module].get(name)
+        if field is None or name == "id":
+            continue
+        if field.read_only and world.text("crm.read_only_fields") == "refused":
+            details = {"api_name": name, "json_path": f"$.data[{position}].{name}"}
+            return error_item("INVALID_DATA", "the field is read only", details)
+        if value is not None and not field.read_only and not _fits(field, value):
+            return bad(position, name, "boolean" if field.kind is Kind.BOOLEAN else str(field.kind))
+    return None
+
+
+def stored(module: str, record: Mapping[str, Any]) -> dict[str, object]:
+    """Return what may be written of a record; names that the module lacks are dropped, as CRM does."""
+    fields = MODULES[module]
+    writable = {n: v for n, v in record.items() if n in fields and not fields[n].read_only}
+    return {name: _column_value(fields[name].kind, value) for name, value in writable.items()}
+
+
+def bad(position: int, name: str | None, expected: str) -> Item:
+    """Return the error of a value that has the wrong type; without a name, of the whole record."""
+    path = f"$.data[{position}]" + (f".{name}" if name else "")
+    return error_item(
+        "INVALID_DATA", "invalid data", {"expected_data_type": expected, "api_name": name, "json_path": path}
+    )
+
+
+def _fits(field: Field, value: object) -> bool:
+    match field.kind:
+        case Kind.BOOLEAN:
+            return isinstance(value, bool)
+        case Kind.EMAIL:
+            return isinstance(value, str) and value.count("@") == 1 and len(value) <= field.length
+        case Kind.USER:
+            return isinstance(value, dict) and str(value.get("id")).isdigit()
+        case _:
+            return isinstance(value, str) and len(value) <= field.length
+
+
+def _column_value(kind: Kind, value: Any) -> object:  # noqa: ANN401 - what JSON held, checked by _fits
+    if kind is Kind.BOOLEAN:
+        return int(bool(value))
+    return int(value["id"]) if kind is Kind.USER and value is not None else value
