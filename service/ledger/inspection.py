@@ -6,6 +6,7 @@ commitment to the disclosed payload. Nothing else in the file is believed.
 """
 
 import base64
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -187,9 +188,19 @@ def _check_directory(entry: Entry, opening: DirectoryOpening) -> bytes:
 
 
 def _plain(address: str) -> str:
-    """Return the address without differences of case and of the domain's spelling."""
-    local, _, domain = address.strip().lower().rpartition("@")
+    """Return the address without differences of case and of how its domain spells other alphabets.
+
+    Domains are compared in Unicode, which needs no tables that change over the years.
+    """
+    folded = unicodedata.normalize("NFKC", address.strip()).casefold()
+    local, _, domain = folded.rpartition("@")
+    return f"{local}@{'.'.join(map(_label, domain.split('.')))}"
+
+
+def _label(label: str) -> str:
+    if not label.startswith("xn--"):
+        return label
     try:
-        return f"{local}@{domain.encode('idna').decode()}"
+        return label.removeprefix("xn--").encode("ascii").decode("punycode")
     except UnicodeError:
-        return f"{local}@{domain}"
+        return label
