@@ -89,6 +89,11 @@ class Settings(BaseSettings):
         return self.keys_file or self.state_dir / "keys"
 
     @property
+    def log_key_path(self) -> Path:
+        """Return where the log's public key is left for verifiers."""
+        return self.keys_path.with_name("log.vkey")
+
+    @property
     def embedded(self) -> bool:
         """Return whether the embedded default store (SQLite) is used."""
         return self.database_url.startswith("sqlite")

@@ -1,6 +1,5 @@
 """Commands that run the service: serve, worker, migrate, simulate."""
 
-import json
 import signal
 import threading
 from types import FrameType
@@ -70,8 +69,4 @@ def migrate() -> None:
 @click.option("--seed", default=1, show_default=True, help="The same seed plants the same organisation.")
 def simulate(host: str, port: int, contacts: int, seed: int) -> None:
     """Answer as Zoho does: a messy organisation over real HTTP, with a known truth."""
-
-    def ready(url: str) -> None:
-        click.echo(json.dumps({"url": url, "contacts": contacts, "control": f"{url}/_control/truth"}))
-
-    simulator.serve(host, port, contacts, seed, ready=ready)
+    simulator.serve(host, port, contacts, seed)

@@ -69,7 +69,15 @@ def open_keys(settings: Settings) -> Keys:
     if not path.exists():
         _require_embedded(settings, path, "keys file", "CONSENT_KEYS_FILE")
         _create(path, _seal(_generate(settings.origin), kek))
-    return _keys(_unseal(path, kek), kek, settings.origin)
+    keys = _keys(_unseal(path, kek), kek, settings.origin)
+    publish(settings.log_key_path, keys.log.vkey)
+    return keys
+
+
+def publish(path: Path, vkey: str) -> None:
+    """Leave the log's public key beside the keys, for verifiers; whoever cannot write there does without."""
+    if path.parent.is_dir() and not path.exists() and os.access(path.parent, os.W_OK):
+        _create(path, vkey.encode() + b"\n")
 
 
 def create_keys(settings: Settings) -> None:

@@ -1,0 +1,120 @@
+"""Commands that answer an auditor: history, bundle, verify."""
+
+import getpass
+import json
+import os
+import sys
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from service import app, settings
+from service.app import Parts
+from service.errors import Malformed, ServiceError
+from service.intake.access import look_up
+from service.ledger.verify import verify_bundle
+from service.reports.evidence import bundle as make_bundle
+from service.reports.history import as_text, to_json
+from service.reports.history import history as read_history
+from service.vault import address as addresses
+
+PURPOSE = "asked at the command line"
+
+reason_option = click.option(
+    "--purpose", "reason", default=PURPOSE, show_default=True, help="Why; it is recorded in the ledger."
+)
+as_of_option = click.option("--as-of", "as_of", help="A moment with its offset, like 2026-05-01T00:00:00+02:00.")
+
+
+@click.command()
+@click.argument("email")
+@reason_option
+@as_of_option
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+def history(email: str, reason: str, as_of: str | None, *, as_json: bool) -> None:
+    """Print everything the ledger knows about EMAIL, oldest first, with the standing and its reasons."""
+    moment = _moment(as_of)
+    with app.running(settings.load()) as parts:
+        address = addresses.parse(email)
+        _record(parts, address, reason, "history")
+        with parts.db.read() as tx:
+            found = read_history(parts.intake, tx, address, at=app.now(), as_of=moment)
+    click.echo(json.dumps(to_json(found), indent=2) if as_json else as_text(found))
+
+
+@click.command()
+@click.argument("email")
+@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), required=True, help="The zip to write.")
+@reason_option
+@as_of_option
+def bundle(email: str, output: Path, reason: str, as_of: str | None) -> None:
+    """Write everything about EMAIL as one zip that verifies by itself."""
+    moment = _moment(as_of)
+    with app.running(settings.load()) as parts:
+        address = addresses.parse(email)
+        _record(parts, address, reason, "bundle")
+        data = make_bundle(parts.intake, address, at=app.now(), as_of=moment)
+        key = parts.keys.log.vkey
+    write_private(output, data)
+    click.echo(f"{output}: {len(data)} bytes; verify it anywhere with\n  consent-ledger verify {output} --key {key}")
+
+
+@click.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--key", "key", help="The log's public key, or a file that holds it (default: the one of this folder).")
+def verify(file: Path, key: str | None) -> None:
+    """Check a bundle with nothing but the log's public key; exits 0 good, 1 bad, 2 incomplete."""
+    verdict = verify_bundle(file.read_bytes(), _log_key(key))
+    click.echo(verdict.report(), nl=False)
+    sys.exit(verdict.exit_code)
+
+
+def _log_key(key: str | None) -> str:
+    """Return the verifier key that was named, or that of the log in this working folder."""
+    if key is not None and "+" in key and not Path(key).exists():
+        return key
+    path = Path(key) if key is not None else settings.load().log_key_path
+    if not path.exists():
+        raise Malformed("no public key of the log is here; give it with --key (the operator prints it: key show)")
+    return path.read_text().strip()
+
+
+def _record(parts: Parts, address: str, reason: str, asked_for: str) -> None:
+    """Write the question into the ledger; without that there is no answer."""
+    with parts.db.read() as tx:
+        claim = look_up(
+            parts.intake.vault,
+            tx,
+            address=address,
+            actor=f"cli.{getpass.getuser()}",
+            reason=reason,
+            asked_for=asked_for,
+            at=app.now(),
+        )
+    for outcome in parts.intake.record([claim]):
+        if isinstance(outcome, ServiceError):
+            raise outcome
+
+
+def _moment(text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        moment = datetime.min
+    if moment.utcoffset() is None:
+        raise Malformed("--as-of takes a moment with its offset, like 2026-05-01T00:00:00+02:00", field="as_of")
+    return moment.astimezone(UTC)
+
+
+def write_private(path: Path, data: bytes) -> None:
+    """Write a file for its owner alone, whole or not at all."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    with os.fdopen(handle, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    Path(temporary).replace(path)

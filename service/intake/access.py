@@ -1,0 +1,33 @@
+"""A look-up is an event: who asked about whom, for what, before anything is answered."""
+
+import secrets
+from datetime import datetime
+
+from sqlalchemy import Connection
+
+from service.consent import Category
+from service.intake.claim import Claim
+from service.ledger.canonical import Json
+from service.vault import Vault
+
+
+def look_up(
+    vault: Vault, tx: Connection, *, address: str, actor: str, reason: str, asked_for: str, at: datetime
+) -> Claim:
+    """Return the claim that records a look-up of a parsed address; record it before answering.
+
+    For an address that is not known there is nobody to seal the reason under: the claim names nobody,
+    and the address stands in it as its keyed hash.
+    """
+    subject = vault.find(tx, address)
+    evidence: dict[str, Json] = {"purpose_of_lookup": reason, "actor": actor, "asked_for": asked_for}
+    if subject is None:
+        evidence["address_index"] = vault.address_index(address).hex()
+    return Claim(
+        category=Category.ACCESS,
+        source=f"auditor:{actor}",
+        key=secrets.token_hex(16),
+        subject=subject,
+        received_at=at,
+        evidence=evidence,
+    )
