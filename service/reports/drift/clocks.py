@@ -1,0 +1,104 @@
+"""The two clocks of every withdrawal, and the deadline that comes next.
+
+Pure. The first clock runs from receipt until both products had accepted the stop, the second until
+both were read back.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from service.policy import Deadline, PolicySet
+from service.reports.drift.reading import WAITING, Found, Withdrawal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """How long it took: the median, the 95th percentile (nearest rank) and the slowest."""
+
+    count: int
+    p50: timedelta
+    p95: timedelta
+    slowest: timedelta
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clocks:
+    """Withdrawals of the period: received to stopped, received to proved; None where none ended.
+
+    `waiting` are still under way, `overdue` those of them past their deadline, `late` those that were
+    carried out after it.
+    """
+
+    received: int
+    stopped: Span | None
+    proved: Span | None
+    waiting: int
+    overdue: int
+    late: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NextDeadline:
+    """The nearest deadline of anything still open, under which law; `left` is negative once it passed."""
+
+    at: datetime
+    left: timedelta
+    rule: str
+    law: str
+    citation: str
+    people: int
+
+
+def clocks(withdrawals: Sequence[Withdrawal], now: datetime) -> Clocks:
+    """Return the two clocks over these withdrawals."""
+    waiting = [one for one in withdrawals if one.state in WAITING]
+    return Clocks(
+        received=len(withdrawals),
+        stopped=_span(one.stopped_at - one.received_at for one in withdrawals if one.stopped_at),
+        proved=_span(one.proved_at - one.received_at for one in withdrawals if one.proved_at),
+        waiting=len(waiting),
+        overdue=sum(one.due_at < now for one in waiting),
+        late=sum(one.stopped_at is not None and one.stopped_at > one.due_at for one in withdrawals),
+    )
+
+
+def next_deadline(
+    policy: PolicySet, rows: Iterable[Found], withdrawals: Iterable[Withdrawal], now: datetime
+) -> NextDeadline | None:
+    """Return the nearest deadline of a stop that is not carried out everywhere; None if all are."""
+    running = [
+        (row.due_at, row.due_rule or "")
+        for row in rows
+        if row.is_open and row.action == "stop" and row.due_at is not None
+    ]
+    running += [(one.due_at, one.due_rule) for one in withdrawals if one.state in WAITING]
+    if not running:
+        return None
+    at, rule = min(running)
+    law = _law(policy, rule)
+    return NextDeadline(
+        at=at,
+        left=at - now,
+        rule=rule,
+        law=law.law if law else rule,
+        citation=law.citation if law else "",
+        people=sum(moment == at for moment, _ in running),
+    )
+
+
+def _law(policy: PolicySet, rule: str) -> Deadline | None:
+    every = (deadline for law in policy.jurisdictions.values() for deadline in law.deadlines)
+    return next((deadline for deadline in every if deadline.id == rule), None)
+
+
+def _span(durations: Iterable[timedelta]) -> Span | None:
+    ordered = sorted(durations)
+    if not ordered:
+        return None
+    return Span(count=len(ordered), p50=_rank(ordered, 0.5), p95=_rank(ordered, 0.95), slowest=ordered[-1])
+
+
+def _rank(ordered: Sequence[timedelta], share: float) -> timedelta:
+    return ordered[max(0, math.ceil(share * len(ordered)) - 1)]

@@ -1,0 +1,61 @@
+"""What a person must decide or do after a night; pure."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from service.reports.drift.kinds import describe
+from service.reports.drift.reading import Found, Withdrawal
+
+STOP = "stop"
+"""The action of rows about people whom a product would still have mailed although it must not."""
+
+_FAILED = "These people can still be mailed. Opt them out by hand, or have the error resolved today."
+_UNWRITTEN = "These people can still be mailed. Have the plan applied (consent-ledger reconcile --apply)."
+_GIVEN_UP = "The service could not carry these to both products. Opt them out by hand today."
+_OVERDUE = "Still not carried out in both products although the law's time is over."
+_PERMIT = "CRM says opted out, a newer consent says yes. Nothing is widened until a second person approves."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """Something that a person must decide or do; `urgent` where a refusal is not yet carried out."""
+
+    title: str
+    count: int
+    advice: str
+    urgent: bool
+
+
+def decisions(
+    rows: Sequence[Found], withdrawals: Sequence[Withdrawal], now: datetime
+) -> tuple[Decision, ...]:
+    """Return what waits for a person, the urgent first; people count once in each line."""
+    waiting = [row for row in rows if row.is_open]
+    failed = {row.person for row in waiting if row.action == STOP and row.state == "failed"}
+    unwritten = {row.person for row in waiting if row.action == STOP} - failed
+    permits = {row.person for row in waiting if row.action == "permit"}
+    given_up = sum(one.state == "failed" for one in withdrawals)
+    overdue = sum(one.state == "open" and one.due_at < now for one in withdrawals)
+    lines = (
+        _urgent("Stops that Zoho did not accept", len(failed), _FAILED),
+        _urgent("Stops found, but not yet written", len(unwritten), _UNWRITTEN),
+        _urgent("Withdrawals given up after errors", given_up, _GIVEN_UP),
+        _urgent("Withdrawals past their deadline", overdue, _OVERDUE),
+        Decision(title="Re-permissions to approve", count=len(permits), advice=_PERMIT, urgent=False),
+        *_reported(waiting),
+    )
+    return tuple(line for line in lines if line.count)
+
+
+def _urgent(title: str, count: int, advice: str) -> Decision:
+    return Decision(title=title, count=count, advice=advice, urgent=True)
+
+
+def _reported(waiting: Iterable[Found]) -> list[Decision]:
+    counts = Counter(row.kind for row in waiting if row.action == "report")
+    return [
+        Decision(title=describe(kind).title, count=count, advice=describe(kind).meaning, urgent=False)
+        for kind, count in counts.most_common()
+    ]

@@ -1,0 +1,203 @@
+"""The queries behind the nightly report, all of them: runs, drift, withdrawals, the log's head.
+
+Reads only, and no address in the clear: people are keyed hashes here.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+
+from sqlalchemy import BigInteger, Connection, case, distinct, func, or_, select, type_coerce
+
+from service.db import EPOCH, drift, log_state, mailing, run, task
+
+COMPLETE = ("planned", "done")
+"""States of runs that looked at everything; a planned one has not written."""
+
+WAITING = ("open", "failed")
+"""States of withdrawals that do not yet stand in both products."""
+
+_DAY_MS = 86_400_000
+_LONGEST = timedelta(days=31)  # a first report after a long silence covers this much, no more
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One reconciliation; `reason` says why it was refused, empty otherwise."""
+
+    id: int
+    kind: str
+    state: str
+    started_at: datetime
+    finished_at: datetime | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """One person under one kind of drift, as the newest run of the period left it.
+
+    `person` is a pseudonym. `state` is found, open, failed, repaired, or settled: found by one run and
+    not seen again by the newest. `at` is when that run ended.
+    """
+
+    kind: str
+    person: str
+    jurisdiction: str
+    since: datetime
+    due_at: datetime | None
+    due_rule: str | None
+    action: str
+    state: str
+    at: datetime
+
+    @property
+    def is_open(self) -> bool:
+        """Return whether something is still to be done about it."""
+        return self.state not in ("repaired", "settled")
+
+    def is_late(self, now: datetime) -> bool:
+        """Return whether the deadline passed before it was repaired, or has passed by now."""
+        return self.due_at is not None and self.due_at < (now if self.is_open else self.at)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Withdrawal:
+    """One task: a withdrawal on its way to both products."""
+
+    received_at: datetime
+    due_at: datetime
+    due_rule: str
+    state: str
+    stopped_at: datetime | None
+    proved_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DayCount:
+    """How many people were found wrongly mailable on one day (UTC), and how many of them were repaired."""
+
+    found: int
+    repaired: int
+
+
+def log_head(tx: Connection) -> tuple[str, int, bytes]:
+    """Return origin, size and signed checkpoint of the log."""
+    row = tx.execute(select(log_state.c.origin, log_state.c.size, log_state.c.head)).one()
+    return row.origin, row.size, row.head
+
+
+def period_start(tx: Connection, night: date, now: datetime) -> datetime:
+    """Return where this night's report begins: where the last mail ended, else a day ago."""
+    last = tx.scalar(
+        select(func.max(mailing.c.claimed_at)).where(
+            mailing.c.state == "sent", mailing.c.night < night.isoformat()
+        )
+    )
+    return max(last or now - timedelta(days=1), now - _LONGEST)
+
+
+def last_run(tx: Connection, now: datetime, states: Sequence[str] | None = None) -> Run | None:
+    """Return the newest run that began until `now`, of these states if any are given."""
+    wanted = select(run.c.id, run.c.kind, run.c.state, run.c.started_at, run.c.finished_at, run.c.summary)
+    wanted = wanted.where(run.c.started_at <= now).order_by(run.c.id.desc()).limit(1)
+    if states is not None:
+        wanted = wanted.where(run.c.state.in_(states))
+    row = tx.execute(wanted).one_or_none()
+    if row is None:
+        return None
+    summary = json.loads(row.summary or "{}")
+    return Run(
+        id=row.id,
+        kind=row.kind,
+        state=row.state,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+        reason=str(summary.get("reason", "")),
+    )
+
+
+def found_since(tx: Connection, since: datetime, now: datetime, newest_complete: Run | None) -> list[Found]:
+    """Return what the runs of the period found, once per person and kind, as the newest of them left it."""
+    rows = tx.execute(
+        select(
+            drift.c.run_id,
+            drift.c.kind,
+            drift.c.address_index,
+            drift.c.jurisdiction,
+            drift.c.since,
+            drift.c.due_at,
+            drift.c.due_rule,
+            drift.c.action,
+            drift.c.state,
+            func.coalesce(run.c.finished_at, run.c.started_at).label("at"),
+        )
+        .join(run, run.c.id == drift.c.run_id)
+        .where(run.c.started_at > since, run.c.started_at <= now)
+        .order_by(drift.c.run_id)
+    )
+    newest = {(row.kind, row.address_index): row for row in rows}
+    seen_last = newest_complete.id if newest_complete else 0
+    return [
+        Found(
+            kind=row.kind,
+            person=f"p-{row.address_index[:8].hex()}",
+            jurisdiction=row.jurisdiction,
+            since=row.since,
+            due_at=row.due_at,
+            due_rule=row.due_rule,
+            action=row.action,
+            state=row.state if row.state == "repaired" or row.run_id >= seen_last else "settled",
+            at=row.at,
+        )
+        for row in newest.values()
+    ]
+
+
+def withdrawals_since(tx: Connection, since: datetime, now: datetime) -> list[Withdrawal]:
+    """Return the withdrawals received in the period, and every older one that is still under way."""
+    rows = tx.execute(
+        select(
+            task.c.received_at,
+            task.c.due_at,
+            task.c.due_rule,
+            task.c.state,
+            task.c.stopped_at,
+            task.c.proved_at,
+        )
+        .where(task.c.received_at <= now, task.c.state != "superseded")
+        .where(or_(task.c.received_at > since, task.c.proved_at > since, task.c.state.in_(WAITING)))
+        .order_by(task.c.received_at, task.c.id)
+    )
+    return [Withdrawal(**row._mapping) for row in rows]  # noqa: SLF001  # SQLAlchemy's public name for a row as a dict
+
+
+def days_looked(tx: Connection, first: date, now: datetime) -> set[date]:
+    """Return the days (UTC) on which a run looked at everything."""
+    rows = tx.scalars(
+        select(run.c.started_at).where(
+            run.c.state.in_(COMPLETE), run.c.started_at >= _midnight(first), run.c.started_at <= now
+        )
+    )
+    return {moment.date() for moment in rows}
+
+
+def days_found(tx: Connection, first: date, now: datetime, action: str) -> dict[date, DayCount]:
+    """Return per day (UTC) how many people stood under drift with this action, and how many were repaired."""
+    day = (type_coerce(run.c.started_at, BigInteger) // _DAY_MS).label("day")
+    repaired = case((drift.c.state == "repaired", drift.c.address_index))
+    rows = tx.execute(
+        select(day, func.count(distinct(drift.c.address_index)), func.count(distinct(repaired)))
+        .join(run, run.c.id == drift.c.run_id)
+        .where(drift.c.action == action, run.c.started_at >= _midnight(first), run.c.started_at <= now)
+        .group_by(day)
+    )
+    return {
+        (EPOCH + timedelta(days=number)).date(): DayCount(found=found, repaired=done)
+        for number, found, done in rows
+    }
+
+
+def _midnight(day: date) -> datetime:
+    return datetime.combine(day, time(), UTC)

@@ -1,0 +1,230 @@
+"""The nightly report to legal as data: the verdict, who was concerned, which deadline is next, what waits.
+
+Reads only. The caller opens the transaction, so that every figure is from one state of the database.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from enum import StrEnum
+
+from sqlalchemy import Connection
+
+from service.policy import PolicySet
+from service.reports.drift import reading
+from service.reports.drift.clocks import Clocks, NextDeadline, clocks, next_deadline
+from service.reports.drift.decisions import STOP, Decision, decisions
+from service.reports.drift.kinds import describe
+from service.reports.drift.reading import COMPLETE, Found, Run
+
+TREND_NIGHTS = 30
+STALE = timedelta(hours=36)
+"""Without a look at both products for longer than a night and a half, nothing can be said about today."""
+_BUSY = timedelta(hours=2)
+"""A run that did not end after this long has died."""
+
+
+class Verdict(StrEnum):
+    """The night in a word; the value is what a person reads."""
+
+    IN_ORDER = "in order"
+    REPAIRED = "repaired"
+    ACTION = "action needed"
+    BLIND = "could not look"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class People:
+    """How many people may have been mailed wrongly: each counts once, however many kinds they stand under.
+
+    `settled` were found by one run and no longer by the newest, without our writing. `late` are those
+    for whom a legal deadline passed. `opt_outs` tells whether all of them said stop themselves.
+    """
+
+    found: int
+    repaired: int
+    open: int
+    settled: int
+    late: int
+    opt_outs: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KindLine:
+    """One kind of drift in the period; people who stand under two kinds count in both lines."""
+
+    kind: str
+    title: str
+    meaning: str
+    action: str
+    found: int
+    repaired: int
+    open: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Night:
+    """One bar of the trend; both figures are None where no run looked at everything that day."""
+
+    day: date
+    found: int | None
+    repaired: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LastRun:
+    """The newest run, and why it told nothing (`trouble`, empty when it did)."""
+
+    id: int | None
+    kind: str
+    state: str
+    started_at: datetime | None
+    finished_at: datetime | None
+    trouble: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DriftReport:
+    """All that legal is told about one night; people appear under pseudonyms only."""
+
+    night: date
+    controller: str
+    origin: str
+    since: datetime
+    until: datetime
+    verdict: Verdict
+    last_run: LastRun
+    people: People
+    deadline: NextDeadline | None
+    clocks: Clocks
+    decisions: tuple[Decision, ...]
+    kinds: tuple[KindLine, ...]
+    trend: tuple[Night, ...]
+    rows: tuple[Found, ...]
+    log_size: int
+    checkpoint: bytes
+    policy_digest: bytes
+
+
+def drift_report(tx: Connection, policy: PolicySet, *, now: datetime) -> DriftReport:
+    """Return the report of the night of `now` (its UTC date), about the time since the last mail."""
+    night = now.date()
+    since = reading.period_start(tx, night, now)
+    newest = _last_run(reading.last_run(tx, now), reading.last_run(tx, now, COMPLETE), now)
+    rows = reading.found_since(tx, since, now, reading.last_run(tx, now, COMPLETE))
+    withdrawals = reading.withdrawals_since(tx, since, now)
+    times = clocks(withdrawals, now)
+    people = _people([row for row in rows if row.action == STOP], now)
+    found = decisions(rows, withdrawals, now)
+    origin, size, checkpoint = reading.log_head(tx)
+    return DriftReport(
+        night=night,
+        controller=policy.controller.name,
+        origin=origin,
+        since=since,
+        until=now,
+        verdict=_verdict(newest, people, times, found),
+        last_run=newest,
+        people=people,
+        deadline=next_deadline(policy, rows, withdrawals, now),
+        clocks=times,
+        decisions=found,
+        kinds=_kinds(rows),
+        trend=_trend(tx, now),
+        rows=tuple(sorted(rows, key=_urgency)),
+        log_size=size,
+        checkpoint=checkpoint,
+        policy_digest=policy.digest,
+    )
+
+
+def _last_run(newest: Run | None, complete: Run | None, now: datetime) -> LastRun:
+    if newest is None:
+        return LastRun(
+            id=None,
+            kind="",
+            state="never",
+            started_at=None,
+            finished_at=None,
+            trouble="The two products have never been read.",
+        )
+    return LastRun(
+        id=newest.id,
+        kind=newest.kind,
+        state=newest.state,
+        started_at=newest.started_at,
+        finished_at=newest.finished_at,
+        trouble=_trouble(newest, complete, now),
+    )
+
+
+def _trouble(newest: Run, complete: Run | None, now: datetime) -> str:
+    """Return why tonight's figures say little, or nothing if they are sound."""
+    if newest.state == "refused":
+        return f"The last run stopped before it wrote anything: {newest.reason or 'no reason was recorded'}"
+    if newest.state not in COMPLETE and now - newest.started_at > _BUSY:
+        return f"The last run began on {newest.started_at:%d %B at %H:%M} UTC and never ended."
+    if complete is None or now - complete.started_at > STALE:
+        when = "ever" if complete is None else f"since {complete.started_at:%d %B at %H:%M} UTC"
+        return f"No run has looked at both products {when}."
+    return ""
+
+
+def _verdict(last: LastRun, people: People, times: Clocks, waiting: Iterable[Decision]) -> Verdict:
+    if last.trouble:
+        return Verdict.BLIND
+    if any(decision.urgent for decision in waiting):
+        return Verdict.ACTION
+    return Verdict.REPAIRED if people.found or times.late else Verdict.IN_ORDER
+
+
+def _people(rows: Sequence[Found], now: datetime) -> People:
+    still = {row.person for row in rows if row.is_open}
+    repaired = {row.person for row in rows if row.state == "repaired"} - still
+    everybody = {row.person for row in rows}
+    return People(
+        found=len(everybody),
+        repaired=len(repaired),
+        open=len(still),
+        settled=len(everybody - still - repaired),
+        late=len({row.person for row in rows if row.is_late(now)}),
+        opt_outs=all(describe(row.kind).opt_out for row in rows),
+    )
+
+
+def _kinds(rows: Sequence[Found]) -> tuple[KindLine, ...]:
+    lines = []
+    for kind, action in {(row.kind, row.action) for row in rows}:
+        same = [row for row in rows if (row.kind, row.action) == (kind, action)]
+        lines.append(
+            KindLine(
+                kind=kind,
+                title=describe(kind).title,
+                meaning=describe(kind).meaning,
+                action=action,
+                found=len(same),
+                repaired=sum(row.state == "repaired" for row in same),
+                open=sum(row.is_open for row in same),
+            )
+        )
+    return tuple(sorted(lines, key=lambda line: (line.action != STOP, -line.open, -line.found, line.kind)))
+
+
+def _trend(tx: Connection, now: datetime) -> tuple[Night, ...]:
+    first = now.date() - timedelta(days=TREND_NIGHTS - 1)
+    looked, counts = reading.days_looked(tx, first, now), reading.days_found(tx, first, now, STOP)
+    nothing = reading.DayCount(found=0, repaired=0)
+    nights: list[Night] = []
+    for day in (first + timedelta(days=number) for number in range(TREND_NIGHTS)):
+        if day in looked:
+            count = counts.get(day, nothing)
+            nights.append(Night(day=day, found=count.found, repaired=count.repaired))
+        else:
+            nights.append(Night(day=day, found=None, repaired=None))
+    return tuple(nights)
+
+
+def _urgency(row: Found) -> tuple[bool, bool, bool, datetime, str, str]:
+    """Sort what is open first, stops before reports, the nearest deadline first."""
+    due = row.due_at or row.since
+    return not row.is_open, row.action != STOP, row.due_at is None, due, row.kind, row.person

@@ -1,0 +1,223 @@
+"""Everything that the ledger holds about one address, each entry proven again before it is shown.
+
+Reads only. What the database says about an entry is compared with the line that was signed, so that
+a row changed by hand raises `Tampered` instead of appearing in an answer.
+"""
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from sqlalchemy import Connection, select
+
+from service.consent import Category, Event, Standing, SubjectId, standing
+from service.db import subject as directory
+from service.errors import Tampered
+from service.intake import Intake
+from service.ledger import entry as entries
+from service.ledger.canonical import Json
+from service.ledger.entry import DirectoryOpening, Entry, Opening
+from service.ledger.merkle import leaf_hash
+from service.ledger.proof import Checkpoint, Receipt, open_checkpoint, require_inclusion
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """One entry about the person, proven against the history's checkpoint.
+
+    `opening` is the decrypted payload with its salt; None where the entry committed to none, or where
+    the payload was erased (`erased`). `provenance` and `grade` are None where the entry has none.
+    """
+
+    index: int
+    category: Category
+    purpose: str | None
+    occurred_at: datetime
+    recorded_at: datetime
+    source: str
+    provenance: str | None
+    grade: str | None
+    valid_until: datetime | None
+    opening: Opening | None
+    erased: bool
+    entry: bytes
+    leaf_hash: bytes
+    proof: tuple[bytes, ...]
+
+    @property
+    def evidence(self) -> Mapping[str, Json] | None:
+        """Return the decrypted fields of the payload, or None where nothing can be read."""
+        return None if self.opening is None else self.opening.fields
+
+    @property
+    def mark(self) -> str:
+        """Return what kind of line this is: event, opened, enforcement, access, or about (the record)."""
+        return _MARKS.get(self.category, "event")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class History:
+    """The answer about one address at `asked_at`; `subject` is None where the ledger knows nobody.
+
+    `now` and `then` hold one standing per purpose of the policy; `then` is None without `as_of`.
+    `records` are oldest first. `verified` is True: a history that cannot be verified is not given.
+    """
+
+    address: str
+    subject: SubjectId | None
+    asked_at: datetime
+    as_of: datetime | None
+    now: tuple[Standing, ...]
+    then: tuple[Standing, ...] | None
+    records: tuple[Record, ...]
+    checkpoint: bytes
+    origin: str
+    size: int
+    log_key: str
+    verified: bool
+
+
+_MARKS = {
+    Category.SUBJECT_OPENED: "opened",
+    Category.ENFORCEMENT: "enforcement",
+    Category.ACCESS: "access",
+    Category.ERASURE: "about",
+    Category.CORRECTION: "about",
+}
+
+
+def history(
+    intake: Intake, tx: Connection, address: str, *, at: datetime, as_of: datetime | None = None
+) -> History:
+    """Return every event of a parsed address as of the transaction, with standings at `at` and `as_of`.
+
+    Checks again each inclusion proof against the signed checkpoint, each entry's signature, each
+    opening against its commitment, and each row against its entry. Raises `Tampered` if one is wrong.
+    """
+    checkpoint = intake.store.head(tx)
+    head = open_checkpoint(checkpoint, [intake.keys.log.verifier])
+    person = intake.vault.find(tx, address)
+    return History(
+        address=address,
+        subject=person,
+        asked_at=at,
+        as_of=as_of,
+        now=_standings(intake, tx, person, at),
+        then=None if as_of is None else _standings(intake, tx, person, as_of),
+        records=() if person is None else _records(intake, tx, person, head, checkpoint),
+        checkpoint=checkpoint,
+        origin=head.origin,
+        size=head.size,
+        log_key=intake.keys.log.vkey,
+        verified=True,
+    )
+
+
+def directory_opening(tx: Connection, person: SubjectId) -> tuple[int, DirectoryOpening]:
+    """Return the index of a person's `subject.opened` entry, and what shows that it leads to them."""
+    row = tx.execute(select(directory.c.opened_idx, directory.c.r).where(directory.c.sub == person)).one()
+    return row.opened_idx, DirectoryOpening(r=row.r, subject=person)
+
+
+def _standings(
+    intake: Intake, tx: Connection, person: SubjectId | None, at: datetime
+) -> tuple[Standing, ...]:
+    if person is not None:
+        return tuple(intake.standings(tx, person, at))
+    return tuple(standing((), name, intake.policy.rules(name), at) for name in intake.policy.purposes)
+
+
+def _records(
+    intake: Intake, tx: Connection, person: SubjectId, head: Checkpoint, checkpoint: bytes
+) -> tuple[Record, ...]:
+    opened, opening = directory_opening(tx, person)
+    events = {event.index: event for event in intake.events(tx, person)}
+    indexes = sorted({opened, *events})
+    stored = intake.store.entries(tx, indexes)
+    proofs = intake.store.proofs(tx, indexes, head.size)
+    openings = intake.vault.openings(tx, indexes)
+    found: list[Record] = []
+    for index in indexes:
+        receipt = Receipt(index, stored[index], tuple(proofs[index]), checkpoint)
+        require_inclusion(receipt, head)
+        signed = entries.check(receipt.entry, [intake.keys.ingest.verifier])
+        if index == opened:
+            _require_directory(index, signed, opening)
+            found.append(_opened(receipt, signed))
+        else:
+            event = events[index]
+            _require_same(event, signed, person, openings.get(index))
+            found.append(_record(receipt, event, signed, openings.get(index)))
+    return tuple(sorted(found, key=lambda record: (record.occurred_at, record.index)))
+
+
+def _require_directory(index: int, signed: Entry, opening: DirectoryOpening) -> None:
+    value = base64.b64encode(entries.directory_value(opening.r, opening.subject)).decode()
+    if signed.category != Category.SUBJECT_OPENED or signed.extra.get("dv") != value:
+        raise Tampered(f"the directory leads to another person than entry {index} says")
+
+
+def _require_same(event: Event, signed: Entry, person: SubjectId, opening: Opening | None) -> None:
+    """Raise `Tampered` unless the database's row about an entry says what the entry says."""
+    happened_at = min(signed.occurred_at or signed.at, signed.at)
+    row = (event.category.value, event.recorded_at, event.occurred_at, event.source, person)
+    if row != (signed.category, signed.at, happened_at, signed.source, signed.subject):
+        raise Tampered(f"the row about entry {event.index} does not say what was signed")
+    if opening is None:
+        return
+    if signed.commitment != entries.commit(opening.fields, opening.event_salt):
+        raise Tampered(f"the evidence of entry {event.index} is not what the entry committed to")
+    sealed = opening.fields
+    quality = (event.purpose, event.provenance.value, event.grade, _milliseconds(event.valid_until))
+    until = sealed.get("valid_until")
+    told = (
+        sealed.get("purpose"),
+        sealed.get("provenance"),
+        sealed.get("grade"),
+        _milliseconds(datetime.fromisoformat(until)) if isinstance(until, str) else None,
+    )
+    if quality != told:
+        raise Tampered(f"the row about entry {event.index} does not say what its evidence says")
+
+
+def _milliseconds(moment: datetime | None) -> str | None:
+    return None if moment is None else entries.format_time(moment.astimezone(UTC))
+
+
+def _opened(receipt: Receipt, signed: Entry) -> Record:
+    return Record(
+        index=receipt.index,
+        category=Category.SUBJECT_OPENED,
+        purpose=None,
+        occurred_at=signed.occurred_at or signed.at,
+        recorded_at=signed.at,
+        source=signed.source or "ledger",
+        provenance=None,
+        grade=None,
+        valid_until=None,
+        opening=None,
+        erased=False,
+        entry=receipt.entry,
+        leaf_hash=leaf_hash(receipt.entry),
+        proof=receipt.proof,
+    )
+
+
+def _record(receipt: Receipt, event: Event, signed: Entry, opening: Opening | None) -> Record:
+    return Record(
+        index=event.index,
+        category=event.category,
+        purpose=event.purpose,
+        occurred_at=event.occurred_at,
+        recorded_at=event.recorded_at,
+        source=event.source,
+        provenance=event.provenance.value,
+        grade=event.grade,
+        valid_until=event.valid_until,
+        opening=opening,
+        erased=opening is None and signed.commitment is not None,
+        entry=receipt.entry,
+        leaf_hash=leaf_hash(receipt.entry),
+        proof=receipt.proof,
+    )

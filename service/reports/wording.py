@@ -1,0 +1,113 @@
+"""The sentences of the nightly mail: verdict, numbers and times as a lawyer reads them at breakfast.
+
+Pure. Every sentence that claims something ("no deadline missed") is derived from the figures here.
+"""
+
+from datetime import timedelta
+
+from service.reports.drift import DriftReport, NextDeadline, Span, Verdict
+
+HEADLINES = {
+    Verdict.IN_ORDER: "Everything is in order",
+    Verdict.REPAIRED: "Drift was found and repaired",
+    Verdict.ACTION: "Somebody must act",
+    Verdict.BLIND: "We could not look",
+}
+
+
+def subject_line(report: DriftReport) -> str:
+    """Return the subject: the night, what was found, what became of it, and what the law says to that."""
+    return f"Consent drift {report.night}: {_gist(report)} - {_deadline_words(report)}"
+
+
+def summary(report: DriftReport) -> list[str]:
+    """Return the night in three or four sentences."""
+    sentences = [report.last_run.trouble] if report.last_run.trouble else []
+    people = report.people
+    if people.found == 0:
+        sentences.append("Nobody was found whom Zoho would still have mailed although the ledger says stop.")
+    else:
+        sentences.append(f"{_stops(report)} had not reached Zoho: {_became(report)}.")
+        sentences.append("Until then these people may have been mailed wrongly.")
+    sentences.append(_deadline_sentence(report))
+    return sentences
+
+
+def count(number: int, one: str, many: str) -> str:
+    """Return a number with its noun."""
+    return f"{number:,} {one if number == 1 else many}"
+
+
+def duration(span: timedelta) -> str:
+    """Return a length of time in its two largest units, whole; below a minute in seconds."""
+    seconds = abs(span).total_seconds()
+    days, hours, minutes = int(seconds // 86_400), int(seconds // 3_600) % 24, int(seconds // 60) % 60
+    if days:
+        return count(days, "day", "days") + (f" {hours} h" if hours else "")
+    if hours:
+        return f"{hours} h" + (f" {minutes} min" if minutes else "")
+    if minutes:
+        return f"{minutes} min"
+    return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"  # noqa: PLR2004  # tenths matter below ten seconds only
+
+
+def left(deadline: NextDeadline) -> str:
+    """Return how long a deadline leaves, or for how long it has passed."""
+    return f"{duration(deadline.left)} {'left' if deadline.left >= timedelta(0) else 'overdue'}"
+
+
+def span(figures: Span | None) -> tuple[str, str, str]:
+    """Return the median, the 95th percentile and the slowest in words."""
+    if figures is None:
+        return "-", "-", "-"
+    return duration(figures.p50), duration(figures.p95), duration(figures.slowest)
+
+
+def _gist(report: DriftReport) -> str:
+    if report.verdict is Verdict.BLIND:
+        return f"COULD NOT LOOK, last run {report.last_run.state}"
+    if report.people.found == 0:
+        return "ACTION NEEDED" if report.verdict is Verdict.ACTION else "nothing found"
+    return f"{_stops(report)} had not reached Zoho, {_became(report)}"
+
+
+def _stops(report: DriftReport) -> str:
+    if report.people.opt_outs:
+        return count(report.people.found, "opt-out", "opt-outs")
+    return count(report.people.found, "opt-out or dead mailbox", "opt-outs and dead mailboxes")
+
+
+def _became(report: DriftReport) -> str:
+    people = report.people
+    if people.open == 0 and people.settled == 0:
+        return "all repaired" if people.found > 1 else "repaired"
+    parts = (
+        (people.open, "STILL OPEN"),
+        (people.repaired, "repaired"),
+        (people.settled, "settled by themselves"),
+    )
+    return ", ".join(f"{number:,} {what}" for number, what in parts if number)
+
+
+def _missed(report: DriftReport) -> int:
+    return report.people.late + report.clocks.late + report.clocks.overdue
+
+
+def _deadline_words(report: DriftReport) -> str:
+    if missed := _missed(report):
+        return f"{count(missed, 'deadline', 'deadlines')} missed"
+    if report.verdict is Verdict.BLIND:
+        return "no figures for tonight"
+    if report.deadline is not None:
+        return f"{left(report.deadline)} under {report.deadline.law}"
+    return "no deadline missed"
+
+
+def _deadline_sentence(report: DriftReport) -> str:
+    missed, deadline = _missed(report), report.deadline
+    told = f"{count(missed, 'legal deadline was', 'legal deadlines were')} missed." if missed else ""
+    if deadline is None:
+        return told or "No legal deadline was missed, and none is running."
+    where = f"{deadline.law}, {deadline.citation}" if deadline.citation else deadline.law
+    until = f"{deadline.at:%d %B %Y at %H:%M} UTC ({left(deadline)})"
+    return f"{told} The next deadline is {until} under {where}.".strip()
