@@ -1,0 +1,249 @@
+"""`POST /api/events`: programs tell what happened, one event or up to 1,000, and get receipts.
+
+A body is either understood as a whole or refused as a whole; inside an array each event is judged by
+itself, so that one bad event does not cost the others.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Final, Literal
+
+import msgspec
+from litestar import Response, post
+
+from service.consent import GRANTS, STOPS, Category, Provenance
+from service.errors import Malformed, ServiceError, TooLarge, Unavailable
+from service.intake import Claim, Recorded
+from service.ledger.merkle import leaf_hash
+from service.policy import PolicySet
+from service.vault import address as addresses
+from service.web.auth import EVENTS_WRITE, Program
+from service.web.edge import Edge
+from service.web.keyed import program
+from service.web.problems import Problem, describe
+from service.web.recording import idempotency_key
+from service.web.strict import EVENTS_BYTES, AnyRequest, convert, read_json
+
+MAX_EVENTS: Final = 1_000
+_LEEWAY: Final = timedelta(minutes=5)  # how far a source's clock may be ahead of ours
+_FIRST_DAY = datetime(1990, 1, 1, tzinfo=UTC)  # nobody consented to marketing mail before
+_EVERY_PURPOSE = STOPS | {Category.BOUNCE_SOFT}
+"""Categories that may leave out the purpose, and then mean every one."""
+_NOTICE = ("notice_sha256", "notice_version")
+_WITHOUT_FORM = ("control", "page_url")
+"""What proves a live grant for a purpose that no form of ours asks for."""
+
+Text = Annotated[str, msgspec.Meta(min_length=1, max_length=500)]
+LongText = Annotated[str, msgspec.Meta(min_length=1, max_length=2_000)]
+Hash = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+Aware = Annotated[datetime, msgspec.Meta(tz=True)]
+Key = Annotated[str, msgspec.Meta(pattern="^[!-~]{1,200}$")]
+Control = Literal["tick", "button", "link", "post", "phone", "paper", "script", "operator"]
+Told = Literal[
+    "consent.granted",
+    "consent.requested",
+    "consent.confirmed",
+    "consent.refused",
+    "consent.withdrawn",
+    "bounce.hard",
+    "bounce.soft",
+    "complaint",
+    "suppression.added",
+]
+"""What a source may tell; everything else is for the ledger itself to say."""
+
+
+class Evidence(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What supports an event; sealed, and opened for auditors only. Hashes are SHA-256 in hex."""
+
+    notice_id: Text | None = None
+    notice_version: Text | None = None
+    notice_sha256: Hash | None = None
+    language: Text | None = None
+    privacy_policy_version: Text | None = None
+    control: Control | None = None
+    page_url: LongText | None = None
+    ip: Text | None = None
+    user_agent: LongText | None = None
+    collection_method: Text | None = None
+    form_id: Text | None = None
+    source_system: Text | None = None
+    identity_check: Literal["none", "mail loop", "login", "document"] | None = None
+    file_sha256: Hash | None = None
+    import_batch: Text | None = None
+    campaign: Text | None = None
+    smtp_status: Text | None = None
+    diagnostic: LongText | None = None
+    note: LongText | None = None
+    prechecked: bool | None = None
+
+
+class EventIn(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One event as a source tells it; `key` only inside arrays, alone the header Idempotency-Key."""
+
+    category: Told
+    email: Annotated[str, msgspec.Meta(min_length=3, max_length=500)]
+    purpose: Text | None = None
+    occurred_at: Aware | None = None
+    provenance: Literal["live", "import", "backfill"] = "live"
+    source_number: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    country: Annotated[str, msgspec.Meta(max_length=100)] | None = None
+    evidence: Evidence = Evidence()
+    key: Key | None = None
+
+
+class EventOut(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What became of one event; `receipt` is a C2SP tlog-proof file, `leaf_hash` hex."""
+
+    status: Literal["recorded", "duplicate", "refused"]
+    index: int | None = None
+    leaf_hash: str | None = None
+    receipt: str | None = None
+    problem: Problem | None = None
+
+
+Outcome = Recorded | ServiceError
+
+
+@post("/api/events", name="events")
+async def post_events(request: AnyRequest, edge: Edge) -> Response[bytes]:
+    """Record one event, or each of an array."""
+    sender = await program(edge, request, EVENTS_WRITE)
+    header = idempotency_key(request)
+    value = await read_json(request, EVENTS_BYTES)
+    if not isinstance(value, list):
+        if header is None:
+            raise Malformed(
+                "send the header Idempotency-Key, so that a retry is not a second event",
+                field="Idempotency-Key",
+            )
+        (outcome,) = await _record(edge, [_claim(edge, sender, value, header, at="")])
+        if isinstance(outcome, ServiceError):
+            raise outcome
+        return _response(_told(outcome, ""), 200 if outcome.duplicate else 201)
+    return await _post_many(edge, sender, value, header)
+
+
+async def _post_many(
+    edge: Edge, sender: Program, values: list[object], header: str | None
+) -> Response[bytes]:
+    if len(values) > MAX_EVENTS:
+        raise TooLarge(f"an array has at most {MAX_EVENTS} events; send the rest in another request")
+    if not values:
+        raise Malformed("an array has at least one event")
+    claims = [_judge(edge, sender, value, header, place) for place, value in enumerate(values)]
+    outcomes = await _record(edge, claims)
+    if all(isinstance(outcome, Unavailable) for outcome in outcomes):
+        raise outcomes[0]  # type: ignore[misc]  # the line above says that it is an error
+    told = [_told(outcome, f"events[{place}]") for place, outcome in enumerate(outcomes)]
+    statuses = {one.status for one in told}
+    return _response(told, 201 if statuses == {"recorded"} else 200 if statuses == {"duplicate"} else 207)
+
+
+def _judge(
+    edge: Edge, sender: Program, value: object, header: str | None, place: int
+) -> Claim | ServiceError:
+    """Return the claim at `place` of an array, or why it is refused."""
+    try:
+        return _claim(
+            edge, sender, value, None if header is None else f"{header} {place}", at=f"events[{place}]"
+        )
+    except ServiceError as error:
+        return error
+
+
+async def _record(edge: Edge, claims: list[Claim | ServiceError]) -> list[Outcome]:
+    """Hand all claims over before waiting for any, so that they share commits."""
+    waiting = [claim if isinstance(claim, ServiceError) else _submit(edge, claim) for claim in claims]
+    return [one if isinstance(one, ServiceError) else await _settle(one) for one in waiting]
+
+
+def _submit(edge: Edge, claim: Claim) -> "asyncio.Future[Recorded] | ServiceError":
+    try:
+        return asyncio.wrap_future(edge.intake.submit(claim))
+    except ServiceError as error:
+        return error
+
+
+async def _settle(waiting: "asyncio.Future[Recorded]") -> Outcome:
+    try:
+        return await waiting
+    except ServiceError as error:
+        return error
+
+
+def _claim(edge: Edge, sender: Program, value: object, key: str | None, *, at: str) -> Claim:
+    """Return what an event claims; raises `Malformed` that names the field."""
+    event = convert(value, EventIn, at=at)
+    category, now = Category(event.category), edge.now()
+    if event.key is not None and not at:
+        raise Malformed("a single event's key is the header Idempotency-Key", field="key")
+    key = event.key or key
+    if key is None:
+        raise Malformed("give each event a key, or send the header Idempotency-Key", field="key")
+    _require_purpose(event, category, edge.policy)
+    _require_time(event, now)
+    _require_evidence(event, category, edge.policy)
+    return Claim(
+        category=category,
+        source=f"api:{sender.name}",
+        key=key,
+        address=addresses.parse(event.email),
+        purpose=event.purpose,
+        occurred_at=None if event.occurred_at is None else event.occurred_at.astimezone(UTC),
+        received_at=now,
+        provenance=Provenance(event.provenance),
+        evidence=_sealed(event.evidence),
+        country=event.country,
+        source_number=event.source_number,
+    )
+
+
+def _require_purpose(event: EventIn, category: Category, policy: PolicySet) -> None:
+    if event.purpose is None and category not in _EVERY_PURPOSE:
+        raise Malformed(f"{category} is about one purpose; name it", field="purpose")
+    if event.purpose is not None and event.purpose not in policy.purposes:
+        raise Malformed("no purpose of this name is declared in policies/purposes.toml", field="purpose")
+
+
+def _require_time(event: EventIn, now: datetime) -> None:
+    if event.occurred_at is None:
+        if event.provenance != "live":
+            raise Malformed("what is imported or backfilled says when it occurred", field="occurred_at")
+    elif not _FIRST_DAY <= event.occurred_at <= now + _LEEWAY:
+        raise Malformed(
+            "this time lies in the future or before 1990; check the source's clock", field="occurred_at"
+        )
+
+
+def _require_evidence(event: EventIn, category: Category, policy: PolicySet) -> None:
+    """Refuse a box that was ticked beforehand, and a live grant without what the policy demands."""
+    if event.evidence.prechecked:
+        raise Malformed("a box that was ticked beforehand is no consent", field="evidence.prechecked")
+    if category not in GRANTS or category is Category.CONFIRMED or event.provenance != "live":
+        return
+    asked = [form.required_evidence for form in policy.forms.values() if form.purpose == event.purpose]
+    for name in (*_NOTICE, *(name for names in asked or [_WITHOUT_FORM] for name in names)):
+        if not getattr(event.evidence, name, None):
+            raise Malformed("a live grant is recorded only with this evidence", field=f"evidence.{name}")
+
+
+def _sealed(evidence: Evidence) -> Mapping[str, str | bool]:
+    fields: dict[str, str | bool] = msgspec.to_builtins(evidence)
+    return fields
+
+
+def _told(outcome: Outcome, at: str) -> EventOut:
+    if isinstance(outcome, ServiceError):
+        return EventOut(status="refused", problem=describe(outcome, at=at))
+    return EventOut(
+        status="duplicate" if outcome.duplicate else "recorded",
+        index=outcome.index,
+        leaf_hash=leaf_hash(outcome.entry).hex(),
+        receipt=outcome.receipt().decode(),
+    )
+
+
+def _response(value: EventOut | list[EventOut], status: int) -> Response[bytes]:
+    return Response(msgspec.json.encode(value), status_code=status, media_type="application/json")

@@ -1,0 +1,30 @@
+"""Is the process up (`/healthz`), and can it do its work (`/readyz`)."""
+
+from litestar import Response, get
+from sqlalchemy.exc import SQLAlchemyError
+
+from service.errors import Unavailable
+from service.web.edge import Edge
+
+
+@get("/healthz", name="healthz", sync_to_thread=False)
+def healthz() -> Response[bytes]:
+    """Answer as long as the process answers at all."""
+    return _ok("alive")
+
+
+@get("/readyz", name="readyz", sync_to_thread=True)
+def readyz(edge: Edge) -> Response[bytes]:
+    """Answer if the log's head can be read and the sequencer takes events; 503 otherwise."""
+    if not edge.intake.healthy:
+        raise Unavailable("the ledger takes no events at the moment")
+    try:
+        with edge.db.read() as tx:
+            edge.intake.store.head(tx)
+    except SQLAlchemyError:
+        raise Unavailable("the database does not answer") from None
+    return _ok("ready")
+
+
+def _ok(status: str) -> Response[bytes]:
+    return Response(b'{"status":"%s"}' % status.encode(), media_type="application/json")

@@ -1,0 +1,85 @@
+"""Ask about a person: the question is written into the ledger first, and only then answered.
+
+If the question cannot be recorded there is no answer (reliability.md, S18). Whether the address is
+known makes no difference to the status, and little to the time.
+"""
+
+import asyncio
+import secrets
+from dataclasses import dataclass
+from datetime import datetime
+
+from service.consent import Category, SubjectId
+from service.errors import Malformed
+from service.intake import Claim
+from service.reports.evidence import bundle
+from service.reports.history import History, history
+from service.vault import address as addresses
+from service.web.edge import LOOKUP_S, Edge, at_least
+from service.web.recording import record
+
+SHORTEST_REASON = 3
+LONGEST_REASON = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """Who wants to know what about which address, and why; `as_of` None is now."""
+
+    actor: str
+    address: str
+    reason: str
+    as_of: datetime | None = None
+
+
+def question(*, actor: str, email: str, reason: str, as_of: datetime | None) -> Question:
+    """Return the question if it has a purpose and an address; `Malformed` names the field otherwise."""
+    reason = " ".join(reason.split())
+    if not SHORTEST_REASON <= len(reason) <= LONGEST_REASON:
+        raise Malformed(
+            "say why you look this person up, in 3 to 500 characters; it is recorded",
+            field="purpose_of_lookup",
+        )
+    return Question(actor=actor, address=addresses.parse(email), reason=reason, as_of=as_of)
+
+
+async def ask_history(edge: Edge, asked: Question) -> History:
+    """Return the history of the address, the recorded question included."""
+    async with at_least(LOOKUP_S):
+        await _record_access(edge, asked, "history")
+        return await asyncio.to_thread(_history, edge, asked)
+
+
+async def ask_bundle(edge: Edge, asked: Question) -> bytes:
+    """Return the bundle about the address as a zip file."""
+    async with at_least(LOOKUP_S):
+        await _record_access(edge, asked, "bundle")
+        return await asyncio.to_thread(bundle, edge.intake, asked.address, at=edge.now(), as_of=asked.as_of)
+
+
+async def _record_access(edge: Edge, asked: Question, what: str) -> None:
+    subject = await asyncio.to_thread(_find, edge, asked.address)
+    evidence = {"purpose_of_lookup": asked.reason, "actor": asked.actor, "asked_for": what}
+    if subject is None:  # nobody to seal this under: the address itself may not stand here
+        evidence["address_index"] = edge.intake.vault.address_index(asked.address).hex()
+    await record(
+        edge,
+        Claim(
+            category=Category.ACCESS,
+            source=f"auditor:{asked.actor}",
+            key=secrets.token_hex(16),
+            subject=subject,
+            received_at=edge.now(),
+            evidence=evidence,
+        ),
+    )
+
+
+def _find(edge: Edge, address: str) -> SubjectId | None:
+    with edge.db.read() as tx:
+        return edge.intake.vault.find(tx, address)
+
+
+def _history(edge: Edge, asked: Question) -> History:
+    with edge.db.read() as tx:
+        return history(edge.intake, tx, asked.address, at=edge.now(), as_of=asked.as_of)

@@ -1,0 +1,246 @@
+"""Every address of the service as data: what each method reads and answers; `openapi.py` writes it down."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import msgspec
+
+from service.web.api import QuestionIn, StandingsOut
+from service.web.events import MAX_EVENTS, EventIn, EventOut
+from service.web.forms import FormIn, FormOut
+from service.web.login import LoginIn, LogoutIn
+from service.web.pages import SearchIn
+from service.web.problems import Problem
+from service.web.strict import JSON, URLENCODED
+
+STRUCTS: Final = (
+    QuestionIn,
+    StandingsOut,
+    EventIn,
+    EventOut,
+    FormIn,
+    FormOut,
+    LoginIn,
+    LogoutIn,
+    SearchIn,
+    Problem,
+)
+TEMPLATE: Final = "#/components/schemas/{name}"
+
+_HTML: Final = "text/html"
+_TEXT: Final = {"type": "string"}
+_OBJECT: Final = {"type": "object"}
+_BODY_ERRORS: Final = (400, 413, 415)
+
+Schema = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """One method of one address; `reads` and `gives` map media types (and statuses) to schemas."""
+
+    path: str
+    method: str
+    name: str
+    summary: str
+    reads: Mapping[str, Schema] = field(default_factory=dict)
+    gives: Mapping[int, Mapping[str, Schema]] = field(default_factory=dict)
+    errors: tuple[int, ...] = ()
+    security: str | None = None
+    parameters: tuple[Schema, ...] = ()
+
+
+def reference(kind: type[msgspec.Struct]) -> Schema:
+    """Return the schema that points to a structure among the components."""
+    return {"$ref": TEMPLATE.format(name=kind.__name__)}
+
+
+def _array(kind: type[msgspec.Struct]) -> Schema:
+    return {"type": "array", "minItems": 1, "maxItems": MAX_EVENTS, "items": reference(kind)}
+
+
+def _in_path(name: str) -> Schema:
+    return {"name": name, "in": "path", "required": True, "schema": _TEXT}
+
+
+_KEY: Final = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "description": "same key and same request: same receipt; same key and another request: 409",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 200},
+}
+_EITHER_EVENT: Final = {"oneOf": [reference(EventIn), _array(EventIn)]}
+_EITHER_RESULT: Final = {JSON: {"oneOf": [reference(EventOut), _array(EventOut)]}}
+_PAGE: Final = {_HTML: _TEXT}
+_LOOKUP_ERRORS: Final = (401, 403, *_BODY_ERRORS, 503)
+_ANY_BODY: Final = {URLENCODED: _OBJECT, "multipart/form-data": _OBJECT}
+
+OPERATIONS: Final = (
+    Operation(
+        path="/api/events",
+        method="post",
+        name="events",
+        summary="Record one event or up to 1,000; needs the scope events:write",
+        reads={JSON: _EITHER_EVENT},
+        gives={200: _EITHER_RESULT, 201: _EITHER_RESULT, 207: {JSON: _array(EventOut)}},
+        errors=(401, 403, 409, *_BODY_ERRORS, 503),
+        security="key",
+        parameters=(_KEY,),
+    ),
+    Operation(
+        path="/api/history",
+        method="post",
+        name="history",
+        summary="Everything about one address, with proofs; needs the scope history:read",
+        reads={JSON: reference(QuestionIn)},
+        gives={200: {JSON: _OBJECT}},
+        errors=_LOOKUP_ERRORS,
+        security="key",
+    ),
+    Operation(
+        path="/api/standing",
+        method="post",
+        name="standing",
+        summary="May this address be mailed, and why; needs the scope history:read",
+        reads={JSON: reference(QuestionIn)},
+        gives={200: {JSON: reference(StandingsOut)}},
+        errors=_LOOKUP_ERRORS,
+        security="key",
+    ),
+    Operation(
+        path="/api/bundle",
+        method="post",
+        name="bundle",
+        summary="The history as one zip file that verifies without us; needs the scope history:read",
+        reads={JSON: reference(QuestionIn)},
+        gives={200: {"application/zip": {}}},
+        errors=_LOOKUP_ERRORS,
+        security="key",
+    ),
+    Operation(
+        path="/forms/{form}",
+        method="options",
+        name="form-preflight",
+        summary="May a page of this origin post here",
+        gives={204: {}},
+        errors=(403, 404),
+        parameters=(_in_path("form"),),
+    ),
+    Operation(
+        path="/forms/{form}",
+        method="get",
+        name="form-page",
+        summary="The form as a recipient sees it",
+        gives={200: _PAGE},
+        errors=(404,),
+        parameters=(_in_path("form"),),
+    ),
+    Operation(
+        path="/forms/{form}",
+        method="post",
+        name="form-post",
+        summary="Give consent, or take it back",
+        reads={JSON: reference(FormIn), URLENCODED: reference(FormIn)},
+        gives={200: {JSON: reference(FormOut), **_PAGE}, 201: {JSON: reference(FormOut)}},
+        errors=(403, 404, 409, *_BODY_ERRORS, 503),
+        parameters=(_in_path("form"), _KEY),
+    ),
+    Operation(
+        path="/u/{token}",
+        method="get",
+        name="unsubscribe-page",
+        summary="A page with a button; changes nothing",
+        gives={200: _PAGE},
+        parameters=(_in_path("token"),),
+    ),
+    Operation(
+        path="/u/{token}",
+        method="head",
+        name="unsubscribe-head",
+        summary="The same without the page; changes nothing",
+        gives={200: {}},
+        parameters=(_in_path("token"),),
+    ),
+    Operation(
+        path="/u/{token}",
+        method="post",
+        name="unsubscribe",
+        summary="One-click unsubscribe (RFC 8058); the same answer for every token",
+        reads=_ANY_BODY,
+        gives={200: {"text/plain": _TEXT, **_PAGE}},
+        errors=(503,),
+        parameters=(_in_path("token"),),
+    ),
+    Operation(path="/login", method="get", name="login-page", summary="The log-in page", gives={200: _PAGE}),
+    Operation(
+        path="/login",
+        method="post",
+        name="login",
+        summary="Log in",
+        reads={URLENCODED: reference(LoginIn)},
+        gives={303: {}, 401: _PAGE},
+        errors=(403, *_BODY_ERRORS),
+    ),
+    Operation(
+        path="/logout",
+        method="post",
+        name="logout",
+        summary="Log out",
+        reads={URLENCODED: reference(LogoutIn)},
+        gives={303: {}},
+        errors=(401, 403, *_BODY_ERRORS),
+        security="session",
+    ),
+    Operation(
+        path="/",
+        method="get",
+        name="search-page",
+        summary="The auditors' search form",
+        gives={200: _PAGE, 303: {}},
+        errors=(403,),
+        security="session",
+    ),
+    Operation(
+        path="/history",
+        method="post",
+        name="history-page",
+        summary="The history of an address as a page",
+        reads={URLENCODED: reference(SearchIn)},
+        gives={200: _PAGE},
+        errors=_LOOKUP_ERRORS,
+        security="session",
+    ),
+    Operation(
+        path="/bundle",
+        method="post",
+        name="bundle-download",
+        summary="The bundle of an address as a download",
+        reads={URLENCODED: reference(SearchIn)},
+        gives={200: {"application/zip": {}}},
+        errors=_LOOKUP_ERRORS,
+        security="session",
+    ),
+    Operation(
+        path="/healthz",
+        method="get",
+        name="healthz",
+        summary="Is the process up",
+        gives={200: {JSON: _OBJECT}},
+    ),
+    Operation(
+        path="/readyz",
+        method="get",
+        name="readyz",
+        summary="Can it do its work",
+        gives={200: {JSON: _OBJECT}},
+        errors=(503,),
+    ),
+    Operation(
+        path="/openapi.json",
+        method="get",
+        name="openapi",
+        summary="This document",
+        gives={200: {JSON: _OBJECT}},
+    ),
+)

@@ -1,0 +1,72 @@
+"""All addresses of the service in one application; the composition root hands in the parts."""
+
+from typing import Final
+
+from litestar import Litestar, Response, Router, get
+from litestar.config.app import AppConfig
+from litestar.datastructures import CacheControlHeader
+from litestar.di import Provide
+from litestar.static_files import create_static_files_router
+
+from service.web import api, events, forms, health, login, pages, unsubscribe
+from service.web.edge import Edge
+from service.web.headers import protect
+from service.web.openapi import document
+from service.web.problems import HANDLERS
+from service.web.render import HERE
+
+
+@get("/openapi.json", name="openapi", sync_to_thread=False)
+def openapi(edge: Edge) -> Response[bytes]:
+    """Return the document that describes every address."""
+    return Response(document(edge.public_url), media_type="application/json")
+
+
+ROUTES: Final = (
+    events.post_events,
+    forms.preflight_form,
+    forms.show_form,
+    forms.post_form,
+    unsubscribe.show_unsubscribe,
+    unsubscribe.post_unsubscribe,
+    api.post_history,
+    api.post_standing,
+    api.post_bundle,
+    login.show_login,
+    login.post_login,
+    login.post_logout,
+    pages.show_search,
+    pages.show_history,
+    pages.download_bundle,
+    health.healthz,
+    health.readyz,
+    openapi,
+)
+
+
+def create_site(edge: Edge) -> Litestar:
+    """Return the application; whoever serves it keeps `edge.intake` running around it.
+
+    The framework reads no body, describes nothing and logs nothing on its own: bodies go through
+    `strict`, the OpenAPI document is ours, and its log lines would carry addresses of pages.
+    """
+    return Litestar.from_config(
+        AppConfig(
+            route_handlers=[*ROUTES, _static()],
+            dependencies={"edge": Provide(lambda: edge, use_cache=True, sync_to_thread=False)},
+            exception_handlers=HANDLERS,
+            before_send=[protect],
+            openapi_config=None,
+            logging_config=None,
+            request_max_body_size=None,
+        )
+    )
+
+
+def _static() -> Router:
+    return create_static_files_router(
+        path="/static",
+        directories=[HERE / "static"],
+        cache_control=CacheControlHeader(public=True, max_age=3600),
+        include_in_schema=False,
+    )

@@ -1,0 +1,236 @@
+"""Read request bodies so that they mean one thing, or say what is wrong and where.
+
+The framework's own parsing is never used: it takes `text/plain` for JSON, lets the last of two equal
+keys win, and fails with 500 on invalid UTF-8 or bottomless nesting (reliability.md, fact 9). Whatever
+arrives here ends as a value or as a `Malformed`, `TooLarge` or `UnsupportedMedia`.
+"""
+
+import asyncio
+import json
+import math
+import re
+from email.message import Message
+from typing import Any, Final, NoReturn, TypeVar
+from urllib.parse import parse_qsl
+
+import msgspec
+from litestar import Request
+
+from service.errors import Malformed, TooLarge, UnsupportedMedia
+
+FORM_BYTES: Final = 64 * 1024
+EVENTS_BYTES: Final = 5 * 1024 * 1024
+QUESTION_BYTES: Final = 16 * 1024  # an address, a reason and a date
+
+JSON: Final = "application/json"
+URLENCODED: Final = "application/x-www-form-urlencoded"
+
+_MAX_DEPTH = 32  # as deep as an entry's payload may be (ledger/canonical.py)
+_MAX_FIELDS = 50
+_MAX_DIGITS = 16  # of an integer below 2**53
+_INTEGER_LIMIT = 1 << 53  # beyond it, JSON readers that use doubles disagree
+_PATIENCE_S = 30  # a body of this size takes a second; who needs longer is holding us up
+_INLINE_BYTES = 64 * 1024  # what is larger is decoded in a thread, so that others are still served
+_BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
+
+T = TypeVar("T")
+AnyRequest = Request[Any, Any, Any]
+
+
+async def read_json(request: AnyRequest, limit_bytes: int) -> object:
+    """Return the value of a JSON body; its type is `application/json` and nothing near it."""
+    _require_media(request, (JSON,))
+    return await _decode(decode_json, await read_body(request, limit_bytes))
+
+
+async def read_form(request: AnyRequest, limit_bytes: int = FORM_BYTES) -> object:
+    """Return the fields of an urlencoded body."""
+    _require_media(request, (URLENCODED,))
+    return decode_form(await read_body(request, limit_bytes))
+
+
+async def read_either(request: AnyRequest, limit_bytes: int = FORM_BYTES) -> object:
+    """Return the value of a body that is JSON or urlencoded, as its media type says."""
+    media = _require_media(request, (JSON, URLENCODED))
+    body = await read_body(request, limit_bytes)
+    return decode_json(body) if media == JSON else decode_form(body)
+
+
+async def read_body(request: AnyRequest, limit_bytes: int) -> bytes:
+    """Return the body's bytes; `TooLarge` as soon as the announced or received length is over the limit."""
+    announced = request.headers.get("content-length", "")
+    if announced.isdecimal() and len(announced) < _MAX_DIGITS and int(announced) > limit_bytes:
+        _refuse_size(limit_bytes)
+    body = bytearray()
+    try:
+        async with asyncio.timeout(_PATIENCE_S):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > limit_bytes:
+                    _refuse_size(limit_bytes)
+    except TimeoutError:
+        raise Malformed(f"the body did not arrive within {_PATIENCE_S} seconds; send it again") from None
+    return bytes(body)
+
+
+def decode_json(body: bytes) -> object:
+    """Return the JSON value in `body`; `Malformed` names the path of whatever has no one meaning."""
+    text = _decode_text(body)
+    try:
+        value = json.loads(
+            text,
+            object_pairs_hook=_object,
+            parse_int=_integer,
+            parse_float=_float,
+            parse_constant=lambda name: _Wrong(f"{name} is not a JSON number"),
+        )
+    except json.JSONDecodeError as error:
+        raise Malformed(
+            f"the body is not JSON: {error.msg} at line {error.lineno} column {error.colno}"
+        ) from None
+    except RecursionError:
+        _refuse_depth("")
+    _require_clean(value, "", _MAX_DEPTH)
+    return value
+
+
+def decode_form(body: bytes) -> dict[str, str]:
+    """Return the fields of an urlencoded body, each name once; `Malformed` names the field at fault."""
+    if bad := _BAD_ESCAPE.search(body):
+        raise Malformed(f"the percent sign at byte {bad.start()} does not begin an escape of two hex digits")
+    try:
+        text = _decode_text(body)
+        pairs = parse_qsl(
+            text,
+            keep_blank_values=True,
+            strict_parsing=bool(text),
+            errors="strict",
+            max_num_fields=_MAX_FIELDS,
+        )
+    except UnicodeDecodeError:
+        raise Malformed("an escape in the body is not UTF-8; send every text in UTF-8") from None
+    except ValueError:
+        raise Malformed(
+            f"the body is not name=value pairs joined by &, at most {_MAX_FIELDS} of them"
+        ) from None
+    fields = _object(pairs)
+    _require_clean(fields, "", 1)
+    assert isinstance(fields, dict), "a repeated name was refused just above"
+    return fields
+
+
+def convert(value: object, kind: type[T], *, at: str = "") -> T:
+    """Return `value` as `kind`, unknown fields refused; `Malformed` carries the field's path below `at`."""
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        message, _, path = str(error).partition(" - at `$")
+        field = path.rstrip("`").removeprefix("." if not at else "")
+        if named := re.search(r"field `(.*)`$", message, re.DOTALL):
+            field = join(field, named[1])
+        raise Malformed(
+            f"{message[:200]}; see /openapi.json", field=(at + _under(at, field))[:200] or None
+        ) from None
+
+
+def join(path: str, name: str) -> str:
+    """Return the path of a field called `name` inside the object at `path`."""
+    return f"{path}.{_printable(name)}" if path else _printable(name)
+
+
+def _under(at: str, field: str) -> str:
+    return f".{field}" if at and field and field[0] not in ".[" else field
+
+
+def _require_media(request: AnyRequest, allowed: tuple[str, ...]) -> str:
+    """Return the body's media type if it is one of `allowed`, in UTF-8, not compressed."""
+    declared = request.headers.getall("content-type", [])
+    message = Message()
+    message["content-type"] = declared[0] if len(declared) == 1 else ""
+    media = message.get_content_type() if "/" in message["content-type"] else ""
+    parameters = {str(name).lower(): str(value) for name, value in message.get_params(failobj=[])[1:]}
+    if media not in allowed or parameters.pop("charset", "utf-8").lower() != "utf-8" or parameters:
+        raise UnsupportedMedia(f"send this as Content-Type: {' or '.join(allowed)}, in UTF-8")
+    if request.headers.get("content-encoding", "identity").lower() != "identity":
+        raise UnsupportedMedia("send this without Content-Encoding; compressed bodies are not read here")
+    return media
+
+
+async def _decode(decoder: Any, body: bytes) -> object:  # noqa: ANN401  # either decoder of this module
+    return decoder(body) if len(body) <= _INLINE_BYTES else await asyncio.to_thread(decoder, body)
+
+
+def _decode_text(body: bytes) -> str:
+    try:
+        return body.decode()
+    except UnicodeDecodeError as error:
+        raise Malformed(f"the body is not UTF-8: byte {error.start} does not belong there") from None
+
+
+class _Wrong:
+    """Stands in a decoded value where something has no one meaning, until its path is known."""
+
+    def __init__(self, why: str) -> None:
+        self.why = why
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any] | _Wrong:
+    found = dict(pairs)
+    if len(found) == len(pairs):
+        return found
+    names = [name for name, _ in pairs]
+    repeated = next(name for name in names if names.count(name) > 1)
+    return _Wrong(f"the name {_printable(repeated)!r} stands twice; send it once")
+
+
+def _integer(text: str) -> int | _Wrong:
+    if len(text.lstrip("-")) > _MAX_DIGITS or abs(int(text)) >= _INTEGER_LIMIT:
+        return _Wrong("this integer is not below 2**53; send it as a text")
+    return int(text)
+
+
+def _float(text: str) -> float | _Wrong:
+    value = float(text)
+    return value if math.isfinite(value) else _Wrong("this number is out of range; send it as a text")
+
+
+def _require_clean(value: object, path: str, depth: int) -> None:
+    """Refuse what `_Wrong` marks, texts that are not Unicode or hold NUL, and deep nesting."""
+    match value:
+        case _Wrong():
+            raise Malformed(value.why, field=path or None)
+        case str():
+            _require_text(value, path)
+        case dict() | list() if depth == 0:
+            _refuse_depth(path)
+        case dict():
+            for name, item in value.items():
+                _require_text(name, path)
+                _require_clean(item, join(path, name), depth - 1)
+        case list():
+            for position, item in enumerate(value):
+                _require_clean(item, f"{path}[{position}]", depth - 1)
+        case _:
+            pass
+
+
+def _require_text(text: str, path: str) -> None:
+    if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
+        raise Malformed("a text holds half of a surrogate pair, which is not Unicode", field=path or None)
+    if "\0" in text:
+        raise Malformed("a text holds the character NUL, which no text needs", field=path or None)
+
+
+def _refuse_depth(path: str) -> NoReturn:
+    raise Malformed(
+        f"the body is nested more than {_MAX_DEPTH} deep; send less structure", field=path[:200] or None
+    )
+
+
+def _refuse_size(limit_bytes: int) -> NoReturn:
+    raise TooLarge(f"the body is over the limit of {limit_bytes} bytes; send less at once")
+
+
+def _printable(name: str) -> str:
+    """Return a name that can stand in an answer, whatever the caller put into it."""
+    return name[:60].encode("ascii", "backslashreplace").decode()
