@@ -118,7 +118,7 @@ class Store:
     def entries(self, tx: Connection, indexes: Iterable[int]) -> dict[int, bytes]:
         """Return the bytes of these entries, as they were signed."""
         rows = (
-            tx.execute(select(leaf.c.idx, leaf.c.entry).where(leaf.c.log_id == LOG_ID, wanted)).tuples()
+            tx.execute(select(leaf.c.idx, leaf.c.entry).where(leaf.c.log_id == LOG_ID, wanted))
             for wanted in _where(leaf.c.idx, indexes)
         )
         return {index: entry for part in rows for index, entry in part}
@@ -126,7 +126,7 @@ class Store:
     def leaf_hashes(self, tx: Connection, indexes: Iterable[int]) -> dict[int, bytes]:
         """Return the stored leaf hashes of these entries."""
         rows = (
-            tx.execute(select(leaf.c.idx, leaf.c.hash).where(leaf.c.log_id == LOG_ID, wanted)).tuples()
+            tx.execute(select(leaf.c.idx, leaf.c.hash).where(leaf.c.log_id == LOG_ID, wanted))
             for wanted in _where(leaf.c.idx, indexes)
         )
         return {index: found for part in rows for index, found in part}
@@ -166,7 +166,7 @@ class Store:
         rows = (
             tx.execute(
                 select(node.c.idx, node.c.hash).where(node.c.log_id == LOG_ID, node.c.level == level, wanted)
-            ).tuples()
+            )
             for wanted in _where(node.c.idx, indexes)
         )
         return {index: found for part in rows for index, found in part}
