@@ -5,6 +5,7 @@ Asymmetry is the law of this module. A refusal always counts. A grant counts onl
 lifts an earlier refusal only when it is newer *and* was recorded live, and loses every tie.
 """
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -46,6 +47,8 @@ REFUSALS = frozenset({Category.REFUSED, Category.WITHDRAWN})
 SUPPRESSIONS = frozenset({Category.BOUNCE_HARD, Category.COMPLAINT, Category.SUPPRESSION_ADDED})
 STOPS = REFUSALS | SUPPRESSIONS
 """Categories that are enforced at once in both products."""
+_TURN = {Category.REQUESTED: 1, Category.GRANTED: 2, Category.CONFIRMED: 3}
+"""Whose turn it is among events of one moment: asking comes before answering."""
 
 
 class Provenance(StrEnum):
@@ -156,9 +159,15 @@ def standing(events: Iterable[Event], purpose: str, rules: Rules, at: datetime) 
     )
 
 
-def _order(event: Event) -> tuple[datetime, int, int]:
-    """Sort by the source's time; on a tie a refusal comes later, and so wins."""
-    return event.occurred_at, int(event.category in STOPS), event.index
+def _order(event: Event) -> tuple[datetime, int, float, int, int]:
+    """Sort by the source's time; on a tie the more restrictive comes later, and so wins.
+
+    A stop is more restrictive than all else, and what ends sooner than what ends later or never.
+    The place in the log speaks last, where nothing depends on it but which of two equals is named.
+    """
+    stops = event.category in STOPS or event.category is Category.BOUNCE_SOFT
+    ends = -math.inf if event.valid_until is None else -event.valid_until.timestamp()
+    return event.occurred_at, int(stops), ends, _TURN.get(event.category, 0), event.index
 
 
 def _fold_consent(known: list[Event], purpose: str, rules: Rules, at: datetime) -> Standing:

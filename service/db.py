@@ -18,6 +18,8 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from psycopg import Connection as PsycopgConnection
+from psycopg.errors import Diagnostic
 from sqlalchemy import (
     BigInteger,
     Column,
@@ -35,11 +37,12 @@ from sqlalchemy import (
     Text,
     TypedColumns,
     TypeDecorator,
-    UniqueConstraint,
     create_engine,
     event,
     make_url,
 )
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from service.errors import Misconfigured
 
@@ -47,6 +50,7 @@ Begin = Callable[[], AbstractContextManager[Connection]]
 """How the edge starts a transaction: `Database.begin` or `Database.read`."""
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_UNREPLICATED = "unreplicated"
 MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
 
 Int = BigInteger().with_variant(Integer, "sqlite")
@@ -61,12 +65,15 @@ class Moment(TypeDecorator[datetime]):
     cache_ok = True
 
     def load_dialect_impl(self, dialect: Dialect) -> Any:  # noqa: ANN401  # SQLAlchemy's own signature
+        """Return the integer type of this store."""
         return dialect.type_descriptor(Integer() if dialect.name == "sqlite" else BigInteger())
 
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:  # noqa: ARG002
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:  # noqa: ARG002  # theirs
+        """Return the milliseconds of a time; what is finer is cut."""
         return None if value is None else (value - EPOCH) // timedelta(milliseconds=1)
 
-    def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+    def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002  # theirs
+        """Return the time of these milliseconds."""
         return None if value is None else EPOCH + timedelta(milliseconds=value)
 
 
@@ -122,13 +129,28 @@ class DedupeColumns(TypedColumns):
 
 
 log_state = Table("log_state", metadata, LogStateColumns, sqlite_strict=True)
-leaf = Table("leaf", metadata, LeafColumns, PrimaryKeyConstraint("log_id", "idx"), sqlite_strict=True)
-node = Table(
-    "node", metadata, NodeColumns, PrimaryKeyConstraint("log_id", "level", "idx"), sqlite_strict=True
-)
-dedupe = Table("dedupe", metadata, DedupeColumns, PrimaryKeyConstraint("log_id", "key"), sqlite_strict=True)
+_KEYED: dict[str, Any] = {"sqlite_strict": True, "sqlite_with_rowid": False}
+"""Without SQLite's hidden rowid, by which INSERT OR REPLACE could reach a row past the guard of its key."""
+leaf = Table("leaf", metadata, LeafColumns, PrimaryKeyConstraint("log_id", "idx"), **_KEYED)
+node = Table("node", metadata, NodeColumns, PrimaryKeyConstraint("log_id", "level", "idx"), **_KEYED)
+dedupe = Table("dedupe", metadata, DedupeColumns, PrimaryKeyConstraint("log_id", "key"), **_KEYED)
 
 LEDGER_TABLES = ("leaf", "node", "dedupe")
+_CHANGES = (sqlite3.SQLITE_UPDATE, sqlite3.SQLITE_DELETE)
+_RAZING = (
+    sqlite3.SQLITE_DROP_TABLE,
+    sqlite3.SQLITE_DROP_TRIGGER,
+    sqlite3.SQLITE_CREATE_TRIGGER,
+    sqlite3.SQLITE_ALTER_TABLE,
+    sqlite3.SQLITE_ATTACH,
+)
+_PRAGMAS = (
+    "writable_schema",
+    "recursive_triggers",
+    "ignore_check_constraints",
+    "synchronous",
+    "journal_mode",
+)
 
 # --- the vault: erasable ----------------------------------------------------------------------
 
@@ -456,11 +478,13 @@ class Database:
         self.url = url
         self.engine = engine_from_url(url)
         self._writes = self.engine.execution_options(sqlite_begin="BEGIN IMMEDIATE")
-        self._reads = self.engine.execution_options(
-            isolation_level="REPEATABLE READ", postgresql_readonly=True
-        )
+        self._reads: Engine = self.engine
         if self.dialect == "sqlite":
-            self._reads = self.engine
+            event.listen(self.engine, "connect", _guard_sqlite)
+        else:
+            self._reads = self.engine.execution_options(
+                isolation_level="REPEATABLE READ", postgresql_readonly=True
+            )
 
     @property
     def dialect(self) -> str:
@@ -469,9 +493,18 @@ class Database:
 
     @contextmanager
     def begin(self) -> Iterator[Connection]:
-        """Open a transaction to write in; commits at the end, rolls back on any error."""
-        with self._writes.begin() as tx:
-            yield tx
+        """Open a transaction to write in; commits at the end, rolls back on any error.
+
+        Raises `OperationalError` after a COMMIT whose wait for the standby was cancelled: the server
+        calls that a success, yet the rows may be lost with this node (reliability.md, fact 4).
+        """
+        with self._writes.connect() as tx:
+            with tx.begin():
+                yield tx
+            if tx.info.pop(_UNREPLICATED, False):
+                raise OperationalError(
+                    "COMMIT", None, ConnectionError("the wait for replication was cancelled")
+                )
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -495,9 +528,11 @@ def engine_from_url(url: str) -> Engine:
         return _sqlite(url, where.database)
     if where.get_backend_name() != "postgresql":
         raise Misconfigured("CONSENT_DATABASE_URL must begin with sqlite: or postgresql+psycopg:")
-    return create_engine(
+    engine = create_engine(
         where.set(drivername="postgresql+psycopg"), pool_size=10, max_overflow=20, pool_pre_ping=True
     )
+    event.listen(engine, "connect", _heed_notices)
+    return engine
 
 
 def migrate(url: str) -> None:
@@ -515,8 +550,19 @@ def require_current(database: "Database") -> None:
         found = MigrationContext.configure(tx).get_current_revision()
     if found != newest:
         raise Misconfigured(
-            f"the database has schema {found}, this version needs {newest}; run `consent-ledger migrate` as its owner"
+            f"the database has schema {found}, this version needs {newest}; "
+            "run `consent-ledger migrate` as its owner"
         )
+
+
+def _heed_notices(connection: PsycopgConnection[Any], record: ConnectionPoolEntry) -> None:
+    """Remember on the pool's record when the server says that a COMMIT did not wait for its standby."""
+
+    def heed(notice: Diagnostic) -> None:
+        if "canceling wait for synchronous replication" in (notice.message_primary or ""):
+            record.info[_UNREPLICATED] = True
+
+    connection.add_notice_handler(heed)
 
 
 def _sqlite(url: str, path: str | None) -> Engine:
@@ -541,6 +587,20 @@ def _tune_sqlite(connection: sqlite3.Connection, _record: object) -> None:
         "trusted_schema=OFF",
     ):
         connection.execute(f"PRAGMA {pragma}")
+
+
+def _guard_sqlite(connection: sqlite3.Connection, _record: object) -> None:
+    """Let this connection neither change the ledger's rows nor take down its walls (reliability.md, S09).
+
+    Against slips and injected statements of our own process; the triggers hold against others.
+    """
+
+    def judge(action: int, first: str | None, second: str | None, _db: str | None, _by: str | None) -> int:
+        changes = action in _CHANGES and first in (*LEDGER_TABLES, "sqlite_master")
+        loosens = action == sqlite3.SQLITE_PRAGMA and second is not None and first in _PRAGMAS
+        return sqlite3.SQLITE_DENY if changes or loosens or action in _RAZING else sqlite3.SQLITE_OK
+
+    connection.set_authorizer(judge)
 
 
 def _begin_sqlite(connection: Connection) -> None:

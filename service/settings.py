@@ -68,7 +68,8 @@ class Settings(BaseSettings):
     smtp_url: Annotated[
         SecretStr | None,
         Field(
-            description="`smtp://user:password@host:port` (STARTTLS) or `smtps://...`; unset: .eml files in state_dir/outbox"
+            description="`smtp://user:password@host:port` (STARTTLS) or `smtps://...`; "
+            "unset: .eml files in state_dir/outbox"
         ),
     ] = None
     report_hour: Annotated[

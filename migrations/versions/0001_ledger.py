@@ -46,6 +46,7 @@ def _ledger() -> None:
         sa.Column("entry", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("log_id", "idx", name=op.f("pk_leaf")),
         sqlite_strict=True,
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "node",
@@ -55,6 +56,7 @@ def _ledger() -> None:
         sa.Column("hash", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("log_id", "level", "idx", name=op.f("pk_node")),
         sqlite_strict=True,
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "dedupe",
@@ -65,6 +67,7 @@ def _ledger() -> None:
         sa.Column("size", INT, nullable=False),
         sa.PrimaryKeyConstraint("log_id", "key", name=op.f("pk_dedupe")),
         sqlite_strict=True,
+        sqlite_with_rowid=False,
     )
 
 
@@ -316,7 +319,7 @@ def _wall_sqlite() -> None:
             )
         same = " AND ".join(f"{column} = NEW.{column}" for column in key)
         op.execute(
-            f"CREATE TRIGGER {table}_no_replace BEFORE INSERT ON {table} "
+            f"CREATE TRIGGER {table}_no_replace BEFORE INSERT ON {table} "  # noqa: S608  # our own names
             f"WHEN EXISTS (SELECT 1 FROM {table} WHERE {same}) "
             f"BEGIN SELECT RAISE(ABORT, 'append-only: {table} has this row already'); END"
         )
@@ -340,7 +343,8 @@ def _wall_postgresql() -> None:
     """Refuse UPDATE, DELETE and TRUNCATE, whatever session_replication_role says; re-hash each leaf."""
     op.execute(
         "CREATE FUNCTION ledger_refuses() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
-        "RAISE EXCEPTION 'append-only: % refuses %', TG_TABLE_NAME, TG_OP USING ERRCODE = 'restrict_violation'; "
+        "RAISE EXCEPTION 'append-only: % refuses %', TG_TABLE_NAME, TG_OP "
+        "USING ERRCODE = 'restrict_violation'; "
         "END $$"
     )
     for table in APPEND_ONLY:
@@ -349,7 +353,8 @@ def _wall_postgresql() -> None:
     op.execute(
         "CREATE FUNCTION log_never_shrinks() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
         "IF NEW.size < OLD.size OR NEW.origin <> OLD.origin OR NEW.log_id <> OLD.log_id THEN "
-        "RAISE EXCEPTION 'append-only: a log never shrinks and keeps its name' USING ERRCODE = 'restrict_violation'; "
+        "RAISE EXCEPTION 'append-only: a log never shrinks and keeps its name' "
+        "USING ERRCODE = 'restrict_violation'; "
         "END IF; RETURN NEW; END $$"
     )
     op.execute(
@@ -386,13 +391,15 @@ def _grant_postgresql() -> None:
         "DO $$ BEGIN "
         "IF (SELECT rolsuper OR rolcreaterole FROM pg_roles WHERE rolname = current_user) "
         "AND NOT EXISTS (SELECT 1 FROM pg_roles WHERE rolname = 'consent_app') THEN "
-        "BEGIN CREATE ROLE consent_app NOLOGIN; EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END; "
+        "BEGIN CREATE ROLE consent_app NOLOGIN; "
+        "EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END; "
         "END IF; "
         "IF EXISTS (SELECT 1 FROM pg_roles WHERE rolname = 'consent_app') THEN "
         "GRANT SELECT, INSERT ON leaf, node, dedupe TO consent_app; "
         "GRANT SELECT, INSERT, UPDATE ON log_state TO consent_app; "
-        "GRANT SELECT, INSERT, UPDATE, DELETE ON subject, subject_key, payload, event, standing, task, crm_record, "
-        "crm_address, contact, member, outcome, run, drift, change, mailing, tick, api_key, account, session TO consent_app; "
+        "GRANT SELECT, INSERT, UPDATE, DELETE ON subject, subject_key, payload, event, standing, task, "
+        "crm_record, crm_address, contact, member, outcome, run, drift, change, mailing, tick, "
+        "api_key, account, session TO consent_app; "
         "GRANT SELECT ON alembic_version TO consent_app; "
         "GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO consent_app; "
         "END IF; END $$"

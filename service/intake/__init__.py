@@ -12,6 +12,7 @@ from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
+from typing import Self
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from sqlalchemy import Connection, insert
@@ -80,7 +81,7 @@ class Intake(AbstractContextManager["Intake"]):
         """Record what was accepted, then stop."""
         self._sequencer.stop()
 
-    def __enter__(self) -> "Intake":
+    def __enter__(self) -> Self:
         self.start()
         return self
 
@@ -138,9 +139,13 @@ class Intake(AbstractContextManager["Intake"]):
         if claim.address is None and claim.subject is None and claim.category is not Category.ACCESS:
             raise Malformed("a claim must say whom it is about", field="email")
         if claim.happened_at.utcoffset() is None:
-            raise Malformed("a time needs its offset from UTC, like 2026-01-31T09:30:00+01:00", field="occurred_at")
+            raise Malformed(
+                "a time needs its offset from UTC, like 2026-01-31T09:30:00+01:00", field="occurred_at"
+            )
         if claim.happened_at > claim.received_at + FUTURE:
-            raise Malformed("this time lies in the future; check the clock of the source", field="occurred_at")
+            raise Malformed(
+                "this time lies in the future; check the clock of the source", field="occurred_at"
+            )
         if claim.purpose is not None and claim.purpose not in self.policy.purposes:
             raise Malformed("no purpose of this name is declared in policies/purposes.toml", field="purpose")
 

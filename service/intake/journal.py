@@ -101,13 +101,18 @@ class ClaimJournal:
             if context.opens is None:
                 continue
             index = context.opens.address_index
-            if found.get(index, context.sub) != context.sub or opened.setdefault(index, context.sub) != context.sub:
+            if (
+                found.get(index, context.sub) != context.sub
+                or opened.setdefault(index, context.sub) != context.sub
+            ):
                 late.add(position)
         return frozenset(late)
 
     def attach(self, tx: Connection, placed: Sequence[Placed]) -> None:
         """Write persons, keys, payloads, events, standings and tasks for what was just appended."""
-        rows: dict[Table, list[dict[str, Any]]] = {t: [] for t in (subject, subject_key, payload, happening, task)}
+        rows: dict[Table, list[dict[str, Any]]] = {
+            t: [] for t in (subject, subject_key, payload, happening, task)
+        }
         opened: set[SubjectId] = set()
         for place in placed:
             context = _context(place.submission)
@@ -182,9 +187,13 @@ class ClaimJournal:
         )
         rows[subject_key].append({"sub": opens.sub, "kek_id": self._keys.kek_id, "wrapped": opens.wrapped})
         context = _context(place.submission)
-        rows[happening].append(row_of(context.claim, opens.sub, place.first, "F", category=Category.SUBJECT_OPENED))
+        rows[happening].append(
+            row_of(context.claim, opens.sub, place.first, "F", category=Category.SUBJECT_OPENED)
+        )
 
-    def _attach_event(self, rows: dict[Table, list[dict[str, Any]]], context: Prepared, place: Placed) -> None:
+    def _attach_event(
+        self, rows: dict[Table, list[dict[str, Any]]], context: Prepared, place: Placed
+    ) -> None:
         claim = context.claim
         if context.sub != NOBODY:
             rows[happening].append(row_of(claim, context.sub, place.index, context.grade))
@@ -210,7 +219,9 @@ class ClaimJournal:
 
     def _stand(self, tx: Connection, placed: Sequence[Placed], opened: set[SubjectId]) -> None:
         """Fold again the history of everybody whose standing can have changed."""
-        touched = {_context(p.submission).sub for p in placed if _context(p.submission).claim.category in CONSENT}
+        touched = {
+            _context(p.submission).sub for p in placed if _context(p.submission).claim.category in CONSENT
+        }
         touched.discard(NOBODY)
         if not touched:
             return
@@ -244,7 +255,12 @@ def _context(submission: Submission) -> Prepared:
 
 def _fields(claim: Claim, graded: str, digest: str) -> dict[str, Json]:
     """Return what is sealed and committed to: the evidence, and the rules it was judged under."""
-    fields: dict[str, Json] = {**claim.evidence, "provenance": str(claim.provenance), "grade": graded, "policy": digest}
+    fields: dict[str, Json] = {
+        **claim.evidence,
+        "provenance": str(claim.provenance),
+        "grade": graded,
+        "policy": digest,
+    }
     if claim.address is not None:
         fields["email"] = claim.address
     if claim.purpose is not None:

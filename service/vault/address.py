@@ -21,7 +21,8 @@ def parse(text: str) -> str:
         validate_email(folded, check_deliverability=False, test_environment=True)
     except EmailNotValidError:
         raise Malformed(
-            "this is not an e-mail address that can be written to; check it for typing mistakes", field="email"
+            "this is not an e-mail address that can be written to; check it for typing mistakes",
+            field="email",
         ) from None
     if len(folded.encode()) > LONGEST:
         raise Malformed(f"an e-mail address has at most {LONGEST} bytes", field="email")
@@ -30,10 +31,21 @@ def parse(text: str) -> str:
 
 def fold(text: str) -> str:
     """Return the normal form of whatever a product holds, valid or not; never raises."""
-    local, at, domain = unicodedata.normalize("NFKC", text.strip()).casefold().rpartition("@")
-    if not domain.isascii():
-        try:
-            domain = idna.encode(domain, uts46=True).decode("ascii")
-        except idna.IDNAError:
-            return f"{local}{at}{domain}"
-    return f"{local}{at}{domain}"
+    local, at, domain = unicodedata.normalize("NFKC", text).strip().rpartition("@")
+    local, domain = _settle(local).lstrip(), domain.rstrip()
+    return f"{local}{at}{domain.lower() if domain.isascii() else _to_ascii(domain)}"
+
+
+def _settle(local: str) -> str:
+    """Fold case until nothing changes, so that a folded text folds to itself."""
+    while (folded := unicodedata.normalize("NFKC", local.casefold())) != local:
+        local = folded
+    return local
+
+
+def _to_ascii(domain: str) -> str:
+    """Return a domain as A-labels; IDNA itself maps case, and keeps straße apart from strasse."""
+    try:
+        return idna.encode(domain, uts46=True).decode("ascii")
+    except UnicodeError:  # idna's own errors are of this kind, as is half of a surrogate pair
+        return domain.lower()

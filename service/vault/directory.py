@@ -52,7 +52,9 @@ class Vault:
 
     def address_index(self, address: str) -> bytes:
         """Return the keyed hash under which an address is looked up; any spelling of it will do."""
-        return hmac.digest(self._keys.directory, b"index1\n" + fold(address).encode(), "sha256")
+        return hmac.digest(
+            self._keys.directory, b"index1\n" + fold(address).encode(errors="surrogatepass"), "sha256"
+        )
 
     def find(self, tx: Connection, address: str) -> SubjectId | None:
         """Return the person behind an address, or None if it was never seen (or was erased)."""
@@ -89,7 +91,9 @@ class Vault:
         """Return the unwrapped keys of these persons; the erased have none."""
         found: dict[bytes, bytes] = {}
         for part in _chunks(subs):
-            rows = tx.execute(select(subject_key.c.sub, subject_key.c.wrapped).where(subject_key.c.sub.in_(part)))
+            rows = tx.execute(
+                select(subject_key.c.sub, subject_key.c.wrapped).where(subject_key.c.sub.in_(part))
+            )
             found.update((sub, _decrypt(self._kek, wrapped, sub)) for sub, wrapped in rows)
         return found
 
@@ -108,7 +112,9 @@ class Vault:
 
     def seal_payload(self, key: bytes, leaf_hash: bytes, opening: Opening) -> bytes:
         """Return the sealed payload of one entry, bound to the entry's leaf hash."""
-        plain = canonical({"salt": base64.b64encode(opening.event_salt).decode(), "fields": dict(opening.fields)})
+        plain = canonical(
+            {"salt": base64.b64encode(opening.event_salt).decode(), "fields": dict(opening.fields)}
+        )
         return _encrypt(AESGCM(key), plain, leaf_hash)
 
     def open_payload(self, tx: Connection, index: int) -> Opening | None:
@@ -128,7 +134,9 @@ class Vault:
                 .where(payload.c.idx.in_(part))
             ).all()
             keys = self.keys_of(tx, list({row.sub for row in rows}))
-            found.update((row.idx, _open(keys[row.sub], row.sealed, row.hash)) for row in rows if row.sub in keys)
+            found.update(
+                (row.idx, _open(keys[row.sub], row.sealed, row.hash)) for row in rows if row.sub in keys
+            )
         return found
 
     def seal_address(self, address: str) -> bytes:

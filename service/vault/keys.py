@@ -11,6 +11,7 @@ import hashlib
 import os
 import secrets
 import stat
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,64 +83,78 @@ def publish(path: Path, vkey: str) -> None:
 
 def create_keys(settings: Settings) -> None:
     """Create both key files where they are missing: `consent-ledger key init`."""
-    if not settings.kek_path.exists():
-        _create(settings.kek_path, base64.b64encode(secrets.token_bytes(KEY)) + b"\n")
+    _create_kek(settings)
     if not settings.keys_path.exists():
         _create(settings.keys_path, _seal(_generate(settings.origin), _read_kek(settings.kek_path)))
 
 
 def _open_kek(settings: Settings) -> bytes:
-    path = settings.kek_path
-    if not path.exists():
-        _require_embedded(settings, path, "key-encryption key", "CONSENT_KEK_FILE")
-        if settings.keys_path.exists():
-            raise Misconfigured(
-                f"the key-encryption key {path} is missing although keys sealed under it exist; "
-                "put the file back from where you keep it (a new one would open nothing)"
-            )
-        _create(path, base64.b64encode(secrets.token_bytes(KEY)) + b"\n")
-    return _read_kek(path)
+    if not settings.kek_path.exists():
+        _require_embedded(settings, settings.kek_path, "key-encryption key", "CONSENT_KEK_FILE")
+    _create_kek(settings)
+    return _read_kek(settings.kek_path)
+
+
+def _create_kek(settings: Settings) -> None:
+    """Create the key-encryption key where there is none, unless keys were sealed under the one that is gone."""
+    sealed = settings.keys_path.exists()  # asked first: another process may be creating both, this one last
+    if settings.kek_path.exists():
+        return
+    if sealed:
+        raise Misconfigured(
+            f"the key-encryption key {settings.kek_path} is missing although keys sealed under it exist; "
+            "put the file back from where you keep it (a new one would open nothing)"
+        )
+    _create(settings.kek_path, base64.b64encode(secrets.token_bytes(KEY)) + b"\n")
 
 
 def _read_kek(path: Path) -> bytes:
-    _require_private(path)
     try:
-        kek = base64.b64decode(path.read_bytes().strip(), validate=True)
+        kek = base64.b64decode(_read_private(path).strip(), validate=True)
     except binascii.Error:
         kek = b""
     if len(kek) != KEY:
-        raise Misconfigured(f"{path} must hold 32 bytes as base64; restore it, or point CONSENT_KEK_FILE elsewhere")
+        raise Misconfigured(
+            f"{path} must hold 32 bytes as base64; restore it, or point CONSENT_KEK_FILE elsewhere"
+        )
     return kek
 
 
 def _require_embedded(settings: Settings, path: Path, what: str, variable: str) -> None:
     if not settings.embedded:
         raise Misconfigured(
-            f"the {what} {path} does not exist; set {variable}, or create it once with `consent-ledger key init`"
+            f"the {what} {path} does not exist; set {variable}, "
+            "or create it once with `consent-ledger key init`"
         )
 
 
-def _require_private(path: Path) -> None:
-    mode = stat.S_IMODE(path.stat().st_mode)
-    if mode & 0o077:
-        raise Misconfigured(f"{path} can be read by others (mode {mode:04o}); run: chmod 600 {path}")
+def _read_private(path: Path) -> bytes:
+    try:
+        mode = stat.S_IMODE(path.stat().st_mode)
+        if mode & 0o077:
+            raise Misconfigured(f"{path} can be read by others (mode {mode:04o}); run: chmod 600 {path}")
+        return path.read_bytes()
+    except OSError as error:
+        raise Misconfigured(
+            f"{path} cannot be read ({error.strerror}); give the service's user a file it can read"
+        ) from None
 
 
 def _create(path: Path, data: bytes) -> None:
-    """Write a new private file whole or not at all."""
+    """Write a new private file whole or not at all; where there is one already, it stays."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.new")
+    temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}.new")
     handle = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
     with os.fdopen(handle, "wb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
-    try:
+    with suppress(FileExistsError):
         os.link(temporary, path)
-    except FileExistsError:
-        pass
-    finally:
-        temporary.unlink()
+    temporary.unlink()
+    folder = os.open(path.parent, os.O_RDONLY)
+    os.fsync(folder)  # a ledger must never outlive its keys
+    os.close(folder)
 
 
 def _generate(origin: str) -> _Stored:
@@ -153,8 +168,7 @@ def _seal(stored: _Stored, kek: bytes) -> bytes:
 
 
 def _unseal(path: Path, kek: bytes) -> _Stored:
-    _require_private(path)
-    data = path.read_bytes()
+    data = _read_private(path)
     try:
         return msgspec.json.decode(AESGCM(kek).decrypt(data[:NONCE], data[NONCE:], _AAD), type=_Stored)
     except (InvalidTag, ValueError):
@@ -165,7 +179,9 @@ def _unseal(path: Path, kek: bytes) -> _Stored:
 
 def _keys(stored: _Stored, kek: bytes, origin: str) -> Keys:
     if stored.origin != origin:
-        raise Misconfigured(f"these keys belong to the log {stored.origin}, not to {origin}; correct CONSENT_ORIGIN")
+        raise Misconfigured(
+            f"these keys belong to the log {stored.origin}, not to {origin}; correct CONSENT_ORIGIN"
+        )
     return Keys(
         log=Signer(origin, stored.log),
         ingest=Signer(origin + INGEST, stored.ingest),

@@ -1,0 +1,119 @@
+"""The tables of `purposes.toml`, `zoho.toml` and `enforcement.toml`, as they are read. Pure."""
+
+import hashlib
+from typing import Literal
+
+import msgspec
+
+Choice = Literal["leave", "report", "stop"]
+Grade = Literal["A", "B", "C", "D", "E", "F"]
+
+
+class Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A table of a policy file: unknown keys are refused."""
+
+
+class Controller(Strict, frozen=True, kw_only=True):
+    """Who is responsible; printed in notices, bundles and mails."""
+
+    id: str
+    name: str
+    contact: str
+
+
+class Purpose(Strict, frozen=True, kw_only=True):
+    """One purpose that people can consent to."""
+
+    title: str
+    description: str = ""
+    double_opt_in: bool = False
+
+
+class Form(Strict, frozen=True, kw_only=True):
+    """One place where consent is given; `notice` is the exact text beside the control."""
+
+    purpose: str
+    title: str
+    notice: str
+    notice_version: str
+    language: str
+    controls: tuple[str, ...] = ("tick", "button")
+    allowed_origins: tuple[str, ...] = ()
+    required_evidence: tuple[str, ...] = ("page_url", "control")
+    thanks: str = "Thank you. Your choice has been recorded."
+
+    @property
+    def notice_sha256(self) -> str:
+        """Return the hex SHA-256 of the notice's UTF-8 text: the name of what was shown."""
+        return hashlib.sha256(self.notice.encode()).hexdigest()
+
+
+class Module(Strict, frozen=True, kw_only=True):
+    """One CRM module whose records carry addresses; `emails` are API names of its e-mail fields."""
+
+    name: str
+    emails: tuple[str, ...]
+    country: str | None = None
+
+
+class Crm(Strict, frozen=True, kw_only=True):
+    """Which CRM field says stop (true means stop), and which tell since when and how."""
+
+    opt_out_field: str
+    mode_field: str | None = None
+    time_field: str | None = None
+    modules: tuple[Module, ...]
+
+
+class CampaignsList(Strict, frozen=True, kw_only=True):
+    """One mailing list, its purpose, and the CRM checkbox that decides who should be on it."""
+
+    name: str
+    key: str
+    purpose: str
+    topic: str | None = None
+    view_field: str | None = None
+
+
+class Campaigns(Strict, frozen=True, kw_only=True):
+    """How Marketing Permission is written and read back; granted means go."""
+
+    address_label: str
+    permission_label: str
+    granted: str
+    refused: str
+    granted_segment: str
+    refused_segment: str
+    lists: tuple[CampaignsList, ...]
+
+
+class ZohoMapping(Strict, frozen=True, kw_only=True):
+    """`zoho.toml`: `governs` is the purpose that Email_Opt_Out and Marketing Permission stand for."""
+
+    governs: str
+    crm: Crm
+    campaigns: Campaigns
+
+
+class WithoutConsent(Strict, frozen=True, kw_only=True):
+    """What happens to an address that a product permits while the ledger knows no permission."""
+
+    unknown: Choice
+    pending: Choice
+    expired: Choice
+
+
+class Enforcement(Strict, frozen=True, kw_only=True):
+    """`enforcement.toml`: evidence, thresholds, and the limits of one run."""
+
+    weakest_grade: Grade
+    soft_bounce_limit: int
+    soft_bounce_days: int
+    largest_shrink: float
+    without_consent: dict[str, WithoutConsent]
+
+    def choice(self, jurisdiction: str, state: str) -> Choice:
+        """Return what to do about an address in `state` that a product permits."""
+        table = self.without_consent.get(jurisdiction, self.without_consent["default"])
+        choice: Choice = getattr(table, state)
+        return choice
