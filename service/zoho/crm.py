@@ -6,17 +6,19 @@ opt-out field, by record id, with `trigger: []`, so that no automation of the or
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
-from service.errors import Misconfigured, ZohoError
+from service.errors import Misconfigured, Unreachable, ZohoError
 from service.policy import ZohoMapping
 from service.reconciler.port import CrmChange, CrmRecord, Meter, Result
 from service.zoho import coql, crm_answers, crm_writes
 from service.zoho.quota import coql_credits
 from service.zoho.records import Layout, iso, layouts, same_address, spellings
 from service.zoho.transport import Call, Transport
+
+T = TypeVar("T")
 
 BASE = "/crm/v8"
 PAGE = 200
@@ -26,12 +28,12 @@ PAGE = 200
 class Organisation(msgspec.Struct, frozen=True, kw_only=True):
     """What `GET /org` tells that the audit needs."""
 
-    zgid: str
+    zgid: str | int
     company_name: str | None = None
     time_zone: str | None = None
     type: str | None = None
     privacy_settings: bool | None = None
-    license_details: dict[str, Any] = {}
+    license_details: dict[str, Any] | None = None
 
 
 class Field(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,9 +44,9 @@ class Field(msgspec.Struct, frozen=True, kw_only=True):
     field_label: str = ""
     read_only: bool = False
     custom_field: bool = False
-    operation_type: dict[str, bool] = {}
-    profiles: list[dict[str, Any]] = []
-    pick_list_values: list[dict[str, Any]] = []
+    operation_type: dict[str, bool] | None = None
+    profiles: list[dict[str, Any]] | None = None
+    pick_list_values: list[dict[str, Any]] | None = None
 
 
 class ZohoCrm:
@@ -61,7 +63,7 @@ class ZohoCrm:
         """Return the organisation that the token belongs to."""
         endpoint = "GET /crm/v8/org"
         answer = self._transport.send(Call(method="GET", path=f"{BASE}/org", endpoint=endpoint, credits=1))
-        return msgspec.convert(crm_answers.rows(answer, endpoint, key="org")[0], Organisation, strict=False)
+        return _typed(crm_answers.rows(answer, endpoint, key="org"), Organisation, endpoint)[0]
 
     def fields(self, module: str) -> Sequence[Field]:
         """Return the metadata of a module's fields; a module that does not exist is a `ZohoError`."""
@@ -71,7 +73,7 @@ class ZohoCrm:
             Call(method="GET", path=f"{BASE}/settings/fields", endpoint=endpoint, params=params, credits=1)
         )
         found = crm_answers.rows(answer, endpoint, key="fields", about=f"module {module!r}")
-        return msgspec.convert(found, list[Field], strict=False)
+        return _typed(found, Field, endpoint)
 
     def verify(self) -> None:
         """Check that every mapped module and field exists; raises `ZohoError` that names each missing one."""
@@ -125,9 +127,10 @@ class ZohoCrm:
             yield from found
             if not found or not more:
                 return
-            if int(found[-1]["id"]) <= int(last):
+            newest = str(found[-1].get("id") or "0")
+            if int(newest) <= int(last):
                 raise _repeats("POST /crm/v8/coql")
-            last = str(found[-1]["id"])
+            last = newest
 
     def observe(self, *, since: datetime | None = None) -> Iterator[CrmRecord]:
         """Yield every record with an address of every mapped module, or those modified since."""
@@ -208,6 +211,21 @@ def _coql_call(query: str, limit: int) -> Call:
         body=msgspec.json.encode({"select_query": query}),
         credits=coql_credits(limit),
     )
+
+
+def _typed(found: Sequence[Mapping[str, Any]], kind: type[T], endpoint: str) -> Sequence[T]:
+    """Return the rows as what they should be, at least one; raises `Unreachable` where they are not."""
+    try:
+        typed = msgspec.convert(found, list[kind], strict=False)  # type: ignore[valid-type]  # checked at run time
+    except msgspec.ValidationError:
+        typed = []
+    if not typed:
+        raise Unreachable(
+            f"CRM's answer to {endpoint} is not what CRM v8 says; check CONSENT_ZOHO_CRM_URL",
+            code="UNREADABLE",
+            endpoint=endpoint,
+        )
+    return typed
 
 
 def _repeats(endpoint: str) -> ZohoError:

@@ -87,7 +87,7 @@ def rows(answer: Answer, endpoint: str, *, key: str = "data", about: str = "") -
         raise failure(answer, endpoint, about=about)
     payload = answer.json(endpoint)
     found = payload.get(key) if isinstance(payload, dict) else None
-    if not isinstance(found, list):
+    if not isinstance(found, list) or not all(isinstance(row, dict) for row in found):
         raise Unreachable(
             f"CRM answered {endpoint} without {key!r}, which is not CRM v8: check CONSENT_ZOHO_CRM_URL",
             code="UNREADABLE",

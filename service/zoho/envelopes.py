@@ -29,7 +29,7 @@ DENIED = {"901", "902", "2701", "2704", "6304", "6601", "6607", *UNAUTHORIZED}
 EMPTY: Mapping[str, frozenset[str]] = {
     "getmailinglists": frozenset({"2401"}),
     "getlistsubscribers": frozenset({"2502"}),
-    "getsegmentcontacts": frozenset({"2706", "2502"}),
+    "getsegmentcontacts": frozenset({"2604", "2706"}),
     "recentcampaigns": frozenset({"6101"}),
     "getcampaignrecipientsdata": frozenset({"6302", "6303", "6501"}),
 }
@@ -142,9 +142,13 @@ def _from_json(payload: dict[str, Any]) -> Envelope:
     named = {key.lower(): value for key, value in payload.items()}
     code = "" if named.get("code") is None else str(named["code"])
     status = str(named.get("status", "")).lower()
-    found = next((payload[key] for key in ROW_KEYS if isinstance(payload.get(key), list)), None)
+    found = next((payload[key] for key in ROW_KEYS if _is_rows(payload.get(key))), None)
     ok = status != "error" and (code in SUCCESS or (not code and (status == "success" or found is not None)))
     return Envelope(ok=ok, code=code, message=str(named.get("message", "")), rows=found, values=payload)
+
+
+def _is_rows(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(row, dict) for row in value)
 
 
 def _from_xml(body: bytes) -> Envelope:

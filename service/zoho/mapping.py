@@ -3,6 +3,7 @@
 One connection pool, one token, one till for both products of one organisation.
 """
 
+import re
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -61,6 +62,7 @@ def connect(
     `budget` is asked before each call; `campaigns_window` replaces our own windows of Campaigns (none: `()`).
     Raises `Misconfigured` where Zoho is not connected.
     """
+    _check_urls(settings)
     mapping = policy.zoho if isinstance(policy, PolicySet) else policy
     pace = pace or Pace()
     till = Till(meter or Meter(), budget)
@@ -78,6 +80,14 @@ def connect(
         oauth=oauth,
         line=line,
     )
+
+
+def _check_urls(settings: Settings) -> None:
+    for name in ("zoho_accounts_url", "zoho_crm_url", "zoho_campaigns_url"):
+        if not re.fullmatch(r"https?://([\w.-]+|\[[\da-f:]+\])(:\d+)?/?", getattr(settings, name)):
+            raise Misconfigured(
+                f"CONSENT_{name.upper()} is not the address of a host; give it like https://www.zohoapis.eu"
+            )
 
 
 def _credentials(settings: Settings) -> Credentials:

@@ -1,4 +1,4 @@
-"""Clients of the simulator, and of a stub that says exactly what it is told, with a clock that only sleep moves."""
+"""Clients of the simulator, and of a stub that says what it is told; only sleeping moves their clock."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""A server on loopback that answers with exact bytes: for the answers that the simulator is too honest to give."""
+"""A server on loopback that answers with exact bytes, where the simulator is too honest for a test."""
 
 import threading
 import time
@@ -54,6 +54,7 @@ class Stub:
 def listening() -> Iterator[Stub]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        wbufsize = 65_536  # one segment per answer: two would wait 40 ms for each other
 
         def answer(self) -> None:
             body = self.rfile.read(int(self.headers.get("content-length", 0)))

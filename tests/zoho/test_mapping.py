@@ -1,8 +1,9 @@
 from datetime import UTC, datetime
 
+import msgspec
 import pytest
 
-from service.errors import Misconfigured
+from service.errors import Misconfigured, ZohoError
 from service.policy import load
 from service.settings import HERE
 from service.zoho.mapping import _crm, connect
@@ -44,6 +45,13 @@ def test_without_credentials_the_error_names_what_to_set(mapping):
         connect(settings, mapping)
 
 
+@pytest.mark.parametrize("wrong", ["", "www.zohoapis.eu", "ftp://x", "http://[::1", "https://x/crm?y=1"])
+def test_an_address_that_is_none_is_refused_by_the_name_of_its_setting(mapping, wrong):
+    settings = settings_for("http://127.0.0.1:9").model_copy(update={"zoho_crm_url": wrong})
+    with pytest.raises(Misconfigured, match="CONSENT_ZOHO_CRM_URL"):
+        connect(settings, mapping)
+
+
 def test_the_policies_that_ship_with_the_service_fit_the_simulator(sim):
     with connect(settings_for(sim.url), load(HERE / "policies")) as zoho:
         zoho.crm.verify()
@@ -51,12 +59,10 @@ def test_the_policies_that_ship_with_the_service_fit_the_simulator(sim):
 
 
 def test_a_field_that_does_not_exist_is_named_with_its_module_and_the_file_to_correct(sim, mapping):
-    crm = mapping.crm.__class__(
-        opt_out_field="Stop_Mail", time_field=mapping.crm.time_field, modules=mapping.crm.modules
-    )
-    wrong = mapping.__class__(governs=mapping.governs, crm=crm, campaigns=mapping.campaigns)
+    crm = msgspec.structs.replace(mapping.crm, opt_out_field="Stop_Mail")
+    wrong = msgspec.structs.replace(mapping, crm=crm)
     with connect(settings_for(sim.url), wrong) as zoho:
-        with pytest.raises(Exception, match=r"Contacts\.Stop_Mail, Leads\.Stop_Mail.*policies/zoho\.toml"):
+        with pytest.raises(ZohoError, match=r"Contacts\.Stop_Mail, Leads\.Stop_Mail.*policies/zoho\.toml"):
             zoho.crm.verify()
-        with pytest.raises(Exception, match=r"Stop_Mail.*'Contacts'.*policies/zoho\.toml"):
+        with pytest.raises(ZohoError, match=r"Stop_Mail.*'Contacts'.*policies/zoho\.toml"):
             list(zoho.crm.observe())

@@ -36,7 +36,9 @@ def test_twenty_threads_with_a_dead_token_renew_it_once(stub, told):
 
 
 def test_a_token_is_renewed_five_minutes_before_it_ends(stub, told, time):
-    stub.says(TOKEN, says(access_token="1000.a", expires_in=3600), says(access_token="1000.b", expires_in=3600))
+    stub.says(
+        TOKEN, says(access_token="1000.a", expires_in=3600), says(access_token="1000.b", expires_in=3600)
+    )
     told.oauth.token()
     time.now += timedelta(minutes=54, seconds=59)
     assert told.oauth.token().value == "1000.a"
@@ -95,7 +97,7 @@ def test_a_denial_is_remembered_for_a_minute_so_that_nobody_asks_again(stub, tol
 
 def test_the_throttle_of_accounts_closes_the_door_for_ten_minutes(stub, told, time):
     throttled = {
-        "error_description": "You have made too many requests continuously. Please try again after some time.",
+        "error_description": "You have made too many requests continuously.",
         "error": "Access Denied",
         "status": "failure",
     }

@@ -101,7 +101,9 @@ def test_every_style_of_lock_out_is_exhausted_quota_for_half_an_hour(sim, mappin
 
 
 def test_a_lock_out_of_one_endpoint_is_a_result_when_refusing_and_stops_no_other_step(stub, told):
-    stub.says("POST /api/v1.1/json/listunsubscribe", Said(b'{"status":"error","code":"2008","message":"limit"}'))
+    stub.says(
+        "POST /api/v1.1/json/listunsubscribe", Said(b'{"status":"error","code":"2008","message":"limit"}')
+    )
     stub.says(DO_NOT_MAIL, OK)
     left, kept_out = told.campaigns.refuse("ada@example.com", ["newsletter"], active_on=None)
     assert (left.done, left.retry, left.code) == (False, True, "2008")

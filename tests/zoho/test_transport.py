@@ -14,13 +14,17 @@ ORG = "GET /crm/v8/org"
 PUT = "PUT /crm/v8/Contacts"
 TOKEN = "POST /oauth/v2/token"
 GOOD_ORG = Said(b'{"org":[{"zgid":"7000000001","company_name":"Example"}]}')
-SCOPE = Said(b'{"code":"OAUTH_SCOPE_MISMATCH","details":{},"message":"Unauthorized","status":"error"}', status=401)
+SCOPE = Said(
+    b'{"code":"OAUTH_SCOPE_MISMATCH","details":{},"message":"Unauthorized","status":"error"}', status=401
+)
 BUSY = b'{"code":"TOO_MANY_REQUESTS","details":{},"message":"too many requests","status":"error"}'
 ADA = "ada.lovelace@example.com"
 
 
 def unauthorized(code: str) -> Said:
-    return Said(json.dumps({"code": code, "details": {}, "message": "no", "status": "error"}).encode(), status=401)
+    return Said(
+        json.dumps({"code": code, "details": {}, "message": "no", "status": "error"}).encode(), status=401
+    )
 
 
 @pytest.mark.parametrize("code", ["INVALID_TOKEN", "AUTHENTICATION_FAILURE"])
@@ -139,7 +143,10 @@ def test_a_read_that_never_succeeds_is_unreachable_with_the_code_that_crm_gave(s
 
 def test_a_server_that_is_not_there_is_unreachable(stub, mapping, time):
     settings = settings_for(stub.url).model_copy(update={"zoho_crm_url": "http://127.0.0.1:9"})
-    with connect(settings, mapping, pace=time.pace()) as zoho, pytest.raises(Unreachable, match="ConnectError"):
+    with (
+        connect(settings, mapping, pace=time.pace()) as zoho,
+        pytest.raises(Unreachable, match="ConnectError"),
+    ):
         zoho.crm.org()
 
 
