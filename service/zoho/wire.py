@@ -24,6 +24,8 @@ LARGEST_ANSWER = 32 * 1024 * 1024
 LONGEST_ANSWER_S = 120.0
 """Seconds that one answer may trickle in before it is given up."""
 
+DAY_S = 86_400.0
+
 Clock = Callable[[], datetime]
 
 
@@ -53,15 +55,16 @@ class Answer:
         )
 
     def retry_after_s(self, now: datetime) -> float | None:
-        """Return the seconds that `Retry-After` asks for (RFC 9110, 10.2.3), or None."""
+        """Return the seconds that `Retry-After` asks for (RFC 9110, 10.2.3), a day at most, or None."""
         text = self.headers.get("retry-after", "").strip()
         if text.isdecimal():
-            return float(text)
+            return min(float(text), DAY_S)
         try:
             when = parsedate_to_datetime(text)
         except ValueError:
             return None
-        return max(0.0, (when.replace(tzinfo=when.tzinfo or UTC) - now).total_seconds())
+        seconds = (when.replace(tzinfo=when.tzinfo or UTC) - now).total_seconds()
+        return min(max(0.0, seconds), DAY_S)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,6 +26,8 @@ class Heard:
     path: str
     body: bytes
     headers: dict[str, str]
+    port: int
+    """The caller's, which tells connections apart."""
 
 
 class Stub:
@@ -58,7 +60,8 @@ def listening() -> Iterator[Stub]:
 
         def answer(self) -> None:
             body = self.rfile.read(int(self.headers.get("content-length", 0)))
-            heard = Heard(self.command, self.path, body, {k.lower(): v for k, v in self.headers.items()})
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            heard = Heard(self.command, self.path, body, headers, self.client_address[1])
             said = stub.take(heard)
             time.sleep(said.delay_s)
             if not said.status:

@@ -1,0 +1,79 @@
+import hashlib
+from datetime import UTC, datetime
+
+import pytest
+
+from service.zoho import wire
+from service.zoho.wire import Answer, Line, Lost, is_loopback
+from tests.zoho.stub import Said
+
+NOON = datetime(2026, 5, 10, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+def line():
+    line = Line(read_timeout_s=0.3)
+    yield line
+    line.close()
+
+
+def test_an_answer_keeps_its_bytes_and_their_hash(stub, line):
+    stub.says("GET /x", Said(b"\x00\xff", status=418, headers={"X-Credits": "7"}))
+    answer = line.exchange("GET", stub.url + "/x")
+    assert (answer.status, answer.body, answer.headers["x-credits"]) == (418, b"\x00\xff", "7")
+    assert answer.sha256 == hashlib.sha256(b"\x00\xff").digest()
+    assert "body" not in repr(answer)
+
+
+def test_an_answer_without_end_is_given_up(stub, line):
+    stub.says("GET /x", Said(b" " * (wire.LARGEST_ANSWER + 1)))
+    assert line.exchange("GET", stub.url + "/x") == Lost(sent=True, why="AnswerTooLong")
+
+
+def test_a_server_that_does_not_speak_is_given_up_with_an_unknown_outcome(stub, line):
+    stub.says("GET /x", Said(b"", delay_s=0.8))
+    assert line.exchange("GET", stub.url + "/x") == Lost(sent=True, why="ReadTimeout")
+
+
+def test_a_request_that_found_nobody_was_certainly_not_sent(line):
+    assert line.exchange("GET", "http://127.0.0.1:9/x") == Lost(sent=False, why="ConnectError")
+
+
+def test_connections_are_used_again(stub, line):
+    stub.says("GET /x", Said(b"ok"))
+    for _ in range(3):
+        line.exchange("GET", stub.url + "/x")
+    assert {heard.headers["connection"] for heard in stub.heard} == {"keep-alive"}
+    assert len({heard.port for heard in stub.heard}) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("7", 7.0),
+        ("99999999999999", 86_400.0),
+        ("Sun, 10 May 2026 12:00:09 GMT", 9.0),
+        ("Sun, 10 May 2020 12:00:09 GMT", 0.0),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", 86_400.0),
+        ("soon", None),
+        ("", None),
+        ("-5", None),
+    ],
+)
+def test_retry_after_is_seconds_or_a_date_and_a_day_at_most(text, seconds):
+    assert Answer(status=503, headers={"retry-after": text}, body=b"").retry_after_s(NOON) == seconds
+
+
+@pytest.mark.parametrize(
+    ("url", "local"),
+    [
+        ("http://127.0.0.1:80", True),
+        ("http://127.9.9.9", True),
+        ("http://localhost", True),
+        ("http://[::1]:1", True),
+        ("https://localhost.example", False),
+        ("https://www.zohoapis.eu", False),
+    ],
+)
+def test_loopback_is_known_by_its_host(url, local):
+    assert is_loopback(url) is local
