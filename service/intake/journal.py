@@ -53,12 +53,16 @@ _CHUNK = 500
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """What `prepare` hands to `attach`: the claim, whose it is, and what is to be sealed."""
+    """What `prepare` hands to `attach`: the claim, whose it is, and what is to be sealed.
+
+    `opens` is the person that this claim opens; `awaits` one whom an earlier claim of the call opens.
+    """
 
     claim: Claim
     sub: SubjectId
     key: bytes | None
     opens: NewSubject | None
+    awaits: NewSubject | None
     opening: Opening | None
     grade: str
 
@@ -93,18 +97,15 @@ class ClaimJournal:
     def stale(self, tx: Connection, submissions: Sequence[Submission]) -> frozenset[int]:
         """Return the claims whose person somebody else opened, or did not open, in the meantime."""
         contexts = [_context(submission) for submission in submissions]
-        indexes = {c.opens.address_index for c in contexts if c.opens is not None}
-        found = self._vault.find_many(tx, list(indexes))
-        opened: dict[bytes, SubjectId] = {}
+        new = [context.opens or context.awaits for context in contexts]
+        known = self._vault.find_many(tx, list({person.address_index for person in new if person is not None}))
         late: set[int] = set()
-        for position, context in enumerate(contexts):
-            if context.opens is None:
+        for position, (context, person) in enumerate(zip(contexts, new, strict=True)):
+            if person is None:
                 continue
-            index = context.opens.address_index
-            if (
-                found.get(index, context.sub) != context.sub
-                or opened.setdefault(index, context.sub) != context.sub
-            ):
+            if context.opens is not None:
+                known.setdefault(person.address_index, person.sub)
+            if known.get(person.address_index) != person.sub:
                 late.add(position)
         return frozenset(late)
 
@@ -131,16 +132,19 @@ class ClaimJournal:
         self, claim: Claim, sub: SubjectId | None, keys: dict[bytes, bytes], opened: dict[str, NewSubject]
     ) -> Prepared:
         """Return the claim with its person: known, opened by an earlier claim of this call, or new."""
-        opens = None
+        opens = awaits = None
         if claim.address is None:
             sub = sub or NOBODY
-        elif sub is None:
-            opens = opened.setdefault(claim.address, self._vault.create(claim.address))
-            sub = opens.sub
-        key = keys.get(sub) if opens is None else opens.key
+        elif sub is None and (awaits := opened.get(claim.address)) is None:
+            opens = opened[claim.address] = self._vault.create(claim.address)
+        new = opens or awaits
+        sub = sub or (NOBODY if new is None else new.sub)
+        key = keys.get(sub) if new is None else new.key
         fields = _fields(claim, grade(claim), self._digest)
         opening = None if key is None else Opening(event_salt=secrets.token_bytes(KEY), fields=fields)
-        return Prepared(claim=claim, sub=sub, key=key, opens=opens, opening=opening, grade=grade(claim))
+        return Prepared(
+            claim=claim, sub=sub, key=key, opens=opens, awaits=awaits, opening=opening, grade=grade(claim)
+        )
 
     def _submission(self, prepared: Prepared) -> Submission:
         claim = prepared.claim

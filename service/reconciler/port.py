@@ -154,5 +154,3 @@ class Campaigns(Protocol):
 
         There is no call that only asks: this enters the address into Do-Not-Mail if it was not there.
         """
-
-

@@ -1,0 +1,164 @@
+"""Carry out planned changes and prove them; safe to run again after a crash between any two steps.
+
+Works on the rows of `change`, whichever run planned them, most urgent first. Before each batch the
+standing is read again, so that no plan outlives a newer consent. A change goes from planned to written
+(accepted by the product, answer kept) to proved (read back and recorded). What a crash repeats does no
+harm: writes are absolute, and the ledger's key names the run and the target.
+"""
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from sqlalchemy import Connection, select
+
+from service.db import member
+from service.errors import ZohoError
+from service.reconciler import changes, proof
+from service.reconciler.changes import Ended, Item
+from service.reconciler.context import Context
+from service.reconciler.enforcement import CAMPAIGNS, CRM
+from service.reconciler.plan import CRM_BATCH
+from service.reconciler.port import CrmChange, Member, Result
+from service.reconciler.sealed import addresses_of
+
+WRITERS = 8
+"""Calls to Campaigns at a time; the products allow ten connections."""
+CAMPAIGNS_BATCH = 32
+
+Write = Callable[[Context, Sequence[Item]], Sequence[Ended]]
+
+
+@dataclass(slots=True, kw_only=True)
+class Applied:
+    """How the changes ended; `stopped` says per product why the rest was left for the next run."""
+
+    proved: int = 0
+    failed: int = 0
+    superseded: int = 0
+    open: int = 0
+    stopped: dict[str, str] = field(default_factory=dict)
+
+
+def apply(context: Context) -> Applied:
+    """Carry out and prove every change that waits; a product that fails as a whole does not stop the other."""
+    applied = Applied()
+    with context.db.read() as tx:
+        runs = changes.unsettled(tx)
+    modules = [f"{CRM}{module.name}/" for module in context.policy.zoho.crm.modules]
+    steps: list[tuple[str, Callable[[], None]]] = [
+        *((name, lambda name=name: _write(context, name, CRM_BATCH, _write_crm)) for name in modules),
+        (CAMPAIGNS, lambda: _write(context, CAMPAIGNS, CAMPAIGNS_BATCH, _write_campaigns)),
+        (CRM, lambda: proof.prove_crm(context)),
+        (CAMPAIGNS, lambda: proof.prove_campaigns(context)),
+    ]
+    for name, step in steps:
+        try:
+            step()
+        except ZohoError as error:
+            applied.stopped[name] = str(error)
+    with context.db.begin() as tx:
+        changes.settle(tx, runs, context.now())
+        states = changes.count(tx, runs)
+    applied.proved, applied.failed = states.get("proved", 0), states.get("failed", 0)
+    applied.superseded = states.get("superseded", 0)
+    applied.open = states.get("planned", 0) + states.get("written", 0)
+    return applied
+
+
+def _write(context: Context, product: str, size: int, write: Write) -> None:
+    """Write the planned changes of a product, batch by batch, until one finds the product closed."""
+    with context.db.read() as tx:
+        planned = changes.waiting(tx, product, "planned")
+    done = 0
+    for batch in changes.parts(planned, size):
+        current = _without_outdated(context, batch)
+        context.progress(f"write {product}", done, len(planned))
+        ended = write(context, current)
+        context.progress(f"written {product}", done, len(planned))
+        with context.db.begin() as tx:
+            changes.mark(tx, list(zip(current, ended, strict=True)), context.now())
+        done += len(batch)
+        if ended and all(end.state == "planned" for end in ended):
+            raise ZohoError(
+                f"{product} takes nothing now ({ended[0].code}); the rest is left for the next run"
+            )
+
+
+def _without_outdated(context: Context, batch: Sequence[Item]) -> list[Item]:
+    with context.db.read() as tx:
+        outdated = changes.outdated(tx, batch, context.governed)
+    if outdated:
+        dropped = [(item, Ended(state="superseded")) for item in batch if item.address_index in outdated]
+        with context.db.begin() as tx:
+            changes.mark(tx, dropped, context.now())
+    return [item for item in batch if item.address_index not in outdated]
+
+
+def _write_crm(context: Context, batch: Sequence[Item]) -> Sequence[Ended]:
+    """Opt the records out; one that two addresses share is written once."""
+    targets = list(dict.fromkeys(item.record for item in batch))
+    results = context.crm.enforce(
+        [CrmChange(module=module, record_id=record_id, opted_out=True) for module, record_id in targets]
+    )
+    by_target = dict(zip(targets, results, strict=True))
+    return [ended(by_target[item.record]) for item in batch]
+
+
+def _write_campaigns(context: Context, batch: Sequence[Item]) -> Sequence[Ended]:
+    """Refuse the contacts, several at a time."""
+    indexes = [item.address_index for item in batch]
+    with context.db.read() as tx:
+        known = addresses_of(tx, indexes, context.vault)
+        active = active_lists(tx, indexes, context.lists)
+
+    def refuse(item: Item) -> Ended:
+        lists = active.get(item.address_index, ())
+        active_on = lists[0] if lists else None
+        return refused(
+            context.campaigns.refuse(known[item.address_index], lists, active_on=active_on), active_on
+        )
+
+    with ThreadPoolExecutor(max_workers=WRITERS, thread_name_prefix="refuse") as threads:
+        return list(threads.map(refuse, batch))
+
+
+def ended(result: Result) -> Ended:
+    """Return what a result makes of a change: what may be tried again as it is stays planned."""
+    state = "written" if result.done else "planned" if result.retry else "failed"
+    return Ended(state=state, code=result.code, answer_sha256=result.answer_sha256)
+
+
+def refused(results: Sequence[Result], active_on: str | None) -> Ended:
+    """Return what the steps of one refusal add up to.
+
+    Leaving the lists and entering Do-Not-Mail must succeed. The permission field, written first, may fail
+    for good: Campaigns refuses it for somebody who left a moment ago, and they are kept out all the same.
+    """
+    needed = [r for r in results if r.retry or active_on is None or r is not results[0]]
+    worst = min(
+        (ended(result) for result in needed),
+        key=lambda end: ("failed", "planned", "written").index(end.state),
+    )
+    answers = hashlib.sha256(b"".join(result.answer_sha256 for result in results)).digest()
+    return Ended(state=worst.state, code=worst.code, answer_sha256=answers)
+
+
+def active_lists(
+    tx: Connection, indexes: Sequence[bytes], lists: Sequence[str]
+) -> Mapping[bytes, tuple[str, ...]]:
+    """Return on which of the lists each person was active when last seen."""
+    rows = tx.execute(
+        select(member.c.address_index, member.c.list_name)
+        .where(
+            member.c.address_index.in_(indexes),
+            member.c.list_name.in_(lists),
+            member.c.status == Member.ACTIVE.value,
+        )
+        .order_by(member.c.list_name)
+    ).tuples()
+    found: dict[bytes, tuple[str, ...]] = {}
+    for index, name in rows:
+        found[index] = (*found.get(index, ()), name)
+    return found

@@ -1,0 +1,152 @@
+"""The rows of `change`: what is planned, written, proved, failed or superseded."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TypeVar
+
+from sqlalchemy import Connection, Exists, and_, bindparam, case, exists, func, or_, select, update
+
+from service.consent import State
+from service.db import change, drift, run, standing, subject
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """One change that waits to be written or proved."""
+
+    run_id: int
+    target: str
+    address_index: bytes
+    sub: bytes | None
+    kind: str
+    cause_idx: int | None
+    code: str | None
+    answer_sha256: bytes | None
+    written_at: datetime | None
+
+    @property
+    def record(self) -> tuple[str, str]:
+        """Return (module, record id) of a CRM target."""
+        module, _, record_id = self.target.removeprefix("crm:").partition("/")
+        return module, record_id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """How a step ended for one change: its new state and, where it was written, the answer."""
+
+    state: str
+    code: str = ""
+    answer_sha256: bytes = b""
+
+
+def waiting(tx: Connection, product: str, state: str) -> list[Item]:
+    """Return the changes of a product (`crm` or `campaigns`) in a state, most urgent first."""
+    rows = tx.execute(
+        select(
+            change.c.run_id,
+            change.c.target,
+            change.c.address_index,
+            subject.c.sub,
+            change.c.kind,
+            change.c.cause_idx,
+            change.c.code,
+            change.c.answer_sha256,
+            change.c.written_at,
+        )
+        .outerjoin(subject, subject.c.address_index == change.c.address_index)
+        .where(change.c.state == state, change.c.target.startswith(product, autoescape=True))
+        .order_by(change.c.due_at.is_(None), change.c.due_at, change.c.target, change.c.address_index)
+    )
+    return [Item(**row) for row in rows.mappings()]
+
+
+def outdated(tx: Connection, items: Sequence[Item], purpose: str) -> set[bytes]:
+    """Return the address indexes for which the ledger does not say stop any more: never write those."""
+    stops = or_(
+        standing.c.must_stop == 1,
+        and_(change.c.kind == "permitted_without_consent", standing.c.state != State.PERMITTED.value),
+    )
+    known = (
+        select(change.c.address_index)
+        .join(subject, subject.c.address_index == change.c.address_index)
+        .join(standing, and_(standing.c.sub == subject.c.sub, standing.c.purpose == purpose))
+        .where(change.c.address_index.in_([item.address_index for item in items]), ~stops)
+    )
+    return set(tx.scalars(known))
+
+
+def mark(tx: Connection, ended: Sequence[tuple[Item, Ended]], at: datetime) -> None:
+    """Move changes to their new states; what was written keeps its answer and time."""
+    rows = [
+        {
+            "of_run": item.run_id,
+            "at_target": item.target,
+            "of_index": item.address_index,
+            "new": end.state,
+            "said": end.code or item.code,
+            "answer": end.answer_sha256 or item.answer_sha256,
+            "when": at if end.state == "written" else item.written_at,
+        }
+        for item, end in ended
+    ]
+    if rows:
+        tx.execute(
+            update(change)
+            .where(
+                change.c.run_id == bindparam("of_run"),
+                change.c.target == bindparam("at_target"),
+                change.c.address_index == bindparam("of_index"),
+            )
+            .values(
+                state=bindparam("new"),
+                code=bindparam("said"),
+                answer_sha256=bindparam("answer"),
+                written_at=bindparam("when"),
+            ),
+            rows,
+        )
+
+
+def unsettled(tx: Connection) -> list[int]:
+    """Return the runs that have changes to write or prove, or were cut short before they could say so."""
+    waits = select(change.c.run_id).where(change.c.state.in_(["planned", "written"]))
+    cut_short = select(run.c.id).where(run.c.state == "applying")
+    return sorted({*tx.scalars(waits), *tx.scalars(cut_short)})
+
+
+def count(tx: Connection, runs: Sequence[int]) -> Mapping[str, int]:
+    """Return how many changes of these runs are in which state."""
+    states = select(change.c.state, func.count()).where(change.c.run_id.in_(runs)).group_by(change.c.state)
+    return dict(tx.execute(states).tuples().all())
+
+
+def settle(tx: Connection, runs: Sequence[int], at: datetime) -> None:
+    """Say of each person that was to be stopped whether it is done, and end runs that were cut short."""
+    mine = and_(change.c.run_id == drift.c.run_id, change.c.address_index == drift.c.address_index)
+
+    def any_in(*states: str) -> Exists:
+        return exists().where(mine, change.c.state.in_(states)).correlate(drift)
+
+    tx.execute(
+        update(drift)
+        .where(drift.c.run_id.in_(runs), drift.c.action == "stop")
+        .values(
+            state=case(
+                (any_in("failed"), "failed"),
+                (any_in("planned", "written", "superseded"), "open"),
+                else_="repaired",
+            )
+        )
+    )
+    tx.execute(
+        update(run).where(run.c.id.in_(runs), run.c.state == "applying").values(state="done", finished_at=at)
+    )
+
+
+def parts(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    """Yield `items` in parts of at most `size`."""
+    return (items[start : start + size] for start in range(0, len(items), size))

@@ -1,0 +1,204 @@
+"""Find where a product and the ledger disagree: one statement, one kind per person, rows in `drift`.
+
+Must run before the run's news are recorded, while it can still be seen what contradicted what. Kinds
+that stop somebody are repaired by the plan; the rest is listed for people to decide.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, and_, case, func, insert, literal, not_, or_, select
+
+from service.consent import State
+from service.db import Moment, drift
+from service.policy import PolicySet
+from service.reconciler.people import people
+from service.reconciler.sealed import sealed_address
+from service.vault import Vault
+
+STOPPING = {
+    "complaint_not_in_crm": "marked our mail as spam",
+    "hard_bounce_not_in_crm": "the mailbox bounced for good",
+    "repeated_soft_bounce_not_in_crm": "the mailbox bounced too often",
+    "duplicate_contradiction": "records of one address contradict each other",
+    "permission_refused_in_campaigns": "Marketing Permission is refused in Campaigns",
+    "unsubscribed_not_in_crm": "left in Campaigns",
+    "opted_out_by_hand": "opted out in CRM",
+    "withdrawn_not_enforced": "refused or suppressed in the ledger",
+    "permitted_without_consent": "no consent is known, and the policy says stop",
+}
+"""Kinds that the plan repairs, most pressing first, and why."""
+
+RE_PERMISSION = "re_permission"
+REPORTED = ("list_lag_missing", "list_lag_stale")
+"""Kinds that are only listed: nobody is put on a list from here."""
+
+DATED = frozenset(STOPPING) - {
+    "hard_bounce_not_in_crm",
+    "repeated_soft_bounce_not_in_crm",
+    "permitted_without_consent",
+}
+"""Kinds in which somebody said stop, so that a legal clock runs."""
+
+CHUNK = 1_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What one comparison found: people by kind, and permitted people without consent by (country, state)."""
+
+    kinds: Mapping[str, int]
+    without_consent: Mapping[tuple[str, str], int]
+
+
+def compare(tx: Connection, run_id: int, *, policy: PolicySet, vault: Vault, now: datetime) -> Found:
+    """Compare the mirrors with the ledger and keep what disagrees as this run's `drift` rows."""
+    person = people(policy, now)
+    kind = _kind(person, policy)
+    found = tx.execute(
+        select(
+            person.c.address_index,
+            person.c.sub,
+            person.c.jurisdiction,
+            kind.label("kind"),
+            _since(person, kind, now).label("since"),
+            sealed_address(person.c.address_index).label("address"),
+        ).where(kind.is_not(None))
+    ).all()
+    kinds: dict[str, int] = {}
+    for start in range(0, len(found), CHUNK):
+        rows = [_row(row, run_id, policy, vault) for row in found[start : start + CHUNK]]
+        tx.execute(insert(drift), rows)
+        for row in rows:
+            kinds[row["kind"]] = kinds.get(row["kind"], 0) + 1
+    return Found(kinds=kinds, without_consent=_without_consent(tx, person, policy))
+
+
+def new_since(tx: Connection, run_id: int, previous: int | None) -> dict[str, int]:
+    """Return the people by kind that this run found and the previous one had not, or had repaired."""
+    before = drift.alias("before")
+    known = select(before.c.kind).where(
+        before.c.run_id == (previous or 0),
+        before.c.kind == drift.c.kind,
+        before.c.address_index == drift.c.address_index,
+        before.c.state != "repaired",
+    )
+    fresh = (
+        select(drift.c.kind, func.count())
+        .where(drift.c.run_id == run_id, ~known.exists())
+        .group_by(drift.c.kind)
+    )
+    return dict(tx.execute(fresh).tuples().all())
+
+
+def _kind(person: Any, policy: PolicySet) -> ColumnElement[str | None]:  # noqa: ANN401  # a CTE's columns are untyped
+    """Return the one kind of each person, or NULL: the first that fits, in the order of `STOPPING`."""
+    p = person.c
+    contradicts = and_(p.records > 1, p.opted_out > 0, p.opted_out < p.records)
+    open_in_crm = p.records > p.opted_out
+    fits = {
+        "complaint_not_in_crm": p.complained == 1,
+        "hard_bounce_not_in_crm": p.hard_bounced == 1,
+        "repeated_soft_bounce_not_in_crm": p.soft_bounced == 1,
+        "duplicate_contradiction": contradicts,
+        "permission_refused_in_campaigns": and_(p.permission == "refused", p.active > 0),
+        "unsubscribed_not_in_crm": and_(or_(p.unsubscribed > 0, p.left_stop == 1), open_in_crm),
+        "opted_out_by_hand": and_(p.opted_out > 0, p.active > 0),
+    }
+    stop = and_(p.stop == 1, p.permits == 1)
+    named = [(and_(stop, condition), name) for name, condition in fits.items()]
+    held_back = or_(p.opted_out > 0, p.unsubscribed > 0, p.permission == "refused", p.bounced > 0)
+    missing = and_(p.viewed == 1, p.opted_out == 0, p.active + p.unsubscribed + p.bounced == 0)
+    stale = and_(p.records > 0, p.viewed == 0, p.active > 0)
+    return case(
+        *named,
+        (stop, "withdrawn_not_enforced"),
+        (p.stop == 1, None),
+        (and_(p.state == State.PERMITTED.value, held_back), RE_PERMISSION),
+        (and_(p.permits == 1, _stop_without_consent(person, policy)), "permitted_without_consent"),
+        (missing, "list_lag_missing"),
+        (stale, "list_lag_stale"),
+        else_=None,
+    )
+
+
+def _stop_without_consent(person: Any, policy: PolicySet) -> ColumnElement[bool]:  # noqa: ANN401  # as above
+    """Return for whom the policy says stop although nobody said so: by jurisdiction and state."""
+    chosen = policy.enforcement.without_consent
+    states = {
+        where: [state for state in ("unknown", "pending", "expired") if getattr(choice, state) == "stop"]
+        for where, choice in chosen.items()
+    }
+    named = [
+        and_(person.c.jurisdiction == where, person.c.state.in_(stops))
+        for where, stops in states.items()
+        if where != "default"
+    ]
+    elsewhere = and_(
+        person.c.jurisdiction.not_in([where for where in chosen if where != "default"]),
+        person.c.state.in_(states["default"]),
+    )
+    return or_(elsewhere, *named)
+
+
+def _since(person: Any, kind: ColumnElement[Any], now: datetime) -> ColumnElement[Any]:  # noqa: ANN401  # as above
+    """Return since when each person's products disagree, as well as anybody knows; else this run."""
+    p = person.c
+    told = case(
+        (kind == "complaint_not_in_crm", p.complaint_at),
+        (kind == "hard_bounce_not_in_crm", p.hard_at),
+        (kind == "repeated_soft_bounce_not_in_crm", p.soft_at),
+        (kind == "duplicate_contradiction", p.crm_at),
+        (kind == "permission_refused_in_campaigns", p.permission_since),
+        (kind == "unsubscribed_not_in_crm", p.left_at),
+        (kind == "opted_out_by_hand", p.crm_at),
+        (kind == "withdrawn_not_enforced", p.decided_at),
+        (kind == RE_PERMISSION, p.granted_at),
+        (kind == "list_lag_stale", p.member_since),
+    )
+    return func.coalesce(told, literal(now, Moment()))
+
+
+def _row(row: Any, run_id: int, policy: PolicySet, vault: Vault) -> dict[str, Any]:  # noqa: ANN401  # a result row
+    """Return a `drift` row; the address is opened for its domain, which may carry a deadline of its own."""
+    due_at, rule = None, None
+    if row.kind in DATED:
+        due_at, deadline = policy.stop_by(
+            row.since, row.jurisdiction, address=vault.open_address(row.address)
+        )
+        rule = deadline.id
+    return {
+        "run_id": run_id,
+        "kind": row.kind,
+        "address_index": row.address_index,
+        "sub": row.sub,
+        "jurisdiction": row.jurisdiction,
+        "since": row.since,
+        "due_at": due_at,
+        "due_rule": rule,
+        "action": _action(row.kind),
+        "state": "found",
+    }
+
+
+def _action(kind: str) -> str:
+    if kind in STOPPING:
+        return "stop"
+    return "permit" if kind == RE_PERMISSION else "report"
+
+
+def _without_consent(tx: Connection, person: Any, policy: PolicySet) -> dict[tuple[str, str], int]:  # noqa: ANN401  # as above
+    """Count whom a product permits although the ledger knows no permission, where the policy says report."""
+    p = person.c
+    rows = tx.execute(
+        select(p.jurisdiction, p.state, func.count())
+        .where(p.permits == 1, not_(p.stop == 1), p.state.in_(["unknown", "pending", "expired"]))
+        .group_by(p.jurisdiction, p.state)
+    ).tuples()
+    return {
+        (jurisdiction, state): count
+        for jurisdiction, state, count in rows
+        if policy.enforcement.choice(jurisdiction, state) == "report"
+    }

@@ -1,0 +1,255 @@
+"""The mirrors of both products in our tables: put what was read, drop what is gone.
+
+Rows are put in chunks while a read is under way; `drop_unseen` belongs at its end, after the guard.
+Addresses are kept as keyed hashes beside their sealed form. `seen_run` never goes back, so that two
+runs at a time cannot make each other's rows look gone.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Table,
+    case,
+    delete,
+    exists,
+    func,
+    literal,
+    select,
+    text,
+    update,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+
+from service.db import Moment, contact, crm_address, crm_record, member, outcome
+from service.policy import PolicySet
+from service.reconciler import port
+from service.vault import Vault
+
+Rows = Sequence[Mapping[str, Any]]
+
+
+def put_records(
+    tx: Connection, records: Sequence[port.CrmRecord], *, run_id: int, vault: Vault, policy: PolicySet
+) -> None:
+    """Put CRM records and the addresses that each has now."""
+    rows = [_record_row(record, run_id, policy) for record in records]
+    _upsert(
+        tx,
+        crm_record,
+        rows,
+        {name: None for name in rows[0] if name not in ("module", "record_id", "seen_run")},
+    )
+    for module in {record.module for record in records}:
+        ids = [record.record_id for record in records if record.module == module]
+        tx.execute(
+            delete(crm_address).where(crm_address.c.module == module, crm_address.c.record_id.in_(ids))
+        )
+    addresses = {
+        (record.module, record.record_id, vault.address_index(address)): address
+        for record in records
+        for address in record.addresses
+    }
+    _upsert(
+        tx,
+        crm_address,
+        [
+            {
+                "module": module,
+                "record_id": record_id,
+                "address_index": index,
+                "address": vault.seal_address(address),
+            }
+            for (module, record_id, index), address in addresses.items()
+        ],
+        {"address": None},
+    )
+
+
+def put_permissions(
+    tx: Connection, addresses: Sequence[str], *, permission: str, run_id: int, at: datetime, vault: Vault
+) -> None:
+    """Put contacts of a segment with the permission that it stands for; call before `put_members`."""
+    same = contact.c.permission.is_not_distinct_from(permission)
+    changed = {
+        "permission": permission,
+        "since": case((same, contact.c.since), else_=_moment(at)),
+        "was": case((same, contact.c.was), else_=contact.c.permission),
+    }
+    _upsert(tx, contact, _contact_rows(addresses, permission, run_id, at, vault), changed)
+
+
+def put_members(
+    tx: Connection, members: Sequence[port.ListMember], *, run_id: int, at: datetime, vault: Vault
+) -> None:
+    """Put list members in one status, and their contacts; one whom no segment showed has no permission."""
+    fresh = contact.c.seen_run >= run_id
+    unknown = contact.c.permission.is_(None)
+    forgotten = {
+        "permission": case((fresh, contact.c.permission), else_=None),
+        "since": case((fresh | unknown, contact.c.since), else_=_moment(at)),
+        "was": case((fresh | unknown, contact.c.was), else_=contact.c.permission),
+    }
+    _upsert(tx, contact, _contact_rows([m.address for m in members], None, run_id, at, vault), forgotten)
+    rows = [
+        {
+            "list_name": m.list_name,
+            "address_index": vault.address_index(m.address),
+            "status": m.status.value,
+            "since": at,
+            "was": None,
+            "seen_run": run_id,
+        }
+        for m in members
+    ]
+    same = member.c.status == members[0].status.value
+    moved = {
+        "status": None,
+        "since": case((same, member.c.since), else_=_moment(at)),
+        "was": case((same, member.c.was), else_=member.c.status),
+    }
+    _upsert(tx, member, rows, moved)
+
+
+def put_outcomes(tx: Connection, outcomes: Sequence[port.Outcome], *, at: datetime, vault: Vault) -> None:
+    """Put outcomes; one that is known keeps when it was first seen and which entry recorded it."""
+    rows = [
+        {
+            "campaign_key": found.campaign_key,
+            "address_index": vault.address_index(found.address),
+            "kind": found.kind.value,
+            "happened_at": found.happened_at,
+            "sent_at": found.sent_at,
+            "observed_at": at,
+            "address": vault.seal_address(found.address),
+        }
+        for found in outcomes
+    ]
+    insert = _insert(tx, outcome)
+    known = {
+        name: func.coalesce(outcome.c[name], insert.excluded[name]) for name in ("happened_at", "sent_at")
+    }
+    _upsert(tx, outcome, rows, known)
+
+
+def count_seen(tx: Connection, run_id: int) -> dict[str, int]:
+    """Return how many rows this run has seen, by what was read: `crm`, `permission`, `list:<name>`."""
+    found = {
+        "crm": _count(tx, crm_record, crm_record.c.seen_run >= run_id),
+        "permission": _count(tx, contact, (contact.c.seen_run >= run_id) & contact.c.permission.is_not(None)),
+    }
+    per_list = (
+        select(member.c.list_name, func.count())
+        .where(member.c.seen_run >= run_id)
+        .group_by(member.c.list_name)
+    )
+    return found | {f"list:{name}": count for name, count in tx.execute(per_list).tuples()}
+
+
+def drop_unseen(tx: Connection, run_id: int) -> None:
+    """Drop what a complete read did not show again, and refresh what PostgreSQL's planner knows."""
+    for table in (crm_record, member, contact):
+        tx.execute(delete(table).where(table.c.seen_run < run_id))
+    of_record = (crm_record.c.module == crm_address.c.module) & (
+        crm_record.c.record_id == crm_address.c.record_id
+    )
+    tx.execute(delete(crm_address).where(~exists().where(of_record)))
+    if tx.dialect.name == "postgresql":
+        tx.execute(text("ANALYZE crm_record, crm_address, contact, member, outcome"))
+
+
+def note_opted_out(tx: Connection, records: Iterable[port.CrmRecord]) -> None:
+    """Take over what a read-back of records showed."""
+    for record in records:
+        tx.execute(
+            update(crm_record)
+            .where(crm_record.c.module == record.module, crm_record.c.record_id == record.record_id)
+            .values(
+                opted_out=int(record.opted_out),
+                modified_at=record.modified_at,
+                unsubscribed_mode=record.unsubscribed_mode,
+                unsubscribed_at=record.unsubscribed_at,
+            )
+        )
+
+
+def note_refused(tx: Connection, indexes: Sequence[bytes], lists: Sequence[str], at: datetime) -> None:
+    """Take over that these people left the lists through us, so that their leaving is not news later."""
+    unsub = port.Member.UNSUBSCRIBED.value
+    rows = [
+        {"list_name": name, "address_index": index, "status": unsub, "since": at, "was": None, "seen_run": 0}
+        for name in lists
+        for index in indexes
+    ]
+    same = member.c.status == unsub
+    moved = {
+        "status": unsub,
+        "since": case((same, member.c.since), else_=_moment(at)),
+        "was": case((same, member.c.was), else_=member.c.status),
+    }
+    _upsert(tx, member, rows, moved)
+    tx.execute(
+        update(contact)
+        .where(contact.c.address_index.in_(indexes), contact.c.permission == "granted")
+        .values(permission="refused", since=at, was="granted")
+    )
+
+
+def _record_row(record: port.CrmRecord, run_id: int, policy: PolicySet) -> dict[str, Any]:
+    return {
+        "module": record.module,
+        "record_id": record.record_id,
+        "opted_out": int(record.opted_out),
+        "modified_at": record.modified_at,
+        "unsubscribed_mode": record.unsubscribed_mode,
+        "unsubscribed_at": record.unsubscribed_at,
+        "jurisdiction": policy.jurisdiction(record.country),
+        "views": "".join(f"{name}," for name in sorted(record.views)),
+        "seen_run": run_id,
+    }
+
+
+def _contact_rows(
+    addresses: Iterable[str], permission: str | None, run_id: int, at: datetime, vault: Vault
+) -> Rows:
+    return [
+        {
+            "address_index": vault.address_index(address),
+            "address": vault.seal_address(address),
+            "permission": permission,
+            "since": at,
+            "was": None,
+            "seen_run": run_id,
+        }
+        for address in addresses
+    ]
+
+
+def _moment(at: datetime) -> ColumnElement[Any]:
+    return literal(at, Moment())
+
+
+def _insert(tx: Connection, table: Table) -> Any:  # noqa: ANN401  # two dialects' classes without a common parent
+    return postgresql.insert(table) if tx.dialect.name == "postgresql" else sqlite.insert(table)
+
+
+def _upsert(tx: Connection, table: Table, rows: Rows, changes: Mapping[str, Any]) -> None:
+    """Insert rows or apply `changes` to those that exist; None means: take the new value."""
+    if not rows:
+        return
+    insert = _insert(tx, table)
+    values: dict[str, ColumnElement[Any] | Any] = {
+        name: insert.excluded[name] if change is None else change for name, change in changes.items()
+    }
+    if "seen_run" in table.c:
+        newer = insert.excluded.seen_run > table.c.seen_run
+        values["seen_run"] = case((newer, insert.excluded.seen_run), else_=table.c.seen_run)
+    keys = [column.name for column in table.primary_key.columns]
+    tx.execute(insert.on_conflict_do_update(index_elements=keys, set_=values), list(rows))
+
+
+def _count(tx: Connection, table: Table, where: ColumnElement[bool]) -> int:
+    return tx.scalar(select(func.count()).select_from(table).where(where)) or 0

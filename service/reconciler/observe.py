@@ -1,0 +1,100 @@
+"""Read both products into the mirrors, side by side, in chunks; believe no read that lost too much.
+
+A read that is empty, or smaller by more than `enforcement.toml` allows than the last one that was
+believed, ends the run before anything is dropped, recorded or written.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
+from functools import partial
+from itertools import islice
+from typing import TypeVar
+
+from sqlalchemy import Connection
+
+from service.errors import Unsafe
+from service.reconciler import mirror
+from service.reconciler.context import Context
+from service.reconciler.port import Member
+
+T = TypeVar("T")
+
+CHUNK = 2_000
+"""Rows put in one transaction: the memory that a read needs, whatever the size of the organisation."""
+
+OVERLAP = timedelta(days=7)
+"""How far behind the last read outcomes are asked for again: bounces arrive late."""
+
+
+def observe(context: Context, run_id: int, *, since: datetime | None) -> None:
+    """Read everything of both products; outcomes only from `since` on (less an overlap), where given.
+
+    Both reads are finished, or failed with a `ZohoError`, when this returns.
+    """
+    at = context.now()
+    with ThreadPoolExecutor(max_workers=2, thread_name_prefix="observe") as threads:
+        reads = [
+            threads.submit(_read_crm, context, run_id),
+            threads.submit(_read_campaigns, context, run_id, at, since),
+        ]
+    for read in reads:
+        read.result()
+
+
+def require_complete(seen: Mapping[str, int], before: Mapping[str, int], largest_shrink: float) -> None:
+    """Raise `Unsafe` unless the counts of this read can be believed beside those of the last one.
+
+    Keys are those of `mirror.count_seen`. An organisation that never kept Marketing Permission has none.
+    """
+    members = sum(count for name, count in seen.items() if name.startswith("list:"))
+    if not seen.get("crm") or not members:
+        which = "Campaigns" if seen.get("crm") else "CRM"
+        raise Unsafe(
+            f"{which} returned nobody at all; check its mapping in policies/zoho.toml and its permissions"
+        )
+    for name, count in before.items():
+        if seen.get(name, 0) < count * (1 - largest_shrink):
+            raise Unsafe(
+                f"{name} returned {seen.get(name, 0)} where the last run saw {count}, less than largest_shrink in "
+                "policies/enforcement.toml allows; find out why, or raise the limit for one run"
+            )
+
+
+def _read_crm(context: Context, run_id: int) -> None:
+    put = partial(mirror.put_records, run_id=run_id, vault=context.vault, policy=context.policy)
+    _stream(context, "read crm", context.crm.observe(), put)
+
+
+def _read_campaigns(context: Context, run_id: int, at: datetime, since: datetime | None) -> None:
+    """Read segments before members (see `put_members`), and the active before those who left: the later wins."""
+    vault, campaigns = context.vault, context.campaigns
+    for permission in ("granted", "refused"):
+        put = partial(mirror.put_permissions, permission=permission, run_id=run_id, at=at, vault=vault)
+        found = campaigns.permissions(permission == "granted")
+        _stream(context, f"read permission {permission}", found, put)
+    for entry in context.policy.zoho.campaigns.lists:
+        for status in (Member.ACTIVE, Member.BOUNCED, Member.UNSUBSCRIBED):
+            members = campaigns.members(entry.name, status)
+            put_members = partial(mirror.put_members, run_id=run_id, at=at, vault=vault)
+            _stream(context, f"read list {status.value}", members, put_members)
+    outcomes = campaigns.outcomes(None if since is None else since - OVERLAP)
+    _stream(context, "read outcomes", outcomes, partial(mirror.put_outcomes, at=at, vault=vault))
+
+
+def _stream(
+    context: Context, step: str, items: Iterable[T], put: Callable[[Connection, list[T]], None]
+) -> None:
+    """Put items chunk by chunk, each chunk in a transaction of its own: none is open while the network is."""
+    done = 0
+    for chunk in _chunks(items):
+        with context.db.begin() as tx:
+            put(tx, chunk)
+        done += len(chunk)
+        context.progress(step, done, 0)
+
+
+def _chunks(items: Iterable[T]) -> Iterator[list[T]]:
+    source = iter(items)
+    while chunk := list(islice(source, CHUNK)):
+        yield chunk
