@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Final
+from typing import Final, Protocol
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -47,6 +47,21 @@ class SignatureLine:
     signature: bytes
 
 
+class Verifies(Protocol):
+    """A public key of any type that can stand in a note's signature line."""
+
+    @property
+    def name(self) -> str:
+        """Its name, which with the key id tells it from others."""
+
+    @property
+    def key_id(self) -> bytes:
+        """The 4 bytes of `derive_key_id`."""
+
+    def verify(self, text: bytes, signature: bytes) -> bool:
+        """Tell whether the signature bytes that follow the key id hold for the note text."""
+
+
 class Signer:
     """An Ed25519 key with a name; signs whole notes.
 
@@ -56,14 +71,14 @@ class Signer:
     __slots__ = ("_key", "_line_start", "key_id", "name", "public", "vkey")
 
     def __init__(self, name: str, seed: bytes) -> None:
-        _require_name(name)
+        require_name(name)
         if len(seed) != _KEY_BYTES:
             raise Malformed(f"the seed of signing key {name} has {len(seed)} bytes; it must have 32")
         self.name = name
         self._key = Ed25519PrivateKey.from_private_bytes(seed)
         self.public = self._key.public_key().public_bytes_raw()
-        self.key_id = _key_id(name, ED25519, self.public)
-        self.vkey = _format_key(name, self.key_id, self.public)
+        self.key_id = derive_key_id(name, ED25519, self.public)
+        self.vkey = format_key(name, self.key_id, ED25519, self.public)
         self._line_start = b"\n" + _DASH + name.encode() + b" "
 
     def sign(self, text: bytes) -> bytes:
@@ -83,18 +98,18 @@ class Signer:
     @property
     def skey(self) -> str:
         """The private key as text, as golang.org/x/mod/sumdb/note writes it; a secret."""
-        return _SKEY_PREFIX + _format_key(self.name, self.key_id, self._key.private_bytes_raw())
+        return _SKEY_PREFIX + format_key(self.name, self.key_id, ED25519, self._key.private_bytes_raw())
 
     @classmethod
     def from_skey(cls, skey: str) -> "Signer":
         """Return the signer that `skey` wrote; `Malformed` if it is not one, or its key id is not its own."""
         if not skey.startswith(_SKEY_PREFIX):
             raise Malformed("this is not a private signing key; it begins with PRIVATE+KEY+<name>")
-        name, key_id, kind, seed = _parse_key(skey.removeprefix(_SKEY_PREFIX))
+        name, key_id, kind, seed = parse_key(skey.removeprefix(_SKEY_PREFIX))
         if kind != ED25519:
             raise Malformed(f"the private key {name} is of type {kind}; only Ed25519 (1) signs here")
         signer = cls(name, seed)
-        _require_key_id(name, key_id, signer.key_id)
+        require_key_id(name, key_id, signer.key_id)
         return signer
 
     def __repr__(self) -> str:
@@ -116,10 +131,10 @@ class Verifier:
 
         The key id is computed again, never believed. Raises `Malformed` for anything else.
         """
-        name, key_id, kind, public = _parse_key(vkey)
+        name, key_id, kind, public = parse_key(vkey)
         if kind not in _SIGNATURE_BYTES or len(public) != _KEY_BYTES:
             raise Malformed(f"the key {name} is of type {kind}; only Ed25519 keys (1 and 4) are understood")
-        _require_key_id(name, key_id, _key_id(name, kind, public))
+        require_key_id(name, key_id, derive_key_id(name, kind, public))
         return cls(name=name, key_id=key_id, kind=kind, public=public)
 
     def verify(self, text: bytes, signature: bytes) -> bool:
@@ -136,7 +151,7 @@ class Verifier:
         return True
 
 
-def open_note(note: bytes, verifiers: Sequence[Verifier]) -> Note:
+def open_note(note: bytes, verifiers: Sequence[Verifies]) -> Note:
     """Return the text of a note that at least one of the keys has signed.
 
     Signatures by unknown keys are ignored. Raises `Tampered` if the note is malformed, if no known key
@@ -209,16 +224,19 @@ def _is_name(name: str) -> bool:
     return name != "" and "+" not in name and not any(character.isspace() for character in name)
 
 
-def _require_name(name: str) -> None:
+def require_name(name: str) -> None:
+    """Raise `Malformed` unless a key may have this name."""
     if not _is_name(name) or _CONTROLS.search(name.encode()):
         raise Malformed(f"{name!r} cannot name a key; use a name without spaces, control characters or '+'")
 
 
-def _key_id(name: str, kind: int, public: bytes) -> bytes:
+def derive_key_id(name: str, kind: int, public: bytes) -> bytes:
+    """Return the 4 bytes that, with the name, tell a key from others (signed-note, "Signature types")."""
     return sha256(name.encode() + b"\n" + bytes([kind]) + public).digest()[:_KEY_ID_BYTES]
 
 
-def _require_key_id(name: str, claimed: bytes, computed: bytes) -> None:
+def require_key_id(name: str, claimed: bytes, computed: bytes) -> None:
+    """Raise `Malformed` unless a key that came as text has the id it says."""
     if claimed != computed:
         raise Malformed(
             f"the key {name} says that its id is {claimed.hex()}, but it is {computed.hex()}; "
@@ -226,17 +244,18 @@ def _require_key_id(name: str, claimed: bytes, computed: bytes) -> None:
         )
 
 
-def _format_key(name: str, key_id: bytes, key: bytes) -> str:
-    return f"{name}+{key_id.hex()}+{base64.b64encode(bytes([ED25519]) + key).decode()}"
+def format_key(name: str, key_id: bytes, kind: int, key: bytes) -> str:
+    """Return a key as text: its name, the hexadecimal id, and base64 of type and key."""
+    return f"{name}+{key_id.hex()}+{base64.b64encode(bytes([kind]) + key).decode()}"
 
 
-def _parse_key(text: str) -> tuple[str, bytes, int, bytes]:
-    """Return name, claimed key id, type and key of a key written as text."""
+def parse_key(text: str) -> tuple[str, bytes, int, bytes]:
+    """Return name, claimed key id, type and key of a key written as text; `Malformed` if it is none."""
     name, _, rest = text.partition("+")
     key_id, _, encoded = rest.partition("+")
     if not re.fullmatch("[0-9a-f]{8}", key_id):
         raise Malformed("this is not a key; it looks like <name>+<8 hexadecimal digits>+<base64>")
-    _require_name(name)
+    require_name(name)
     try:
         key = decode_base64(encoded)
     except Tampered:

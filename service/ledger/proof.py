@@ -13,7 +13,7 @@ from typing import Final
 
 from service.errors import Tampered
 from service.ledger.merkle import HASH_BYTES, leaf_hash, verify_inclusion
-from service.ledger.note import Signer, Verifier, decode_base64, open_note
+from service.ledger.note import Signer, Verifies, decode_base64, open_note
 
 MAX_PROOF_HASHES: Final = 63  # a tree of 2**63 entries
 
@@ -74,7 +74,7 @@ def sign_checkpoint(checkpoint: Checkpoint, signer: Signer) -> bytes:
     return signer.sign(checkpoint.text())
 
 
-def open_checkpoint(note: bytes, verifiers: Sequence[Verifier]) -> Checkpoint:
+def open_checkpoint(note: bytes, verifiers: Sequence[Verifies]) -> Checkpoint:
     """Return the checkpoint in a note that the log itself signed.
 
     Cosignatures by other known keys are checked, but do not stand in for the log's own. Raises
@@ -117,7 +117,7 @@ def decode_proof(data: bytes) -> Receipt:
     return Receipt(_parse_decimal(index.removeprefix(b"index "), "the index"), entry, proof, note)
 
 
-def verify_receipt(data: bytes, verifiers: Sequence[Verifier]) -> Verified:
+def verify_receipt(data: bytes, verifiers: Sequence[Verifies]) -> Verified:
     """Return the receipt in a tlog-proof file together with the checkpoint that proves it.
 
     Checks the log's signature and the way from the entry's bytes to the signed root. The entry's own
