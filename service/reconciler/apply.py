@@ -42,7 +42,7 @@ class Applied:
 
 
 def apply(context: Context) -> Applied:
-    """Carry out and prove every change that waits; a product that fails as a whole does not stop the other."""
+    """Carry out and prove every change that waits; a product that fails does not stop the other."""
     applied = Applied()
     with context.db.read() as tx:
         runs = changes.unsettled(tx)

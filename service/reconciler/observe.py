@@ -56,8 +56,8 @@ def require_complete(seen: Mapping[str, int], before: Mapping[str, int], largest
     for name, count in before.items():
         if seen.get(name, 0) < count * (1 - largest_shrink):
             raise Unsafe(
-                f"{name} returned {seen.get(name, 0)} where the last run saw {count}, less than largest_shrink in "
-                "policies/enforcement.toml allows; find out why, or raise the limit for one run"
+                f"{name} returned {seen.get(name, 0)} where the last run saw {count}, fewer than largest_shrink "
+                "in policies/enforcement.toml allows; find out why, or raise the limit for one run"
             )
 
 
@@ -67,7 +67,7 @@ def _read_crm(context: Context, run_id: int) -> None:
 
 
 def _read_campaigns(context: Context, run_id: int, at: datetime, since: datetime | None) -> None:
-    """Read segments before members (see `put_members`), and the active before those who left: the later wins."""
+    """Read segments before members (see `put_members`), and who left last: the later reading wins."""
     vault, campaigns = context.vault, context.campaigns
     for permission in ("granted", "refused"):
         put = partial(mirror.put_permissions, permission=permission, run_id=run_id, at=at, vault=vault)

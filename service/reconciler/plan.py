@@ -102,7 +102,7 @@ def plan(tx: Connection, run_id: int, found: Found, *, policy: PolicySet) -> Pla
         _refusal(row, policy) for row in tx.execute(_member_rows(run_id, policy.zoho.governs, lists))
     ]
     changes = tuple(sorted([*crm, *campaigns], key=_urgency))
-    calls, credits = cost(changes, len(lists))
+    calls, crm_credits = cost(changes, len(lists))
     return Plan(
         run_id=run_id,
         changes=changes,
@@ -110,22 +110,22 @@ def plan(tx: Connection, run_id: int, found: Found, *, policy: PolicySet) -> Pla
         reports={k: n for k, n in found.kinds.items() if k not in STOPPING and k != RE_PERMISSION},
         without_consent=found.without_consent,
         calls=calls,
-        crm_credits=credits,
+        crm_credits=crm_credits,
     )
 
 
 def cost(changes: Sequence[Change], lists: int) -> tuple[int, int]:
     """Return the estimated (calls, CRM credits) of writing the changes and reading them back."""
-    calls = credits = 0
+    calls = crm_credits = 0
     targets = {item.target for item in changes if item.target != CAMPAIGNS}
     for module in {target.partition("/")[0] for target in targets}:
         count = sum(target.partition("/")[0] == module for target in targets)
         reads = -(-count // CRM_READ)
         calls += -(-count // CRM_BATCH) + reads
-        credits += -(-count // 10) + reads
+        crm_credits += -(-count // 10) + reads
     refusals = sum(item.target == CAMPAIGNS for item in changes)
     calls += refusals * (2 + lists)
-    return calls + (refusals if refusals <= FEW else lists * (1 + refusals // LIST_PAGE)), credits
+    return calls + (refusals if refusals <= FEW else lists * (1 + refusals // LIST_PAGE)), crm_credits
 
 
 def keep(tx: Connection, plan: Plan) -> None:

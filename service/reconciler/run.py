@@ -53,7 +53,7 @@ def reconcile(context: Context, *, applying: bool = False) -> RunResult:
     dropped, recorded or written, and the run is kept as refused with the reason.
     """
     clock = time.monotonic()
-    calls, credits = dict(context.crm.meter.calls), context.crm.meter.credits
+    calls, spent = dict(context.crm.meter.calls), context.crm.meter.credits
     resumed = _resume(context) if applying else None
     run_id, previous = _observed(context)
     found, heard = _compared(context, run_id, applying=applying)
@@ -65,7 +65,6 @@ def reconcile(context: Context, *, applying: bool = False) -> RunResult:
     context.progress("planned", len(made.changes), len(made.changes))
     done = apply(context) if applying else None
     states = _states(context, run_id)
-    spent = {name: count - calls.get(name, 0) for name, count in context.crm.meter.calls.items()}
     result = RunResult(
         run_id=run_id,
         applying=applying,
@@ -78,8 +77,8 @@ def reconcile(context: Context, *, applying: bool = False) -> RunResult:
         remaining=_sum(states, "found", "failed", "open"),
         changes=done,
         resumed=resumed,
-        calls=spent,
-        credits=context.crm.meter.credits - credits,
+        calls={name: n - calls.get(name, 0) for name, n in context.crm.meter.calls.items()},
+        credits=context.crm.meter.credits - spent,
         seconds=time.monotonic() - clock,
     )
     _finish(context, result)

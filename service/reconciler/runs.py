@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
 
 import msgspec
 from sqlalchemy import Connection, insert, select, update
@@ -23,7 +22,7 @@ def begin(tx: Connection, at: datetime) -> int:
 
 
 def advance(
-    tx: Connection, run_id: int, state: str, *, finished_at: datetime | None = None, **facts: Any
+    tx: Connection, run_id: int, state: str, *, finished_at: datetime | None = None, **facts: object
 ) -> None:  # any JSON
     """Move a run to a state and add to its summary."""
     before = tx.scalar(select(run.c.summary).where(run.c.id == run_id)) or "{}"
