@@ -12,6 +12,8 @@ from service.zoho.simulator.campaigns import events
 from service.zoho.simulator.crm.fields import MODULES, Kind
 from service.zoho.simulator.crm.records import Author, change, of_address, user_number
 from service.zoho.simulator.faults import Fault
+from service.zoho.simulator.kinds import FEWEST
+from service.zoho.simulator.plant import plant
 from service.zoho.simulator.switches import SWITCHES, Value
 from service.zoho.simulator.wire import AnswerError, Call, Endpoint, Reply, json_reply
 from service.zoho.simulator.world import World
@@ -50,6 +52,13 @@ class Broken(msgspec.Struct, forbid_unknown_fields=True):
     times: int = 1
     status: int = 503
     body: str = ""
+
+
+class Planted(msgspec.Struct, forbid_unknown_fields=True):
+    """The organisation starts over; what is not said stays as it was."""
+
+    contacts: int | None = None
+    seed: int | None = None
 
 
 class Advance(msgspec.Struct, forbid_unknown_fields=True):
@@ -102,10 +111,21 @@ def crm_set(world: World, call: Call) -> Reply:
 
 def reset(world: World, _call: Call) -> Reply:
     """Forget counts, credits, windows, locks, faults and switched switches; people stay as they are."""
-    world.meter.reset()
-    world.faults.waiting.clear()
-    world.switches.update({name: switch.default for name, switch in SWITCHES.items()})
+    world.settle()
     return json_reply({"ok": True})
+
+
+def replant(world: World, call: Call) -> Reply:
+    """Begin anew with a fresh organisation, of another size or seed if the body says so; tokens die."""
+    body = msgspec.json.decode(call.body or b"{}", type=Planted)
+    contacts = world.contacts if body.contacts is None else body.contacts
+    if contacts < FEWEST:
+        return json_reply({"error": f"an organisation holds at least {FEWEST} people"}, status=400)
+    world.forget()
+    world.contacts = contacts
+    world.seed = world.seed if body.seed is None else body.seed
+    plant(world, now=world.clock.seconds())
+    return sightings.truth(world, call)
 
 
 def break_(world: World, call: Call) -> Reply:
@@ -177,6 +197,7 @@ ENDPOINTS = (
     Endpoint(methods=("GET", "POST"), path="/_control/person", handle=sightings.person),
     Endpoint(methods=("GET",), path="/_control/meter", handle=sightings.meter),
     Endpoint(methods=("POST",), path="/_control/reset", handle=reset),
+    Endpoint(methods=("POST",), path="/_control/replant", handle=replant),
     Endpoint(methods=("POST",), path="/_control/break", handle=break_),
     Endpoint(methods=("GET", "POST"), path="/_control/switches", handle=switches),
     Endpoint(methods=("GET", "POST"), path="/_control/clock", handle=clock),

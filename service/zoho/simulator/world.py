@@ -27,6 +27,21 @@ class World:
     faults: Faults = field(default_factory=Faults)
     last_record_id: int = FIRST_RECORD_ID
 
+    def forget(self) -> None:
+        """Begin anew with an empty organisation at the real time; whoever holds this world keeps it."""
+        self.db.close()
+        self.db = connect()
+        self.clock.ahead_s = 0.0
+        self.tokens = Tokens()
+        self.last_record_id = FIRST_RECORD_ID
+        self.settle()
+
+    def settle(self) -> None:
+        """Forget counts, limits, faults and switched switches; people stay as they are."""
+        self.meter.reset()
+        self.faults.waiting.clear()
+        self.switches = defaults()
+
     def number(self, name: str) -> int:
         """Return a switch that is a number."""
         value = self.switches[name]

@@ -29,10 +29,17 @@ def credentials() -> dict[str, str]:
     return dict(CREDENTIALS)
 
 
-@pytest.fixture
-def sim() -> Iterator[Simulator]:
+@pytest.fixture(scope="session")
+def _land() -> Iterator[Simulator]:
     with running(contacts=60, seed=3) as simulator:
         yield simulator
+
+
+@pytest.fixture
+def sim(_land: Simulator) -> Simulator:
+    """A simulator of 60 people, planted afresh for this test."""
+    _land.control("replant", {})
+    return _land
 
 
 @pytest.fixture

@@ -34,7 +34,11 @@ def test_the_parameters_may_stand_in_the_query(accounts, credentials):
 
 @pytest.mark.parametrize(
     ("name", "error"),
-    [("client_id", "invalid_client"), ("client_secret", "invalid_client_secret"), ("refresh_token", "invalid_code")],
+    [
+        ("client_id", "invalid_client"),
+        ("client_secret", "invalid_client_secret"),
+        ("refresh_token", "invalid_code"),
+    ],
 )
 def test_a_wrong_credential_is_an_error_under_http_200(accounts, credentials, name, error):
     answer = accounts.post(TOKEN, data={**credentials, name: "wrong"})
@@ -47,7 +51,8 @@ def test_the_eleventh_token_in_ten_minutes_is_refused_and_later_ones_are_not(acc
     refused = accounts.post(TOKEN, data=credentials)
     assert refused.status_code == 400
     assert refused.json() == {
-        "error_description": "You have made too many requests continuously. Please try again after some time.",
+        "error_description": "You have made too many requests continuously. "
+        "Please try again after some time.",
         "error": "Access Denied",
         "status": "failure",
     }

@@ -23,8 +23,10 @@ def refused(answer):
 
 
 def test_a_query_is_read_into_its_parts():
-    query = parse("SELECT id, Email FROM Contacts WHERE (Email like 'a%' and id > 5) or Email is null "
-                  "ORDER BY Modified_Time desc, id LIMIT 10, 20")
+    query = parse(
+        "SELECT id, Email FROM Contacts WHERE (Email like 'a%' and id > 5) or Email is null "
+        "ORDER BY Modified_Time desc, id LIMIT 10, 20"
+    )
     assert query.columns == ("id", "Email")
     assert query.where == Pair(
         "or",
@@ -122,7 +124,10 @@ def test_the_limit_is_two_hundred_unless_said_and_two_thousand_at_most(sim, read
 
 def test_offsets_reach_a_hundred_thousand_rows(reader):
     assert ask(reader, "select id from Contacts where id > 0 limit 2000 offset 98000").status_code == 204
-    assert refused(ask(reader, "select id from Contacts where id > 0 limit 2000 offset 98001")) == "LIMIT_EXCEEDED"
+    assert (
+        refused(ask(reader, "select id from Contacts where id > 0 limit 2000 offset 98001"))
+        == "LIMIT_EXCEEDED"
+    )
 
 
 def test_walking_by_id_sees_every_record_once(reader, still):
@@ -149,7 +154,9 @@ def test_times_are_compared_by_the_moment_not_by_the_text(reader, still):
     (row,) = rows(reader, f"select Modified_Time from Contacts where Modified_Time >= '{utc}'")
     assert row["Modified_Time"].endswith("+05:30")
     assert rows(reader, f"select id from Contacts where Modified_Time > '{utc}'") == []
-    assert refused(ask(reader, "select id from Contacts where Modified_Time > '2026-05-10'")) == "INVALID_QUERY"
+    assert (
+        refused(ask(reader, "select id from Contacts where Modified_Time > '2026-05-10'")) == "INVALID_QUERY"
+    )
 
 
 def test_texts_compare_without_case(reader):

@@ -41,7 +41,13 @@ def test_calls_cost_what_the_price_list_says(sim, zoho):
         query = f"select id from Contacts where id > 0 {limit}"
         return cost("POST", "/crm/v8/coql", json={"select_query": query})
 
-    assert [coql(""), coql("limit 200"), coql("limit 201"), coql("limit 1000"), coql("limit 2000")] == [1, 1, 2, 2, 3]
+    assert [coql(""), coql("limit 200"), coql("limit 201"), coql("limit 1000"), coql("limit 2000")] == [
+        1,
+        1,
+        2,
+        2,
+        3,
+    ]
     assert cost("GET", "/crm/v8/Contacts?fields=Email") == 1
     assert cost("GET", "/crm/v8/Contacts?fields=Email&cvid=5725767000000087501") == 3
     assert cost("GET", "/crm/v8/Contacts/deleted") == 2

@@ -31,7 +31,9 @@ def test_fields_are_mandatory_and_at_most_fifty(reader):
 
 def test_a_page_carries_the_documented_info(reader):
     body = reader.get(CONTACTS, params={"fields": "Email,Email_Opt_Out", "per_page": 3}).json()
-    assert [list(record) for record in body["data"]] == [["id", "Email", "Email_Opt_Out", "$locked_for_me"]] * 3
+    assert [list(record) for record in body["data"]] == [
+        ["id", "Email", "Email_Opt_Out", "$locked_for_me"]
+    ] * 3
     assert list(body["info"]) == [
         "call",
         "per_page",
@@ -106,11 +108,15 @@ def test_nothing_modified_since_is_304_and_no_row_at_all_is_204(reader):
 
 
 def test_if_modified_since_needs_an_offset_and_filters_by_it(reader):
-    naive = reader.get(CONTACTS, params={"fields": "Email"}, headers={"If-Modified-Since": "2026-05-10T00:00:00"})
+    naive = reader.get(
+        CONTACTS, params={"fields": "Email"}, headers={"If-Modified-Since": "2026-05-10T00:00:00"}
+    )
     assert problem(naive)[1] == "INVALID_DATA"
     every = everything(reader, fields="Modified_Time", sort_by="Modified_Time")
     edge = every[9]["Modified_Time"]
-    later = reader.get(CONTACTS, params={"fields": "Modified_Time"}, headers={"If-Modified-Since": edge}).json()
+    later = reader.get(
+        CONTACTS, params={"fields": "Modified_Time"}, headers={"If-Modified-Since": edge}
+    ).json()
     assert {record["id"] for record in later["data"]} == {record["id"] for record in every[:10]}
 
 

@@ -29,7 +29,11 @@ def test_a_deleted_record_is_listed_and_gone(zoho):
     answer = zoho.request("DELETE", CONTACTS, params={"ids": record["id"]})
     assert answer.json()["data"][0]["message"] == "record deleted"
     (gone,) = zoho.get(f"{CONTACTS}/deleted").json()["data"]
-    assert (gone["id"], gone["type"], gone["deleted_by"]["name"]) == (record["id"], "recycle", "Consent Ledger")
+    assert (gone["id"], gone["type"], gone["deleted_by"]["name"]) == (
+        record["id"],
+        "recycle",
+        "Consent Ledger",
+    )
     assert zoho.get(f"{CONTACTS}/deleted", params={"type": "permanent"}).status_code == 204
     assert zoho.get(f"{CONTACTS}/deleted", params={"type": "some"}).json()["code"] == "PATTERN_NOT_MATCHED"
     assert zoho.get(f"{CONTACTS}/{record['id']}").status_code == 204
@@ -46,7 +50,9 @@ def test_search_finds_an_address_exactly_or_by_part(sim, zoho):
 
 
 def test_equals_in_search_criteria_means_contains(reader):
-    answer = reader.get(f"{CONTACTS}/search", params={"criteria": "(Last_Name:equals:er)", "fields": "Last_Name"})
+    answer = reader.get(
+        f"{CONTACTS}/search", params={"criteria": "(Last_Name:equals:er)", "fields": "Last_Name"}
+    )
     assert all("er" in record["Last_Name"].lower() for record in answer.json()["data"])
 
 
@@ -61,4 +67,6 @@ def test_the_timeline_tells_who_flipped_the_flag_and_by_which_way(sim, zoho, som
     (record,) = sim.control("person", {"email": somebody})["crm"]
     entry = zoho.get(f"/crm/v8/{record['module']}/{record['id']}/__timeline").json()["__timeline"][0]
     assert (entry["source"], entry["done_by"]["name"]) == ("crm_ui", "Mona Ek")
-    assert entry["field_history"] == [{"api_name": "Email_Opt_Out", "_value": {"new": "true", "old": "false"}}]
+    assert entry["field_history"] == [
+        {"api_name": "Email_Opt_Out", "_value": {"new": "true", "old": "false"}}
+    ]

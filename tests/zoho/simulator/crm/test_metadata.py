@@ -40,7 +40,9 @@ def test_leads_keep_the_country_under_another_name(reader):
 
 def test_fields_of_no_module_are_refused(reader):
     assert reader.get("/crm/v8/settings/fields").json()["details"] == {"param_name": "module"}
-    assert reader.get("/crm/v8/settings/fields", params={"module": "Gnomes"}).json()["code"] == "INVALID_MODULE"
+    assert (
+        reader.get("/crm/v8/settings/fields", params={"module": "Gnomes"}).json()["code"] == "INVALID_MODULE"
+    )
 
 
 def test_modules_are_listed_and_shown_one_by_one(reader):
