@@ -84,7 +84,11 @@ def _context(report: DriftReport) -> Mapping[str, Any]:
         "tone": _TONES[report.verdict],
         "stopped": wording.span(report.clocks.stopped),
         "proved": wording.span(report.clocks.proved),
-        "left": wording.left(report.deadline) if report.deadline else "",
+        "deadlines": [
+            (name, deadline, wording.left(deadline), wording.law(deadline))
+            for name, deadline in (("Overdue", report.overdue), ("Next", report.deadline))
+            if deadline is not None
+        ],
         "trend_text": picture.describe_trend(report.trend),
         "trend_cid": TREND,
         "trend_size": (picture.WIDTH, picture.HEIGHT),
@@ -104,6 +108,7 @@ def _templates() -> Environment:
         keep_trailing_newline=True,
     )
     environment.filters["wrapped"] = _wrapped
+    environment.filters["counted"] = wording.count
     environment.filters["number"] = "{:,}".format
     environment.filters["moment"] = "{:%d %b %Y %H:%M} UTC".format
     return environment

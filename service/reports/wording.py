@@ -28,7 +28,7 @@ def summary(report: DriftReport) -> list[str]:
         sentences.append("Nobody was found whom Zoho would still have mailed although the ledger says stop.")
     else:
         sentences.append(f"{_stops(report)} had not reached Zoho: {_became(report)}.")
-        sentences.append("Until then these people may have been mailed wrongly.")
+        sentences.append(_consequence(report))
     sentences.append(_deadline_sentence(report))
     return sentences
 
@@ -54,6 +54,11 @@ def duration(span: timedelta) -> str:
 def left(deadline: NextDeadline) -> str:
     """Return how long a deadline leaves, or for how long it has passed."""
     return f"{duration(deadline.left)} {'left' if deadline.left >= timedelta(0) else 'overdue'}"
+
+
+def law(deadline: NextDeadline) -> str:
+    """Return the law of a deadline with its citation."""
+    return f"{deadline.law}, {deadline.citation}" if deadline.citation else deadline.law
 
 
 def span(figures: Span | None) -> tuple[str, str, str]:
@@ -89,13 +94,21 @@ def _became(report: DriftReport) -> str:
     return ", ".join(f"{number:,} {what}" for number, what in parts if number)
 
 
-def _missed(report: DriftReport) -> int:
-    return report.people.late + report.clocks.late + report.clocks.overdue
+def _consequence(report: DriftReport) -> str:
+    if still := report.people.open:
+        return f"{count(still, 'person', 'people')} can still be mailed; the others may have been until then."
+    return "Until then these people may have been mailed wrongly."
+
+
+def _missed(report: DriftReport) -> str:
+    return (
+        f"deadline missed for {count(report.people.late, 'person', 'people')}" if report.people.late else ""
+    )
 
 
 def _deadline_words(report: DriftReport) -> str:
     if missed := _missed(report):
-        return f"{count(missed, 'deadline', 'deadlines')} missed"
+        return missed
     if report.verdict is Verdict.BLIND:
         return "no figures for tonight"
     if report.deadline is not None:
@@ -104,10 +117,10 @@ def _deadline_words(report: DriftReport) -> str:
 
 
 def _deadline_sentence(report: DriftReport) -> str:
-    missed, deadline = _missed(report), report.deadline
-    told = f"{count(missed, 'legal deadline was', 'legal deadlines were')} missed." if missed else ""
-    if deadline is None:
-        return told or "No legal deadline was missed, and none is running."
-    where = f"{deadline.law}, {deadline.citation}" if deadline.citation else deadline.law
-    until = f"{deadline.at:%d %B %Y at %H:%M} UTC ({left(deadline)})"
-    return f"{told} The next deadline is {until} under {where}.".strip()
+    told = f"Legal {_missed(report)}." if report.people.late else ""
+    if report.deadline is None:
+        if report.overdue is None:
+            return told or "No legal deadline was missed, and none is running."
+        return f"{told} Every deadline of what is still open has passed."
+    until = f"{report.deadline.at:%d %B %Y at %H:%M} UTC ({left(report.deadline)})"
+    return f"{told} The next deadline is {until} under {law(report.deadline)}.".strip()

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from service.policy import Deadline, PolicySet
-from service.reports.drift.reading import WAITING, Found, Withdrawal
+from service.reports.drift.reading import Found, Withdrawal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +41,7 @@ class Clocks:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NextDeadline:
-    """The nearest deadline of anything still open, under which law; `left` is negative once it passed."""
+    """A deadline of something still open, under which law; `left` is negative once it passed."""
 
     at: datetime
     left: timedelta
@@ -53,27 +53,36 @@ class NextDeadline:
 
 def clocks(withdrawals: Sequence[Withdrawal], now: datetime) -> Clocks:
     """Return the two clocks over these withdrawals."""
-    waiting = [one for one in withdrawals if one.state in WAITING]
+    waiting = [one for one in withdrawals if one.is_open]
     return Clocks(
         received=len(withdrawals),
         stopped=_span(one.stopped_at - one.received_at for one in withdrawals if one.stopped_at),
         proved=_span(one.proved_at - one.received_at for one in withdrawals if one.proved_at),
         waiting=len(waiting),
-        overdue=sum(one.due_at < now for one in waiting),
-        late=sum(one.stopped_at is not None and one.stopped_at > one.due_at for one in withdrawals),
+        overdue=sum(one.is_late(now) for one in waiting),
+        late=sum(one.is_late(now) for one in withdrawals if not one.is_open),
     )
 
 
-def next_deadline(
+def deadlines(
     policy: PolicySet, rows: Iterable[Found], withdrawals: Iterable[Withdrawal], now: datetime
-) -> NextDeadline | None:
-    """Return the nearest deadline of a stop that is not carried out everywhere; None if all are."""
+) -> tuple[NextDeadline | None, NextDeadline | None]:
+    """Return the deadline missed first, and the one next, of stops that do not yet stand everywhere."""
     running = [
         (row.due_at, row.due_rule or "")
         for row in rows
         if row.is_open and row.action == "stop" and row.due_at is not None
     ]
-    running += [(one.due_at, one.due_rule) for one in withdrawals if one.state in WAITING]
+    running += [(one.due_at, one.due_rule) for one in withdrawals if one.is_open]
+    missed = [one for one in running if one[0] < now]
+    coming = [one for one in running if one[0] >= now]
+    return _deadline(policy, missed, now), _deadline(policy, coming, now)
+
+
+def _deadline(
+    policy: PolicySet, running: Sequence[tuple[datetime, str]], now: datetime
+) -> NextDeadline | None:
+    """Return the earliest of these deadlines with its law."""
     if not running:
         return None
     at, rule = min(running)

@@ -16,6 +16,7 @@ _UNWRITTEN = "These people can still be mailed. Have the plan applied (consent-l
 _GIVEN_UP = "The service could not carry these to both products. Opt them out by hand today."
 _OVERDUE = "Still not carried out in both products although the law's time is over."
 _PERMIT = "CRM says opted out, a newer consent says yes. Nothing is widened until a second person approves."
+_NO_CONSENT = "Zoho permits them, the ledger knows no consent. Decide whether to ask them, or to stop."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +30,7 @@ class Decision:
 
 
 def decisions(
-    rows: Sequence[Found], withdrawals: Sequence[Withdrawal], now: datetime
+    rows: Sequence[Found], withdrawals: Sequence[Withdrawal], without_consent: int, now: datetime
 ) -> tuple[Decision, ...]:
     """Return what waits for a person, the urgent first; people count once in each line."""
     waiting = [row for row in rows if row.is_open]
@@ -37,13 +38,16 @@ def decisions(
     unwritten = {row.person for row in waiting if row.action == STOP} - failed
     permits = {row.person for row in waiting if row.action == "permit"}
     given_up = sum(one.state == "failed" for one in withdrawals)
-    overdue = sum(one.state == "open" and one.due_at < now for one in withdrawals)
+    overdue = sum(one.state == "open" and one.is_late(now) for one in withdrawals)
     lines = (
         _urgent("Stops that Zoho did not accept", len(failed), _FAILED),
         _urgent("Stops found, but not yet written", len(unwritten), _UNWRITTEN),
         _urgent("Withdrawals given up after errors", given_up, _GIVEN_UP),
         _urgent("Withdrawals past their deadline", overdue, _OVERDUE),
         Decision(title="Re-permissions to approve", count=len(permits), advice=_PERMIT, urgent=False),
+        Decision(
+            title="Mailable without a known consent", count=without_consent, advice=_NO_CONSENT, urgent=False
+        ),
         *_reported(waiting),
     )
     return tuple(line for line in lines if line.count)

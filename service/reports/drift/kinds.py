@@ -46,6 +46,20 @@ KINDS = {
         meaning="Mail came back several times in a row. Zoho CRM still showed the address as mailable.",
         opt_out=False,
     ),
+    "withdrawn_not_enforced": Kind(
+        title="Refused in the ledger, but not in Zoho",
+        meaning="The ledger holds a refusal, a complaint or a dead mailbox. Zoho would have mailed on.",
+    ),
+    "permitted_without_consent": Kind(
+        title="No consent known",
+        meaning="Zoho would mail the person, the ledger knows no consent, and the policy says stop.",
+        opt_out=False,
+    ),
+    "re_permission": Kind(
+        title="Consented again, still held back",
+        meaning="A newer consent permits what Zoho holds back. Nothing is widened without an approval.",
+        opt_out=False,
+    ),
     "list_lag_missing": Kind(
         title="Should be on the list, is not",
         meaning="The CRM view selects the person, the list does not hold them. Nobody is mailed wrongly.",

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 
-from sqlalchemy import BigInteger, Connection, case, distinct, func, or_, select, type_coerce
+from sqlalchemy import BigInteger, Connection, Subquery, case, distinct, func, or_, select, type_coerce
 
-from service.db import EPOCH, drift, log_state, mailing, run, task
+from service.db import EPOCH, change, drift, log_state, mailing, run, task
 
-COMPLETE = ("planned", "done")
-"""States of runs that looked at everything; a planned one has not written."""
+LOOKED = ("planned", "applying", "done")
+"""States of runs that read both products to the end; only a done one has written everything."""
 
 WAITING = ("open", "failed")
 """States of withdrawals that do not yet stand in both products."""
@@ -24,7 +24,11 @@ _LONGEST = timedelta(days=31)  # a first report after a long silence covers this
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """One reconciliation; `reason` says why it was refused, empty otherwise."""
+    """One reconciliation; `reason` says why it was refused, empty otherwise.
+
+    `without_consent` counts people whom Zoho permits while the ledger knows no consent, where the
+    policy says that this is reported and not stopped.
+    """
 
     id: int
     kind: str
@@ -32,6 +36,7 @@ class Run:
     started_at: datetime
     finished_at: datetime | None
     reason: str
+    without_consent: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,11 +44,13 @@ class Found:
     """One person under one kind of drift, as the newest run of the period left it.
 
     `person` is a pseudonym. `state` is found, open, failed, repaired, or settled: found by one run and
-    not seen again by the newest. `at` is when that run ended.
+    not seen again by the newest. `at` is when the last write about the person was accepted, else when
+    the run ended.
     """
 
     kind: str
     person: str
+    subject: bytes | None
     jurisdiction: str
     since: datetime
     due_at: datetime | None
@@ -66,12 +73,22 @@ class Found:
 class Withdrawal:
     """One task: a withdrawal on its way to both products."""
 
+    sub: bytes
     received_at: datetime
     due_at: datetime
     due_rule: str
     state: str
     stopped_at: datetime | None
     proved_at: datetime | None
+
+    @property
+    def is_open(self) -> bool:
+        """Return whether it does not yet stand in both products."""
+        return self.state in WAITING
+
+    def is_late(self, now: datetime) -> bool:
+        """Return whether the deadline passed before mail was stopped, or has passed by now."""
+        return self.due_at < (self.stopped_at or now)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,34 +132,42 @@ def last_run(tx: Connection, now: datetime, states: Sequence[str] | None = None)
         started_at=row.started_at,
         finished_at=row.finished_at,
         reason=str(summary.get("reason", "")),
+        without_consent=int(summary.get("without_consent", 0)),
     )
 
 
-def found_since(tx: Connection, since: datetime, now: datetime, newest_complete: Run | None) -> list[Found]:
+def found_since(tx: Connection, since: datetime, now: datetime, newest: Run | None) -> list[Found]:
     """Return what the runs of the period found, once per person and kind, as the newest of them left it."""
+    written = _last_writes()
     rows = tx.execute(
         select(
             drift.c.run_id,
             drift.c.kind,
             drift.c.address_index,
+            drift.c.sub,
             drift.c.jurisdiction,
             drift.c.since,
             drift.c.due_at,
             drift.c.due_rule,
             drift.c.action,
             drift.c.state,
-            func.coalesce(run.c.finished_at, run.c.started_at).label("at"),
+            func.coalesce(written.c.at, run.c.finished_at, run.c.started_at).label("at"),
         )
         .join(run, run.c.id == drift.c.run_id)
+        .outerjoin(
+            written,
+            (written.c.run_id == drift.c.run_id) & (written.c.address_index == drift.c.address_index),
+        )
         .where(run.c.started_at > since, run.c.started_at <= now)
         .order_by(drift.c.run_id)
     )
-    newest = {(row.kind, row.address_index): row for row in rows}
-    seen_last = newest_complete.id if newest_complete else 0
+    last = {(row.kind, row.address_index): row for row in rows}
+    seen_last = newest.id if newest else 0
     return [
         Found(
             kind=row.kind,
             person=f"p-{row.address_index[:8].hex()}",
+            subject=row.sub,
             jurisdiction=row.jurisdiction,
             since=row.since,
             due_at=row.due_at,
@@ -151,7 +176,7 @@ def found_since(tx: Connection, since: datetime, now: datetime, newest_complete:
             state=row.state if row.state == "repaired" or row.run_id >= seen_last else "settled",
             at=row.at,
         )
-        for row in newest.values()
+        for row in last.values()
     ]
 
 
@@ -159,6 +184,7 @@ def withdrawals_since(tx: Connection, since: datetime, now: datetime) -> list[Wi
     """Return the withdrawals received in the period, and every older one that is still under way."""
     rows = tx.execute(
         select(
+            task.c.sub,
             task.c.received_at,
             task.c.due_at,
             task.c.due_rule,
@@ -177,7 +203,7 @@ def days_looked(tx: Connection, first: date, now: datetime) -> set[date]:
     """Return the days (UTC) on which a run looked at everything."""
     rows = tx.scalars(
         select(run.c.started_at).where(
-            run.c.state.in_(COMPLETE), run.c.started_at >= _midnight(first), run.c.started_at <= now
+            run.c.state.in_(LOOKED), run.c.started_at >= _midnight(first), run.c.started_at <= now
         )
     )
     return {moment.date() for moment in rows}
@@ -197,6 +223,15 @@ def days_found(tx: Connection, first: date, now: datetime, action: str) -> dict[
         (EPOCH + timedelta(days=number)).date(): DayCount(found=found, repaired=done)
         for number, found, done in rows
     }
+
+
+def _last_writes() -> Subquery:
+    """Return per run and person when the last of the planned writes was accepted."""
+    return (
+        select(change.c.run_id, change.c.address_index, func.max(change.c.written_at).label("at"))
+        .group_by(change.c.run_id, change.c.address_index)
+        .subquery()
+    )
 
 
 def _midnight(day: date) -> datetime:

@@ -12,10 +12,10 @@ from sqlalchemy import Connection
 
 from service.policy import PolicySet
 from service.reports.drift import reading
-from service.reports.drift.clocks import Clocks, NextDeadline, clocks, next_deadline
+from service.reports.drift.clocks import Clocks, NextDeadline, clocks, deadlines
 from service.reports.drift.decisions import STOP, Decision, decisions
 from service.reports.drift.kinds import describe
-from service.reports.drift.reading import COMPLETE, Found, Run
+from service.reports.drift.reading import Found, Run, Withdrawal
 
 TREND_NIGHTS = 30
 STALE = timedelta(hours=36)
@@ -37,8 +37,9 @@ class Verdict(StrEnum):
 class People:
     """How many people may have been mailed wrongly: each counts once, however many kinds they stand under.
 
-    `settled` were found by one run and no longer by the newest, without our writing. `late` are those
-    for whom a legal deadline passed. `opt_outs` tells whether all of them said stop themselves.
+    `settled` were found by one run and no longer by the newest, without our writing. `late` are those,
+    and those who withdrew, for whom a legal deadline passed before both products said stop.
+    `opt_outs` tells whether all that were found said stop themselves.
     """
 
     found: int
@@ -95,6 +96,7 @@ class DriftReport:
     verdict: Verdict
     last_run: LastRun
     people: People
+    overdue: NextDeadline | None
     deadline: NextDeadline | None
     clocks: Clocks
     decisions: tuple[Decision, ...]
@@ -110,12 +112,14 @@ def drift_report(tx: Connection, policy: PolicySet, *, now: datetime) -> DriftRe
     """Return the report of the night of `now` (its UTC date), about the time since the last mail."""
     night = now.date()
     since = reading.period_start(tx, night, now)
-    newest = _last_run(reading.last_run(tx, now), reading.last_run(tx, now, COMPLETE), now)
-    rows = reading.found_since(tx, since, now, reading.last_run(tx, now, COMPLETE))
+    looked = reading.last_run(tx, now, reading.LOOKED)
+    newest = _last_run(reading.last_run(tx, now), looked, now)
+    rows = reading.found_since(tx, since, now, looked)
     withdrawals = reading.withdrawals_since(tx, since, now)
     times = clocks(withdrawals, now)
-    people = _people([row for row in rows if row.action == STOP], now)
-    found = decisions(rows, withdrawals, now)
+    people = _people([row for row in rows if row.action == STOP], withdrawals, now)
+    found = decisions(rows, withdrawals, looked.without_consent if looked else 0, now)
+    overdue, deadline = deadlines(policy, rows, withdrawals, now)
     origin, size, checkpoint = reading.log_head(tx)
     return DriftReport(
         night=night,
@@ -123,10 +127,11 @@ def drift_report(tx: Connection, policy: PolicySet, *, now: datetime) -> DriftRe
         origin=origin,
         since=since,
         until=now,
-        verdict=_verdict(newest, people, times, found),
+        verdict=_verdict(newest, people, found),
         last_run=newest,
         people=people,
-        deadline=next_deadline(policy, rows, withdrawals, now),
+        overdue=overdue,
+        deadline=deadline,
         clocks=times,
         decisions=found,
         kinds=_kinds(rows),
@@ -138,7 +143,7 @@ def drift_report(tx: Connection, policy: PolicySet, *, now: datetime) -> DriftRe
     )
 
 
-def _last_run(newest: Run | None, complete: Run | None, now: datetime) -> LastRun:
+def _last_run(newest: Run | None, looked: Run | None, now: datetime) -> LastRun:
     if newest is None:
         return LastRun(
             id=None,
@@ -154,40 +159,42 @@ def _last_run(newest: Run | None, complete: Run | None, now: datetime) -> LastRu
         state=newest.state,
         started_at=newest.started_at,
         finished_at=newest.finished_at,
-        trouble=_trouble(newest, complete, now),
+        trouble=_trouble(newest, looked, now),
     )
 
 
-def _trouble(newest: Run, complete: Run | None, now: datetime) -> str:
+def _trouble(newest: Run, looked: Run | None, now: datetime) -> str:
     """Return why tonight's figures say little, or nothing if they are sound."""
     if newest.state == "refused":
         return f"The last run stopped before it wrote anything: {newest.reason or 'no reason was recorded'}"
-    if newest.state not in COMPLETE and now - newest.started_at > _BUSY:
+    if newest.state == "observing" and now - newest.started_at > _BUSY:
         return f"The last run began on {newest.started_at:%d %B at %H:%M} UTC and never ended."
-    if complete is None or now - complete.started_at > STALE:
-        when = "ever" if complete is None else f"since {complete.started_at:%d %B at %H:%M} UTC"
+    if looked is None or now - looked.started_at > STALE:
+        when = "ever" if looked is None else f"since {looked.started_at:%d %B at %H:%M} UTC"
         return f"No run has looked at both products {when}."
     return ""
 
 
-def _verdict(last: LastRun, people: People, times: Clocks, waiting: Iterable[Decision]) -> Verdict:
+def _verdict(last: LastRun, people: People, waiting: Iterable[Decision]) -> Verdict:
     if last.trouble:
         return Verdict.BLIND
     if any(decision.urgent for decision in waiting):
         return Verdict.ACTION
-    return Verdict.REPAIRED if people.found or times.late else Verdict.IN_ORDER
+    return Verdict.REPAIRED if people.found or people.late else Verdict.IN_ORDER
 
 
-def _people(rows: Sequence[Found], now: datetime) -> People:
+def _people(rows: Sequence[Found], withdrawals: Sequence[Withdrawal], now: datetime) -> People:
     still = {row.person for row in rows if row.is_open}
     repaired = {row.person for row in rows if row.state == "repaired"} - still
     everybody = {row.person for row in rows}
+    late = {row.subject or row.person for row in rows if row.is_late(now)}
+    late |= {one.sub for one in withdrawals if one.is_late(now)}
     return People(
         found=len(everybody),
         repaired=len(repaired),
         open=len(still),
         settled=len(everybody - still - repaired),
-        late=len({row.person for row in rows if row.is_late(now)}),
+        late=len(late),
         opt_outs=all(describe(row.kind).opt_out for row in rows),
     )
 

@@ -1,0 +1,79 @@
+import io
+import json
+import zipfile
+from datetime import UTC, datetime
+
+import pytest
+from sqlalchemy import delete, update
+
+from service.db import happening, payload
+from service.errors import Tampered
+from service.ledger.verify import State, verify_bundle
+from service.reports.evidence import bundle
+from tests.running import claim, keys, withdrawal
+
+ANA = "ana@example.org"
+AT = datetime(2030, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def ana(intake):
+    intake.record([claim(ANA), claim("bo@example.org"), withdrawal(ANA)])
+    return intake
+
+
+def members(data):
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def test_a_bundle_verifies_with_the_logs_public_key_and_nothing_else(ana):
+    verdict = verify_bundle(bundle(ana, ANA, at=AT), keys().log.vkey)
+    assert verdict.state is State.GOOD
+    assert verdict.checked["entries proven to be in the log"] == 4
+
+
+def test_a_bundle_does_not_verify_with_another_logs_key(ana):
+    other = keys(log="another").log.vkey
+    assert verify_bundle(bundle(ana, ANA, at=AT), other).state is State.BAD
+
+
+def test_a_bundle_holds_the_readable_history_and_nobody_else(ana):
+    files = members(bundle(ana, ANA, at=AT))
+    told = json.loads(files["history.json"])
+    assert [record["category"] for record in told["records"]] == [
+        "subject.opened",
+        "consent.granted",
+        "consent.withdrawn",
+    ]
+    assert told["standing_now"][0]["state"] == "refused"
+    assert not any(b"bo@example.org" in data for data in files.values())
+
+
+def test_the_same_question_at_the_same_moment_gives_the_same_bytes(ana):
+    assert bundle(ana, ANA, at=AT) == bundle(ana, ANA, at=AT)
+
+
+def test_a_bundle_about_a_stranger_says_so_and_verifies(ana):
+    data = bundle(ana, "nobody@example.org", at=AT)
+    assert verify_bundle(data, keys().log.vkey).state is State.GOOD
+    assert json.loads(members(data)["history.json"])["subject"] is None
+
+
+def test_erased_evidence_leaves_a_bundle_that_still_verifies(ana):
+    with ana.db.begin() as tx:
+        tx.execute(delete(payload).where(payload.c.sub == ana.vault.find(tx, ANA)))
+    data = bundle(ana, ANA, at=AT)
+    verdict = verify_bundle(data, keys().log.vkey)
+    assert verdict.state is State.GOOD
+    assert verdict.checked["entries proven to be in the log"] == 4
+    assert len([name for name in members(data) if name.startswith("disclosures/")]) == 1
+
+
+def test_no_bundle_is_given_of_a_ledger_whose_rows_were_changed(ana):
+    with ana.db.begin() as tx:
+        tx.execute(
+            update(happening).where(happening.c.category == "consent.withdrawn").values(source="import")
+        )
+    with pytest.raises(Tampered):
+        bundle(ana, ANA, at=AT)

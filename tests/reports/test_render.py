@@ -1,0 +1,195 @@
+import base64
+import re
+from contextlib import closing
+from html.parser import HTMLParser
+
+import pytest
+
+from service.db import Database
+from service.reports.drift import drift_report
+from service.reports.render import TREND, render
+from tests.reports.nights import NOW, TONIGHT, a_month, a_run, found, withdrawn
+from tests.running import policies, start
+
+
+@pytest.fixture
+def letter(intake):
+    def write(*arrange):
+        with intake.db.begin() as tx:
+            for step in arrange:
+                step(tx)
+        with intake.db.read() as tx:
+            return render(drift_report(tx, policies(), now=NOW))
+
+    return write
+
+
+class Tags(HTMLParser):
+    """Collects tags with their attributes, and checks that they are closed in order."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.found, self.open = [], []
+        self.feed(html)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.found.append((tag, dict(attrs)))
+        if tag not in {"meta", "img", "br"}:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def test_the_subject_line_tells_the_verdict(letter):
+    subject = letter(lambda tx: found(tx, a_run(tx), "unsubscribed_not_in_crm", range(412))).subject
+    assert subject == (
+        "Consent drift 2026-11-23: 412 opt-outs had not reached Zoho, all repaired - no deadline missed"
+    )
+
+
+def test_the_subject_line_of_a_quiet_night_is_short(letter):
+    assert letter(a_run).subject == "Consent drift 2026-11-23: nothing found - no deadline missed"
+
+
+def test_the_subject_line_says_first_that_nobody_could_look(letter):
+    subject = letter(lambda tx: a_run(tx, state="refused", summary={"reason": "empty"})).subject
+    assert subject == "Consent drift 2026-11-23: COULD NOT LOOK, last run refused - no figures for tonight"
+
+
+def test_the_subject_line_never_claims_that_no_deadline_was_missed_when_one_was(letter):
+    def late(tx):
+        found(tx, a_run(tx), "complaint_not_in_crm", range(2), due_at=TONIGHT.replace(day=1))
+
+    assert letter(late).subject.endswith(
+        "2 opt-outs had not reached Zoho, all repaired - deadline missed for 2 people"
+    )
+
+
+def test_the_subject_line_tells_how_long_the_law_leaves(letter):
+    def failed(tx):
+        found(tx, a_run(tx), "opted_out_by_hand", range(3), state="failed", due_at=NOW.replace(hour=9))
+
+    assert letter(failed).subject.endswith(
+        "3 opt-outs had not reached Zoho, 3 STILL OPEN - 5 h left under CAN-SPAM"
+    )
+
+
+def test_the_text_is_complete_and_fits_72_columns(letter):
+    text = letter(a_month).text
+    assert max(map(len, text.splitlines())) <= 72
+    for part in (
+        "REPAIRED",
+        "PEOPLE WHO MAY HAVE BEEN MAILED WRONGLY",
+        "DEADLINES",
+        "WHAT NEEDS A DECISION",
+        "Should be on the list, is not",
+        "Unsubscribed, but CRM did not know",
+        "TWO CLOCKS",
+        "Keep this mail",
+    ):
+        assert part in text
+
+
+def test_the_html_loads_nothing_and_says_everything_twice(letter):
+    html = letter(a_month).html
+    tags = Tags(html)
+    sources = [
+        value for _, attrs in tags.found for name, value in attrs.items() if name in {"src", "href", "action"}
+    ]
+    assert sources == [f"cid:{TREND}"]
+    assert not re.search(r"url\(|@import|<script|<link", html)
+    pictures = [attrs for tag, attrs in tags.found if tag == "img"]
+    assert "412 on 23 November" in pictures[0]["alt"]
+
+
+def test_the_html_names_its_language_headings_and_tables(letter):
+    tags = Tags(letter(a_month).html).found
+    assert ("html", {"lang": "en", "xmlns": "http://www.w3.org/1999/xhtml"}) in tags
+    assert [tag for tag, _ in tags].count("h1") == 1
+    assert all(attrs.get("scope") in {"col", "row"} for tag, attrs in tags if tag == "th")
+    layout = [attrs for tag, attrs in tags if tag == "table" and attrs.get("role") == "presentation"]
+    assert len(layout) >= 4
+
+
+def test_markup_from_the_tables_is_shown_and_not_obeyed(letter):
+    def hostile(tx):
+        a_run(tx, state="refused", summary={"reason": "<script>alert(1)</script><img src=x>"})
+
+    html = letter(hostile).html
+    assert "<script>" not in html
+    assert "&lt;script&gt;alert(1)" in html
+
+
+def test_the_checkpoint_is_attached_byte_for_byte(letter, intake):
+    attached = {file.name: file for file in letter(a_run).attachments}
+    with intake.db.read() as tx:
+        assert attached["checkpoint-2026-11-23.txt"].data == intake.store.head(tx)
+
+
+def test_the_trend_is_a_png_and_the_same_nights_draw_the_same_picture(letter):
+    first, second = letter(a_month).pictures[TREND], letter().pictures[TREND]
+    assert first.startswith(b"\x89PNG\r\n")
+    assert first == second
+    assert len(first) < 60_000
+
+
+@pytest.fixture(scope="module")
+def browser(chromium):
+    from playwright.sync_api import sync_playwright  # noqa: PLC0415  # only where there is a browser
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def letters(sqlite_url):
+    """Return two letters: about a month that ends well, and about one that does not."""
+
+    def bad(tx):
+        withdrawn(tx, NOW.replace(day=2), stopped_s=None, proved_s=None)
+        run_id = a_run(tx)
+        found(tx, run_id, "withdrawn_not_enforced", range(17), state="failed", due_at=NOW.replace(hour=22))
+        found(tx, run_id, "re_permission", range(20, 23), state="found", action="permit", due_at=None)
+
+    with closing(Database(sqlite_url)) as database, start(database) as intake:
+        made = {}
+        for name, arrange in (("month", a_month), ("bad", bad)):
+            with intake.db.begin() as tx:
+                arrange(tx)
+            with intake.db.read() as tx:
+                made[name] = render(drift_report(tx, policies(), now=NOW))
+        return made
+
+
+LOOKS = [("month", "light", 800), ("month", "dark", 800), ("month", "light", 400), ("bad", "light", 800)]
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("look", LOOKS)
+def test_the_mail_reads_well_in_a_browser(browser, letters, artifacts, look):
+    night, scheme, width = look
+    letter = letters[night]
+    inline = base64.b64encode(letter.pictures[TREND]).decode()
+    page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    page.set_content(letter.html.replace(f"cid:{TREND}", f"data:image/png;base64,{inline}"))
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.evaluate("document.images[0].naturalWidth") > 1000
+    page.screenshot(path=artifacts / f"mail-{night}-{scheme}-{width}.png", full_page=True)
+    page.close()
+
+
+CHROMIUM = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
