@@ -6,6 +6,7 @@ other half: it judges such a file with the log's public key alone.
 
     README.txt                      for people: what this is and how to check it
     checkpoint                      the log's signed head, as a note
+    completeness.json               what shows that nothing was left out; absent where that is not claimed
     disclosures/<index>.json        opened fields with their salts; absent where the payload was erased
     entries/<index>.tlog-proof      the entry and its way to the root
     history.json                    the operator's summary: signed, but not itself proven
@@ -19,8 +20,9 @@ from datetime import datetime
 
 from service.errors import Tampered
 from service.ledger import archive, members
+from service.ledger.completeness import Completeness
 from service.ledger.entry import DirectoryOpening, Disclosure, format_time
-from service.ledger.members import CHECKPOINT, HISTORY, MANIFEST, QUESTION, README, Question
+from service.ledger.members import CHECKPOINT, COMPLETENESS, HISTORY, MANIFEST, QUESTION, README, Question
 from service.ledger.note import Signer
 from service.ledger.proof import Receipt, decode_proof, encode_proof
 
@@ -45,6 +47,10 @@ What is inside
   checkpoint     The log's signed statement of its size and its root hash at that time.
   entries/       Each event as it was signed when it was recorded, with the proof that the log holds
                  it at that place (a c2sp.org/tlog-proof file). Entry 0 names the keys that sign entries.
+  completeness.json
+                 What shows that no entry about this address was left out: the log's latest index of
+                 persons, the rows of this address in it, and every entry that came after it. Those
+                 entries hold no address and no detail of anybody, only random numbers and signatures.
   disclosures/   The personal details of each event. The entry holds a salted commitment to them, so
                  that a detail changed later does not fit. Where a file is absent, the details were
                  erased or are not shown; the entry still proves that the event took place, and when.
@@ -56,9 +62,11 @@ To check by hand, without our program: each format is public. c2sp.org/signed-no
 checkpoint, the manifest and the entries, RFC 6962 the tree of hashes, c2sp.org/tlog-proof the proofs.
 
 What it does not show
-  That nothing was left out. An entry that is here cannot have been changed; an entry that is not here
-  cannot be missed by this check alone. To exclude that, replay the whole log, or compare it with the
-  receipts that senders and recipients were given.
+  Where completeness.json is absent: that nothing was left out. Where it is present, the check says
+  "complete", or what is still open; that an address leads to no other person can be checked with the
+  log's directory key alone, which auditors get under contract. It rests on the log's index of persons,
+  which anybody who holds all entries can build again and compare. An entry that was recorded under
+  a wrong person, or never, is found by comparing with the receipts that senders and recipients hold.
 """
 
 
@@ -77,7 +85,8 @@ class Bundle:
     """The answer about one address: every item is proven against `checkpoint_note`.
 
     The items hold `log.genesis` (index 0) and the `subject.opened` of every subject in the events, or
-    the verifier calls the bundle incomplete. `history` is a readable summary in JSON.
+    the verifier calls the bundle incomplete; with `completeness` also its index epoch. `history` is a
+    readable summary in JSON.
     """
 
     origin: str
@@ -86,6 +95,7 @@ class Bundle:
     checkpoint_note: bytes
     items: tuple[Item, ...]
     history: bytes
+    completeness: Completeness | None = None
 
 
 def write(bundle: Bundle, signer: Signer) -> bytes:
@@ -115,6 +125,7 @@ def read(data: bytes) -> Bundle:
         checkpoint_note=files[CHECKPOINT],
         items=tuple(_parse_item(index, files) for index in members.entry_indexes(files)),
         history=files[HISTORY],
+        completeness=members.parse_completeness(files[COMPLETENESS]) if COMPLETENESS in files else None,
     )
     rewritten = {**_files(bundle), README: files[README], MANIFEST: files[MANIFEST]}
     if archive.pack(rewritten) != data:
@@ -131,6 +142,8 @@ def _files(bundle: Bundle) -> dict[str, bytes]:
         QUESTION: members.encode_question(question),
         README: _readme(question),
     }
+    if bundle.completeness is not None:
+        files[COMPLETENESS] = members.encode_completeness(bundle.completeness)
     for item in bundle.items:
         receipt = Receipt(item.index, item.entry, item.proof, bundle.checkpoint_note)
         files[members.entry_name(item.index)] = encode_proof(receipt)

@@ -15,6 +15,7 @@ from typing import Final
 
 from service.errors import Malformed, Tampered
 from service.ledger import archive, members
+from service.ledger.completeness import Case, Finding, judge
 from service.ledger.entry import (
     DirectoryOpening,
     Disclosure,
@@ -23,7 +24,7 @@ from service.ledger.entry import (
     directory_value,
     verify_disclosure,
 )
-from service.ledger.members import CHECKPOINT, HISTORY, MANIFEST, QUESTION, README
+from service.ledger.members import CHECKPOINT, COMPLETENESS, HISTORY, MANIFEST, QUESTION, README
 from service.ledger.note import Verifier, open_note, split_note
 from service.ledger.proof import Checkpoint, Receipt, decode_proof, open_checkpoint, require_inclusion
 
@@ -36,8 +37,9 @@ _ADDRESS_FIELDS = ("address", "email")
 class Inspection:
     """One pass over a bundle; each step raises `Tampered` at what contradicts and notes what is missing."""
 
-    def __init__(self, log: Verifier) -> None:
+    def __init__(self, log: Verifier, directory_key: bytes | None = None) -> None:
         self._log = log
+        self._directory_key = directory_key
         self._files: dict[str, bytes] = {}
         self._head = b""
         self._receipts: dict[int, Receipt] = {}
@@ -45,6 +47,7 @@ class Inspection:
         self._opened: dict[int, bytes] = {}  # subject.opened entries with the subject that they lead to
         self.checkpoint: Checkpoint | None = None
         self.missing: list[str] = []
+        self.finding: Finding | None = None
         self.checked: Counter[str] = Counter()
 
     def run(self, data: bytes) -> None:
@@ -65,6 +68,8 @@ class Inspection:
             with _at(members.disclosure_name(index)):
                 self._check_disclosure(index)
         self._check_subjects()
+        with _at(COMPLETENESS):
+            self._check_completeness()
         if not self.missing and archive.pack(self._files) != data:
             raise Tampered("zip file: the evidence holds, but the file around it was changed or packed again")
 
@@ -156,6 +161,20 @@ class Inspection:
         for index, subject in events.items():
             if len(self._opened) == len(opening) > 0 and subject not in self._opened.values():
                 raise Tampered(f"{members.entry_name(index)}: the entry is about another person")
+
+    def _check_completeness(self) -> None:
+        """Check that nothing was left out, where the bundle claims that and nothing else is missing."""
+        if COMPLETENESS not in self._files or self.missing or self.checkpoint is None:
+            return
+        case = Case(
+            checkpoint=self.checkpoint,
+            address=members.parse_question(self._files[QUESTION]).address,
+            entries={index: receipt.entry for index, receipt in self._receipts.items()},
+            subjects=self._opened,
+        )
+        shown = members.parse_completeness(self._files[COMPLETENESS])
+        self.finding = judge(shown, case, self._directory_key)
+        self.checked["entries after the index looked through"] += len(shown.tail)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""How the members of a bundle are written and read: question, disclosures, manifest, and their names.
+"""How the members of a bundle are written and read: question, disclosures, completeness, manifest, names.
 
 Pure. Every reader here is strict: it accepts only the bytes that the writer beside it would have
 written, and raises `Tampered` for all others.
@@ -15,11 +15,15 @@ from typing import Any, Final
 import msgspec
 
 from service.errors import Malformed, Tampered
-from service.ledger.canonical import canonical
+from service.ledger.canonical import Json, canonical
+from service.ledger.completeness import Completeness
 from service.ledger.entry import DirectoryOpening, Disclosure, format_time, parse_time
+from service.ledger.index import Absent, Shown
+from service.ledger.merkle import HASH_BYTES
 from service.ledger.note import decode_base64
 
 CHECKPOINT: Final = "checkpoint"
+COMPLETENESS: Final = "completeness.json"
 HISTORY: Final = "history.json"
 MANIFEST: Final = "manifest"
 QUESTION: Final = "question.json"
@@ -91,6 +95,33 @@ def parse_disclosure(data: bytes) -> Disclosure | DirectoryOpening:
     return disclosure
 
 
+def encode_completeness(shown: Completeness) -> bytes:
+    """Return the evidence of completeness as canonical JSON, bytes in base64."""
+    line: dict[str, Json] = {
+        "edge": _base64(shown.edge),
+        "epoch": shown.epoch,
+        "next_version": _listed(shown.next_version),
+        "subjects": [_listed(one) for one in shown.subjects],
+        "tail": [_base64(data) for data in shown.tail],
+        "versions": [_listed(one) for one in shown.versions],
+    }
+    if shown.directory_key is not None:
+        line["directory_key"] = _base64(shown.directory_key)
+    return canonical(line)
+
+
+def parse_completeness(data: bytes) -> Completeness:
+    """Return what `encode_completeness` wrote; `Tampered` for anything else."""
+    try:
+        shown = _completeness(msgspec.json.decode(data, type=dict[str, Any]))
+        rewritten = encode_completeness(shown)
+    except (msgspec.MsgspecError, KeyError, TypeError, ValueError, AttributeError, RecursionError, Malformed):
+        raise Tampered("the evidence of completeness is an epoch, rows of its lists and a tail") from None
+    if rewritten != data:
+        raise Tampered("the evidence of completeness does not read back as the bytes that were written")
+    return shown
+
+
 def manifest_text(origin: str, members: Mapping[str, bytes]) -> bytes:
     """Return the text that the log signs over these members."""
     lines = [f"{sha256(members[name]).hexdigest()}  {name}" for name in sorted(members)]
@@ -112,7 +143,7 @@ def parse_manifest(text: bytes) -> tuple[str, dict[str, bytes]]:
 
 def is_member(name: str) -> bool:
     """Tell whether a bundle may hold a member of this name."""
-    fixed = {CHECKPOINT, HISTORY, MANIFEST, QUESTION, README}
+    fixed = {CHECKPOINT, COMPLETENESS, HISTORY, MANIFEST, QUESTION, README}
     return name in fixed or bool(_ENTRY.fullmatch(name) or _DISCLOSURE.fullmatch(name))
 
 
@@ -145,6 +176,43 @@ def _disclosure(parsed: dict[str, Any]) -> Disclosure | DirectoryOpening:
         salts={name: decode_base64(value) for name, value in parsed["salts"].items()},
         closed={name: decode_base64(value) for name, value in parsed["closed"].items()},
     )
+
+
+def _listed(listed: Shown | Absent | None) -> Json:
+    if listed is None:
+        return None
+    if isinstance(listed, Absent):
+        return {"left": _listed(listed.left), "right": _listed(listed.right)}
+    path = [_base64(node) for node in listed.path]
+    return {"path": path, "position": listed.position, "row": _base64(listed.row)}
+
+
+def _completeness(parsed: dict[str, Any]) -> Completeness:
+    """Return the evidence in parsed JSON; the caller turns whatever is raised here into `Tampered`."""
+    key = parsed.get("directory_key")
+    if type(parsed["epoch"]) is not int:
+        raise TypeError("an epoch is named by its index")
+    return Completeness(
+        epoch=parsed["epoch"],
+        edge=decode_base64(parsed["edge"]),
+        versions=tuple(_shown(one) for one in parsed["versions"]),
+        next_version=_absent(parsed["next_version"]),
+        subjects=tuple(_shown(one) if "row" in one else _absent(one) for one in parsed["subjects"]),
+        tail=tuple(decode_base64(data) for data in parsed["tail"]),
+        directory_key=None if key is None else decode_base64(key),
+    )
+
+
+def _absent(parsed: dict[str, Any]) -> Absent:
+    left, right = parsed["left"], parsed["right"]
+    return Absent(left=left and _shown(left), right=right and _shown(right))
+
+
+def _shown(parsed: dict[str, Any]) -> Shown:
+    path = tuple(decode_base64(node) for node in parsed["path"])
+    if type(parsed["position"]) is not int or any(len(node) != HASH_BYTES for node in path):
+        raise ValueError("a row stands at a position, and its path is hashes")
+    return Shown(row=decode_base64(parsed["row"]), position=parsed["position"], path=path)
 
 
 def _base64(data: bytes) -> str:

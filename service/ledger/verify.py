@@ -9,14 +9,15 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from service.errors import Tampered
+from service.ledger.completeness import Finding
 from service.ledger.inspection import Inspection
 from service.ledger.note import Verifier
 
 _NOT_SHOWN = (
     "not shown: completeness (that no entry about this address was left out), and that the directory "
-    "leads from the address to these entries, which only the holder of the directory key can compute. "
-    "history.json is the operator's summary: signed, but not itself proven."
+    "leads from the address to these entries, which only the holder of the directory key can compute."
 )
+_SUMMARY = "history.json is the operator's summary: signed, but not itself proven."
 
 
 class State(StrEnum):
@@ -34,7 +35,8 @@ _EXIT_CODES = {State.GOOD: 0, State.BAD: 1, State.INCOMPLETE: 2}
 class Verdict:
     """The judgement, the first thing that is wrong with its place, and what was checked until then.
 
-    `checked` counts, in words for people. `origin` and `size` are those of the verified checkpoint,
+    `checked` counts, in words for people. `finding` says whether nothing was left out, None where the
+    bundle does not claim it, or is not good. `origin` and `size` are those of the verified checkpoint,
     None if it was not reached.
     """
 
@@ -43,6 +45,12 @@ class Verdict:
     origin: str | None
     size: int | None
     checked: Mapping[str, int]
+    finding: Finding | None = None
+
+    @property
+    def complete(self) -> bool:
+        """Whether this is shown to be everything about the address, as of the checkpoint."""
+        return self.finding is not None and self.finding.complete
 
     @property
     def exit_code(self) -> int:
@@ -55,16 +63,19 @@ class Verdict:
         if self.origin is not None:
             lines.append(f"log: {self.origin}, {self.size} entries at the checkpoint")
         lines += [f"checked: {count} {what}" for what, count in self.checked.items()]
-        return "\n".join([*lines, _NOT_SHOWN, ""])
+        completeness = _NOT_SHOWN if self.finding is None else self.finding.words()
+        return "\n".join([*lines, completeness, _SUMMARY, ""])
 
 
-def verify_bundle(data: bytes, log_vkey: str) -> Verdict:
+def verify_bundle(data: bytes, log_vkey: str, directory_key: bytes | None = None) -> Verdict:
     """Return the verdict on the bytes of a bundle file.
 
     `log_vkey` is the log's public key, got on another way than with the bundle; raises `Malformed` if
-    it is no such key. Whatever the bytes are, the answer is a verdict.
+    it is no such key. `directory_key` is what an auditor under contract holds: with it, the verdict says
+    whether the address leads to these entries and to no others. Whatever the bytes are, the answer is a
+    verdict.
     """
-    inspection = Inspection(Verifier.from_vkey(log_vkey))
+    inspection = Inspection(Verifier.from_vkey(log_vkey), directory_key)
     state, reason = State.GOOD, "every signature, proof and opening holds"
     try:
         inspection.run(data)
@@ -80,4 +91,5 @@ def verify_bundle(data: bytes, log_vkey: str) -> Verdict:
         origin=head.origin if head else None,
         size=head.size if head else None,
         checked=dict(inspection.checked),
+        finding=inspection.finding if state is State.GOOD else None,
     )
