@@ -10,7 +10,7 @@ import secrets
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self
 
@@ -20,13 +20,14 @@ from sqlalchemy.exc import IntegrityError
 
 from service.consent import Category, Event, Standing, SubjectId
 from service.db import Database, subject_key
-from service.errors import Busy, Malformed, Misconfigured, ServiceError
-from service.intake.claim import Claim, Recorded
-from service.intake.journal import NOBODY, ClaimJournal
+from service.errors import Busy, Misconfigured, ServiceError
+from service.intake.claim import Claim, Recorded, require_sense
+from service.intake.journal import ClaimJournal
+from service.intake.making import NOBODY
 from service.intake.projection import events_of, standings
 from service.ledger.canonical import Json
 from service.ledger.entry import Entry, decode, encode
-from service.ledger.sequencer import Appended, Sequencer
+from service.ledger.sequencer import Sequencer
 from service.ledger.store import Store
 from service.policy import PolicySet
 from service.vault import Vault
@@ -34,8 +35,6 @@ from service.vault.keys import KEY, NONCE, Keys
 
 __all__ = ["Claim", "Intake", "Recorded"]
 
-FUTURE = timedelta(minutes=5)
-"""How far a source's clock may run ahead of ours before its times are refused."""
 CHUNK = 1000  # claims handed to the sequencer before we wait for the first of them
 
 
@@ -101,11 +100,8 @@ class Intake(AbstractContextManager["Intake"]):
         Raises `Malformed` for a claim that contradicts itself or the clock, `Busy` and
         `Unavailable` when nothing can be accepted. `KeyReused` arrives in the future.
         """
-        self._require_sense(claim)
-        outer: Future[Recorded] = Future()
-        outer.set_running_or_notify_cancel()
-        self._sequencer.submit(claim).add_done_callback(lambda inner: _forward(inner, outer))
-        return outer
+        require_sense(claim, self.policy.purposes)
+        return self._sequencer.submit(claim)
 
     def record(self, claims: Sequence[Claim]) -> list[Recorded | ServiceError]:
         """Record many claims and wait; results in order, each the receipt or why it was refused."""
@@ -133,22 +129,6 @@ class Intake(AbstractContextManager["Intake"]):
             except ServiceError as error:
                 return error
 
-    def _require_sense(self, claim: Claim) -> None:
-        if claim.address is not None and claim.subject is not None:
-            raise Malformed("a claim names a person once, by address or by subject", field="email")
-        if claim.address is None and claim.subject is None and claim.category is not Category.ACCESS:
-            raise Malformed("a claim must say whom it is about", field="email")
-        if claim.happened_at.utcoffset() is None:
-            raise Malformed(
-                "a time needs its offset from UTC, like 2026-01-31T09:30:00+01:00", field="occurred_at"
-            )
-        if claim.happened_at > claim.received_at + FUTURE:
-            raise Malformed(
-                "this time lies in the future; check the clock of the source", field="occurred_at"
-            )
-        if claim.purpose is not None and claim.purpose not in self.policy.purposes:
-            raise Malformed("no purpose of this name is declared in policies/purposes.toml", field="purpose")
-
     def _begun(self) -> bool:
         with self.db.read() as tx:
             return self.store.exists(tx)
@@ -169,7 +149,8 @@ class Intake(AbstractContextManager["Intake"]):
         mine = _genesis(self.keys, self.policy)
         if any(genesis.get(name) != mine[name] for name in ("log", "dkc")):
             raise Misconfigured(
-                "the keys file is not the one this ledger was begun with; put back the keys that belong to this database"
+                "the keys file is not the one this ledger was begun with; "
+                "put back the keys that belong to this database"
             )
 
 
@@ -183,29 +164,6 @@ def _genesis(keys: Keys, policy: PolicySet) -> dict[str, Json]:
         "policy": policy.digest.hex(),
         "controller": policy.controller.id,
     }
-
-
-def _forward(inner: "Future[Appended]", outer: "Future[Recorded]") -> None:
-    error = inner.exception()
-    if error is not None:
-        outer.set_exception(error)
-        return
-    found = inner.result()
-    outer.set_result(
-        Recorded(
-            index=found.index,
-            entry=found.entry,
-            proof=found.proof,
-            checkpoint=found.checkpoint,
-            duplicate=found.duplicate,
-            subject=_subject(found.entry),
-        )
-    )
-
-
-def _subject(entry: bytes) -> SubjectId | None:
-    sub = decode(entry).subject
-    return None if sub is None else SubjectId(sub)
 
 
 def _outcome(item: "Future[Recorded] | ServiceError") -> Recorded | ServiceError:

@@ -1,13 +1,18 @@
 """What a source tells, what it gets back, and how good its evidence is. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
 from service.consent import Category, Provenance, SubjectId
+from service.errors import Malformed
 from service.ledger.canonical import Json
 from service.ledger.proof import Receipt, encode_proof
 
+FUTURE = timedelta(minutes=5)
+"""How far a source's clock may run ahead of ours before its times are refused."""
+EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
+LONGEST_SOURCE = 200  # characters; the name stands in every entry
 SHOWN = ("notice_sha256", "control", "page_url")
 """Evidence that shows what a person saw and did (Recital 42 GDPR: how, when, what they were told)."""
 CHECKED = frozenset({"mail loop", "login", "document"})
@@ -41,8 +46,8 @@ class Claim:
 
     @property
     def happened_at(self) -> datetime:
-        """Return when it happened, as far as anybody knows."""
-        return self.occurred_at or self.received_at
+        """Return when it happened (UTC), as far as anybody knows."""
+        return (self.occurred_at or self.received_at).astimezone(UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +68,40 @@ class Recorded:
         )
 
 
+def require_sense(claim: Claim, purposes: Container[str]) -> None:
+    """Raise `Malformed`, naming the field, for a claim that contradicts itself, the clock or the policy."""
+    if claim.address is not None and claim.subject is not None:
+        raise Malformed("a claim names a person once, by address or by subject", field="email")
+    if claim.address is None and claim.subject is None and claim.category is not Category.ACCESS:
+        raise Malformed("a claim must say whom it is about", field="email")
+    if claim.purpose is not None and claim.purpose not in purposes:
+        raise Malformed("no purpose of this name is declared in policies/purposes.toml", field="purpose")
+    if not claim.source.isprintable() or len(claim.source) > LONGEST_SOURCE:
+        raise Malformed(f"a source is named in at most {LONGEST_SOURCE} printable characters", field="source")
+    if claim.source_number is not None and claim.source_number < 0:
+        raise Malformed("a source counts its events from 0 upwards", field="source_number")
+    for name in ("key", "address", "country"):
+        if not _is_unicode(getattr(claim, name) or ""):
+            raise Malformed("a text holds half of a surrogate pair, which is not Unicode", field=name)
+    for name in ("occurred_at", "valid_until"):
+        _require_time(getattr(claim, name), name)
+    if claim.occurred_at is not None and claim.occurred_at > claim.received_at + FUTURE:
+        raise Malformed("this time lies in the future; check the clock of the source", field="occurred_at")
+
+
+def _is_unicode(text: str) -> bool:
+    return text.isascii() or text.encode(errors="replace").decode() == text
+
+
+def _require_time(moment: datetime | None, name: str) -> None:
+    if moment is None:
+        return
+    if moment.utcoffset() is None:
+        raise Malformed("a time needs its offset from UTC, like 2026-01-31T09:30:00+01:00", field=name)
+    if not EARLIEST <= moment <= LATEST:
+        raise Malformed(f"a time lies between {EARLIEST:%Y} and {LATEST:%Y}; check the source", field=name)
+
+
 def grade(claim: Claim) -> str:
     """Return the evidence grade, 'A' (full, live, mailbox confirmed) to 'F' (an assertion without any).
 
@@ -74,7 +113,7 @@ def grade(claim: Claim) -> str:
     match claim.provenance:
         case Provenance.LIVE if shown and (check == "mail loop" or claim.category is Category.CONFIRMED):
             return "A"
-        case Provenance.LIVE if shown and check in CHECKED:
+        case Provenance.LIVE if shown and isinstance(check, str) and check in CHECKED:
             return "B"
         case Provenance.LIVE:
             return "C" if shown else "D"

@@ -1,38 +1,28 @@
-"""How a claim becomes entries, and what is written beside them in the same transaction.
+"""What is written beside the entries, in the transaction that appends them.
 
 The sequencer calls `prepare` outside the lock and the rest inside it. A claim about an address
 that is new opens a person first: `subject.opened` and the event are one submission, so that
 neither exists without the other.
 """
 
-import base64
-import hashlib
-import hmac
-import secrets
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeAlias
 
-import uuid_utils
-from sqlalchemy import Connection, Table, delete, insert
+from sqlalchemy import Connection, Table, bindparam, delete
 
 from service.consent import STOPS, Category, Event, SubjectId
-from service.db import Database, happening, payload, standing, subject, subject_key, task
+from service.db import Database, chunks, happening, insert_rows, payload, standing, subject, subject_key, task
 from service.errors import ServiceError
-from service.intake.claim import Claim, grade
-from service.intake.projection import events_of, row_of, standings
-from service.ledger.canonical import Json, canonical
-from service.ledger.entry import Entry, Opening, commit, encode
-from service.ledger.sequencer import Placed, Submission
+from service.intake.claim import Claim, Recorded
+from service.intake.making import NOBODY, Known, Maker, Prepared
+from service.intake.projection import event_of, events_of, row_of, standings
+from service.ledger.batch import Appended, Placed, Submission
+from service.ledger.entry import decode
 from service.ledger.store import LOG_ID
 from service.policy import PolicySet
 from service.vault import Vault
-from service.vault.directory import NewSubject
-from service.vault.keys import KEY, Keys
+from service.vault.keys import Keys
 
-NOBODY = SubjectId(bytes(KEY))
-"""Stands for the log itself where an entry is about no person; has a key of its own in the vault."""
 CONSENT = frozenset(
     {
         Category.REQUESTED,
@@ -48,23 +38,9 @@ CONSENT = frozenset(
     }
 )
 """Categories that can change what a history adds up to."""
-_CHUNK = 500
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prepared:
-    """What `prepare` hands to `attach`: the claim, whose it is, and what is to be sealed.
-
-    `opens` is the person that this claim opens; `awaits` one whom an earlier claim of the call opens.
-    """
-
-    claim: Claim
-    sub: SubjectId
-    key: bytes | None
-    opens: NewSubject | None
-    awaits: NewSubject | None
-    opening: Opening | None
-    grade: str
+_Rows: TypeAlias = dict[Table, list[dict[str, Any]]]
+_FORGET = delete(standing).where(standing.c.sub.in_(bindparam("subs", expanding=True)))
 
 
 class ClaimJournal:
@@ -73,23 +49,17 @@ class ClaimJournal:
     def __init__(self, db: Database, vault: Vault, keys: Keys, policy: PolicySet) -> None:
         self._db = db
         self._vault = vault
-        self._keys = keys
+        self._kek_id = keys.kek_id
         self._policy = policy
-        self._digest = policy.digest.hex()
+        self._maker = Maker(vault, keys, policy.digest.hex())
 
     def prepare(self, drafts: Sequence[Claim]) -> Sequence[Submission | ServiceError]:
         """Return signed entries for each claim; a person seen twice in one call is opened once."""
-        indexes = {c.address: self._vault.address_index(c.address) for c in drafts if c.address is not None}
-        with self._db.read() as tx:
-            found = self._vault.find_many(tx, list(indexes.values()))
-            subs = [*found.values(), *(c.subject for c in drafts if c.subject is not None), NOBODY]
-            keys = self._vault.keys_of(tx, list(dict.fromkeys(subs)))
-        opened: dict[str, NewSubject] = {}
+        known = self._known(drafts)
         made: list[Submission | ServiceError] = []
         for claim in drafts:
-            sub = claim.subject if claim.address is None else found.get(indexes[claim.address])
             try:
-                made.append(self._submission(self._person(claim, sub, keys, opened)))
+                made.append(self._maker.submission(claim, known))
             except ServiceError as error:
                 made.append(error)
         return made
@@ -97,114 +67,83 @@ class ClaimJournal:
     def stale(self, tx: Connection, submissions: Sequence[Submission]) -> frozenset[int]:
         """Return the claims whose person somebody else opened, or did not open, in the meantime."""
         contexts = [_context(submission) for submission in submissions]
-        new = [context.opens or context.awaits for context in contexts]
-        known = self._vault.find_many(tx, list({person.address_index for person in new if person is not None}))
+        known = self._vault.find_many(tx, list({c.new.address_index for c in contexts if c.new is not None}))
         late: set[int] = set()
-        for position, (context, person) in enumerate(zip(contexts, new, strict=True)):
-            if person is None:
+        for position, context in enumerate(contexts):
+            if context.new is None:
                 continue
-            if context.opens is not None:
-                known.setdefault(person.address_index, person.sub)
-            if known.get(person.address_index) != person.sub:
+            found = known.get(context.new.address_index)
+            if found != (None if context.opens else context.sub):
                 late.add(position)
+            else:
+                known[context.new.address_index] = context.sub
         return frozenset(late)
 
     def attach(self, tx: Connection, placed: Sequence[Placed]) -> None:
         """Write persons, keys, payloads, events, standings and tasks for what was just appended."""
-        rows: dict[Table, list[dict[str, Any]]] = {
-            t: [] for t in (subject, subject_key, payload, happening, task)
-        }
-        opened: set[SubjectId] = set()
+        rows: _Rows = {table: [] for table in (subject, subject_key, payload, happening, task)}
         for place in placed:
             context = _context(place.submission)
-            if context.opens is not None and len(place.hashes) > 1:
-                opened.add(context.sub)
-                self._open(rows, context.opens, place)
+            if context.opens:
+                self._open(rows, context, place)
             self._attach_event(rows, context, place)
         for table, values in rows.items():
-            if values and table is not task:
-                tx.execute(insert(table), values)
-        self._stand(tx, placed, opened)
-        if rows[task]:
-            tx.execute(insert(task), rows[task])
+            insert_rows(tx, table, values)
+        self._stand(tx, placed, rows[happening])
 
-    def _person(
-        self, claim: Claim, sub: SubjectId | None, keys: dict[bytes, bytes], opened: dict[str, NewSubject]
-    ) -> Prepared:
-        """Return the claim with its person: known, opened by an earlier claim of this call, or new."""
-        opens = awaits = None
-        if claim.address is None:
-            sub = sub or NOBODY
-        elif sub is None and (awaits := opened.get(claim.address)) is None:
-            opens = opened[claim.address] = self._vault.create(claim.address)
-        new = opens or awaits
-        sub = sub or (NOBODY if new is None else new.sub)
-        key = keys.get(sub) if new is None else new.key
-        fields = _fields(claim, grade(claim), self._digest)
-        opening = None if key is None else Opening(event_salt=secrets.token_bytes(KEY), fields=fields)
-        return Prepared(
-            claim=claim, sub=sub, key=key, opens=opens, awaits=awaits, opening=opening, grade=grade(claim)
+    def release(self, appended: Appended, context: object) -> Recorded:
+        """Return the receipt; a duplicate names the person whom its entry names."""
+        assert isinstance(context, Prepared), "this journal made every submission it is shown"
+        sub = None if context.sub == NOBODY else context.sub
+        if appended.duplicate:
+            named = decode(appended.entry).subject
+            sub = None if named is None else SubjectId(named)
+        return Recorded(
+            index=appended.index,
+            entry=appended.entry,
+            proof=appended.proof,
+            checkpoint=appended.checkpoint,
+            duplicate=appended.duplicate,
+            subject=sub,
         )
 
-    def _submission(self, prepared: Prepared) -> Submission:
-        claim = prepared.claim
-        entries = [] if prepared.opens is None else [self._opening_entry(prepared.opens, claim.received_at)]
-        return Submission(
-            key=self._keyed(f"{claim.source}\n{claim.key}".encode()),
-            request=self._keyed(b"request\n" + _request(claim)),
-            entries=(*entries, self._entry(prepared)),
-            context=prepared,
-        )
+    def _known(self, drafts: Sequence[Claim]) -> Known:
+        addresses = {claim.address for claim in drafts if claim.address is not None}
+        indexes = {address: self._vault.address_index(address) for address in addresses}
+        named = {claim.subject for claim in drafts if claim.subject is not None}
+        with self._db.read() as tx:
+            subjects = self._vault.find_many(tx, list(indexes.values()))
+            keys = self._vault.keys_of(tx, list({*subjects.values(), *named, NOBODY}))
+        return Known(indexes=indexes, subjects=subjects, keys=keys, opened={})
 
-    def _keyed(self, data: bytes) -> bytes:
-        return hmac.digest(self._keys.dedupe, data, "sha256")
-
-    def _opening_entry(self, opens: NewSubject, at: datetime) -> bytes:
-        extra: dict[str, Json] = {"dk": _b64(opens.dk), "dv": _b64(opens.dv)}
-        return encode(Entry(category=Category.SUBJECT_OPENED, at=at, extra=extra), self._keys.ingest)
-
-    def _entry(self, prepared: Prepared) -> bytes:
-        claim, opening = prepared.claim, prepared.opening
-        entry = Entry(
-            category=claim.category,
-            at=claim.received_at,
-            occurred_at=claim.happened_at,
-            id=str(uuid_utils.uuid7()),
-            subject=None if prepared.sub == NOBODY else prepared.sub,
-            commitment=None if opening is None else commit(opening.fields, opening.event_salt),
-            source=claim.source,
-            source_number=claim.source_number,
-        )
-        return encode(entry, self._keys.ingest)
-
-    def _open(self, rows: dict[Table, list[dict[str, Any]]], opens: NewSubject, place: Placed) -> None:
+    def _open(self, rows: _Rows, context: Prepared, place: Placed) -> None:
+        new = context.new
+        assert new is not None, "only a new person is opened"
         rows[subject].append(
             {
-                "sub": opens.sub,
-                "address_index": opens.address_index,
-                "dk": opens.dk,
-                "r": opens.r,
-                "version": opens.version,
+                "sub": new.sub,
+                "address_index": new.address_index,
+                "dk": new.dk,
+                "r": new.r,
+                "version": new.version,
                 "opened_idx": place.first,
-                "address": opens.address,
+                "address": new.address,
             }
         )
-        rows[subject_key].append({"sub": opens.sub, "kek_id": self._keys.kek_id, "wrapped": opens.wrapped})
-        context = _context(place.submission)
+        rows[subject_key].append({"sub": new.sub, "kek_id": self._kek_id, "wrapped": new.wrapped})
         rows[happening].append(
-            row_of(context.claim, opens.sub, place.first, "F", category=Category.SUBJECT_OPENED)
+            row_of(context.claim, new.sub, place.first, "F", category=Category.SUBJECT_OPENED)
         )
 
-    def _attach_event(
-        self, rows: dict[Table, list[dict[str, Any]]], context: Prepared, place: Placed
-    ) -> None:
+    def _attach_event(self, rows: _Rows, context: Prepared, place: Placed) -> None:
         claim = context.claim
-        if context.sub != NOBODY:
-            rows[happening].append(row_of(claim, context.sub, place.index, context.grade))
         if context.opening is not None and context.key is not None:
             sealed = self._vault.seal_payload(context.key, place.hashes[-1], context.opening)
             rows[payload].append({"log_id": LOG_ID, "idx": place.index, "sub": context.sub, "sealed": sealed})
-        if claim.enforce and claim.category in STOPS and context.sub != NOBODY:
+        if context.sub == NOBODY:
+            return
+        rows[happening].append(row_of(claim, context.sub, place.index, context.grade))
+        if claim.enforce and claim.category in STOPS:
             rows[task].append(self._task(claim, context.sub, place.index))
 
     def _task(self, claim: Claim, sub: SubjectId, index: int) -> dict[str, Any]:
@@ -221,27 +160,30 @@ class ClaimJournal:
             "not_before": claim.received_at,
         }
 
-    def _stand(self, tx: Connection, placed: Sequence[Placed], opened: set[SubjectId]) -> None:
-        """Fold again the history of everybody whose standing can have changed."""
-        touched = {
-            _context(p.submission).sub for p in placed if _context(p.submission).claim.category in CONSENT
-        }
-        touched.discard(NOBODY)
-        if not touched:
-            return
-        events = events_of(tx, list(touched))
-        rows = [row for sub in touched for row in self._standing_rows(sub, events.get(sub, []))]
-        for part in _chunks(list(touched - opened)):
-            tx.execute(delete(standing).where(standing.c.sub.in_(part)))
-        tx.execute(insert(standing), rows)
+    def _stand(self, tx: Connection, placed: Sequence[Placed], rows: Iterable[Mapping[str, Any]]) -> None:
+        """Fold again the history of everybody whose standing can have changed.
 
-    def _standing_rows(self, sub: SubjectId, events: list[Event]) -> Iterable[dict[str, Any]]:
+        What somebody whom this transaction opened has said is in its own `rows`; others are read.
+        """
+        contexts = [_context(place.submission) for place in placed]
+        touched = {c.sub for c in contexts if c.claim.category in CONSENT and c.sub != NOBODY}
+        opened = {context.sub for context in contexts if context.opens}
+        known = list(touched - opened)
+        events = events_of(tx, known)
+        for row in rows:
+            if row["sub"] in opened:
+                events.setdefault(row["sub"], []).append(event_of(row))
+        for part in chunks(known):
+            tx.execute(_FORGET, {"subs": part})
+        insert_rows(tx, standing, [row for sub in touched for row in self._standing_rows(sub, events[sub])])
+
+    def _standing_rows(self, sub: SubjectId, events: Sequence[Event]) -> Iterable[dict[str, Any]]:
         at = max(event.recorded_at for event in events)
         for found in standings(events, self._policy, at):
             yield {
                 "sub": sub,
                 "purpose": found.purpose,
-                "state": found.state,
+                "state": found.state.value,
                 "reason": found.reason,
                 "suppressed": found.suppressed,
                 "must_stop": int(found.must_stop),
@@ -255,46 +197,3 @@ class ClaimJournal:
 def _context(submission: Submission) -> Prepared:
     assert isinstance(submission.context, Prepared), "this journal made every submission it is shown"
     return submission.context
-
-
-def _fields(claim: Claim, graded: str, digest: str) -> dict[str, Json]:
-    """Return what is sealed and committed to: the evidence, and the rules it was judged under."""
-    fields: dict[str, Json] = {
-        **claim.evidence,
-        "provenance": str(claim.provenance),
-        "grade": graded,
-        "policy": digest,
-    }
-    if claim.address is not None:
-        fields["email"] = claim.address
-    if claim.purpose is not None:
-        fields["purpose"] = claim.purpose
-    if claim.country is not None:
-        fields["country"] = claim.country
-    if claim.valid_until is not None:
-        fields["valid_until"] = claim.valid_until.isoformat()
-    return fields
-
-
-def _request(claim: Claim) -> bytes:
-    """Return the bytes that tell a retry from another request: all but when and how it reached us."""
-    told: dict[str, Json] = {
-        "category": str(claim.category),
-        "address": claim.address,
-        "subject": None if claim.subject is None else claim.subject.hex(),
-        "purpose": claim.purpose,
-        "occurred_at": None if claim.occurred_at is None else claim.occurred_at.isoformat(),
-        "provenance": str(claim.provenance),
-        "evidence": hashlib.sha256(canonical(dict(claim.evidence))).hexdigest(),
-        "country": claim.country,
-        "source_number": claim.source_number,
-    }
-    return canonical(told)
-
-
-def _b64(data: bytes) -> str:
-    return base64.b64encode(data).decode()
-
-
-def _chunks(items: Sequence[bytes]) -> Iterable[Sequence[bytes]]:
-    return (items[start : start + _CHUNK] for start in range(0, len(items), _CHUNK))

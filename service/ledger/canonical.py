@@ -7,6 +7,7 @@ writer, and most others, give the same bytes. What lies outside of it is refused
 import re
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final, TypeAlias
 
 import msgspec
@@ -29,7 +30,8 @@ def canonical(value: Json) -> bytes:
     Allowed are objects with keys of [a-z0-9_.], arrays, strings, integers with an absolute value below
     2**53, true, false and null, nested at most 32 deep. Raises `Malformed` for anything else.
     """
-    _require_profile(value, MAX_DEPTH)
+    if type(value) is not str:
+        _require_profile(value, MAX_DEPTH)
     try:
         return _ENCODER.encode(value)
     except UnicodeEncodeError:
@@ -48,13 +50,19 @@ def _require_profile(value: object, depth: int) -> None:
         raise Malformed(f"a value is nested more than {MAX_DEPTH} deep; send less structure")
     elif isinstance(value, dict):
         for name, item in value.items():
-            if not isinstance(name, str) or not _KEY.fullmatch(name):
+            if type(name) is not str or not _is_name(name):
                 raise Malformed(
                     "a field's name may only hold lower-case letters, digits, dots and underscores"
                 )
-            _require_profile(item, depth - 1)
+            if type(item) is not str:  # most are, and any text is allowed
+                _require_profile(item, depth - 1)
     elif isinstance(value, list | tuple):
         for item in value:
             _require_profile(item, depth - 1)
     else:
         raise Malformed(f"a value of type {type(value).__name__} cannot be signed; send a text or an integer")
+
+
+@lru_cache(maxsize=1024)
+def _is_name(name: str) -> bool:
+    return _KEY.fullmatch(name) is not None

@@ -10,6 +10,7 @@ An odd last node is carried up, never duplicated (RFC 6962, section 2.1).
 
 from collections.abc import Callable, Iterable, Sequence
 from hashlib import sha256
+from itertools import accumulate, pairwise
 
 from service.errors import Tampered
 
@@ -66,6 +67,16 @@ class Edge:
         """Return the root of the tree as it stands."""
         return _fold(self._stack)
 
+    def copy(self) -> "Edge":
+        """Return an edge that grows by itself."""
+        return Edge.from_bytes(self.to_bytes())
+
+    def subtrees(self) -> dict[tuple[int, int], bytes]:
+        """Return the roots of the full subtrees by the leaves [start, end) that they stand for."""
+        widths = [1 << height for height in range(self.size.bit_length()) if self.size >> height & 1]
+        ends = list(accumulate(reversed(widths)))
+        return dict(zip(pairwise([0, *ends]), self._stack, strict=True))
+
     def to_bytes(self) -> bytes:
         """Return the edge as stored: the size as 8 bytes, big endian, then the hashes, widest first."""
         return self.size.to_bytes(8, "big") + b"".join(self._stack)
@@ -88,7 +99,7 @@ def root(size: int, read: Read) -> bytes:
     """Return the root of the first `size` leaves, in one call of the reader."""
     if size == 0:
         return EMPTY
-    return _Hashes([(0, size)], read).of(0, size)
+    return _Hashes.read([(0, size)], read).of(0, size)
 
 
 def inclusion_proof(index: int, size: int, read: Read) -> list[bytes]:
@@ -102,14 +113,29 @@ def inclusion_proofs(indexes: Iterable[int], size: int, read: Read) -> dict[int,
     The reader is called once for all of them, and what several proofs share is computed once.
     """
     paths = {index: _inclusion_path(index, size) for index in indexes}
-    hashes = _Hashes({part for path in paths.values() for part in path}, read)
+    hashes = _Hashes.read({part for path in paths.values() for part in path}, read)
     return {index: [hashes.of(*part) for part in path] for index, path in paths.items()}
+
+
+def appended_proofs(
+    before: Edge, leaves: Sequence[bytes], indexes: Iterable[int]
+) -> dict[int, tuple[bytes, ...]]:
+    """Return inclusion proofs of entries just appended, each against the root that now is.
+
+    Needs no reader: whatever stands beside the way from a new leaf is new, or one of the full subtrees
+    of the edge as it was `before` the leaf hashes were added.
+    """
+    size = before.size + len(leaves)
+    known = before.subtrees()
+    known.update(((before.size + n, before.size + n + 1), leaf) for n, leaf in enumerate(leaves))
+    hashes = _Hashes(known)
+    return {i: tuple(hashes.of(*part) for part in _inclusion_path(i, size)) for i in indexes}
 
 
 def consistency_proof(old_size: int, new_size: int, read: Read) -> list[bytes]:
     """Return the hashes that show that the first `old_size` leaves of the larger tree are the smaller one."""
     path = _consistency_path(old_size, new_size)
-    hashes = _Hashes(path, read)
+    hashes = _Hashes.read(path, read)
     return [hashes.of(*part) for part in path]
 
 
@@ -251,17 +277,23 @@ def _stored_blocks(start: int, end: int) -> Iterable[tuple[int, int]]:
 class _Hashes:
     """Hashes of subtrees, from stored ones that are read once; what is computed is kept."""
 
-    def __init__(self, ranges: Iterable[_Range], read: Read) -> None:
+    def __init__(self, known: dict[_Range, bytes]) -> None:
+        self._known = known
+
+    @classmethod
+    def read(cls, ranges: Iterable[_Range], read: Read) -> "_Hashes":
+        """Return hashes that know what these ranges are made of."""
         wanted = sorted(dict.fromkeys(block for part in ranges for block in _stored_blocks(*part)))
         found = read(wanted) if wanted else []
         if len(found) != len(wanted) or not _are_hashes(found):
             raise Tampered(
                 "a stored hash of the tree is missing or has a wrong length; restore from a backup"
             )
-        self._known: dict[_Range, bytes] = {
+        known = {
             (index * 256**level, (index + 1) * 256**level): node
             for (level, index), node in zip(wanted, found, strict=True)
         }
+        return cls(known)
 
     def of(self, start: int, end: int) -> bytes:
         """Return the hash of the subtree over leaves [start, end)."""

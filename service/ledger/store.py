@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from sqlalchemy import ColumnElement, Connection, and_, insert, or_, select, text, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, insert, or_, select, text, update
 
-from service.db import dedupe, leaf, log_state, node
+from service.db import CHUNK, chunks, dedupe, insert_rows, leaf, log_state, node
 from service.errors import Tampered
 from service.ledger import merkle
 from service.ledger.merkle import Edge
@@ -18,8 +18,16 @@ from service.ledger.note import Signer
 from service.ledger.proof import Checkpoint, sign_checkpoint
 
 LOG_ID = 1
-_CHUNK = 500
-_MEMORY = 65_536  # leaf hashes kept at hand: about 10 MB
+
+_LOCK = select(log_state.c.edge).where(log_state.c.log_id == LOG_ID).with_for_update()
+_ADVANCE = (
+    update(log_state)
+    .where(log_state.c.log_id == LOG_ID, log_state.c.size == bindparam("old_size"))
+    .values(size=bindparam("new_size"), edge=bindparam("new_edge"), head=bindparam("new_head"))
+)
+_KNOWN = select(dedupe.c.key, dedupe.c.request, dedupe.c.idx, dedupe.c.size).where(
+    dedupe.c.log_id == LOG_ID, dedupe.c.key.in_(bindparam("keys", expanding=True))
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,13 +39,22 @@ class Known:
     size: int
 
 
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """What one append added: the first index, the new size, the leaf hashes between, the signed head."""
+
+    start: int
+    size: int
+    hashes: Sequence[bytes]
+    head: bytes
+
+
 class Store:
     """The ledger tables of one log; `signer` is the log key, None where nothing is appended."""
 
     def __init__(self, origin: str, signer: Signer | None = None) -> None:
         self.origin = origin
         self._signer = signer
-        self._seen: dict[tuple[int, int], bytes] = {}
 
     def exists(self, tx: Connection) -> bool:
         """Return whether this log was begun in this database; `Tampered` if another one was."""
@@ -57,41 +74,33 @@ class Store:
 
     def lock(self, tx: Connection) -> Edge:
         """Lock the head row until the transaction ends and return the right edge of the tree."""
-        stored = tx.scalar(select(log_state.c.edge).where(log_state.c.log_id == LOG_ID).with_for_update())
+        stored = tx.scalar(_LOCK)
         if stored is None:
             raise Tampered("the head of the log is missing; restore the database from a backup that verifies")
         return Edge.from_bytes(stored)
 
-    def append(self, tx: Connection, edge: Edge, entries: Sequence[bytes]) -> list[bytes]:
-        """Write entries behind the locked `edge`, advance and sign the head; return the leaf hashes."""
+    def append(self, tx: Connection, edge: Edge, entries: Sequence[bytes]) -> Extent:
+        """Write entries behind the locked `edge`, which grows, then advance and sign the head."""
         start = edge.size
         hashes = [merkle.leaf_hash(entry) for entry in entries]
         nodes = [completed for leaf_hash in hashes for completed in edge.add(leaf_hash)]
-        rows = zip(range(start, edge.size), hashes, entries, strict=True)
-        tx.execute(insert(leaf), [{"log_id": LOG_ID, "idx": i, "hash": h, "entry": e} for i, h, e in rows])
-        if nodes:
-            tx.execute(
-                insert(node), [{"log_id": LOG_ID, "level": n, "idx": i, "hash": h} for n, i, h in nodes]
-            )
-        self._advance(tx, start, edge)
-        return hashes
+        leaves = zip(range(start, edge.size), hashes, entries, strict=True)
+        insert_rows(tx, leaf, [{"log_id": LOG_ID, "idx": i, "hash": h, "entry": e} for i, h, e in leaves])
+        insert_rows(tx, node, [{"log_id": LOG_ID, "level": n, "idx": i, "hash": h} for n, i, h in nodes])
+        return Extent(start, edge.size, hashes, self._advance(tx, start, edge))
 
     def known(self, tx: Connection, keys: Sequence[bytes]) -> dict[bytes, Known]:
         """Return what these idempotency keys already stand for."""
-        found: dict[bytes, Known] = {}
-        for start in range(0, len(keys), _CHUNK):
-            rows = tx.execute(
-                select(dedupe.c.key, dedupe.c.request, dedupe.c.idx, dedupe.c.size).where(
-                    dedupe.c.log_id == LOG_ID, dedupe.c.key.in_(keys[start : start + _CHUNK])
-                )
-            )
-            found.update((r.key, Known(request=r.request, index=r.idx, size=r.size)) for r in rows)
-        return found
+        rows = (tx.execute(_KNOWN, {"keys": part}) for part in chunks(keys))
+        return {
+            row.key: Known(request=row.request, index=row.idx, size=row.size) for part in rows for row in part
+        }
 
     def remember(self, tx: Connection, rows: Sequence[tuple[bytes, Known]]) -> None:
         """Bind idempotency keys to the entries they recorded, for ever."""
-        tx.execute(
-            insert(dedupe),
+        insert_rows(
+            tx,
+            dedupe,
             [
                 {"log_id": LOG_ID, "key": k, "request": v.request, "idx": v.index, "size": v.size}
                 for k, v in rows
@@ -139,8 +148,8 @@ class Store:
         """Return a reader of stored hashes for `merkle`; few statements however many are asked for."""
 
         def read(wanted: Sequence[tuple[int, int]]) -> list[bytes]:
-            found = {pair: self._seen[pair] for pair in wanted if pair in self._seen}
-            for level, pairs in groupby(sorted(set(wanted) - found.keys()), key=lambda pair: pair[0]):
+            found: dict[tuple[int, int], bytes] = {}
+            for level, pairs in groupby(sorted(set(wanted)), key=lambda pair: pair[0]):
                 hashes = self._level(tx, level, [index for _, index in pairs])
                 found.update(((level, index), value) for index, value in hashes.items())
             if missing := [pair for pair in wanted if pair not in found]:
@@ -150,15 +159,6 @@ class Store:
             return [found[pair] for pair in wanted]
 
         return read
-
-    def learn(self, start: int, hashes: Sequence[bytes]) -> None:
-        """Keep committed leaf hashes at hand, so that the next proofs need not read them again.
-
-        Committed hashes never change, so nothing here goes stale; call it after COMMIT only.
-        """
-        if len(self._seen) > _MEMORY:
-            self._seen.clear()
-        self._seen.update(((0, start + offset), leaf_hash) for offset, leaf_hash in enumerate(hashes))
 
     def _level(self, tx: Connection, level: int, indexes: Sequence[int]) -> dict[int, bytes]:
         if level == 0:
@@ -171,14 +171,12 @@ class Store:
         )
         return {index: found for part in rows for index, found in part}
 
-    def _advance(self, tx: Connection, old_size: int, edge: Edge) -> None:
-        done = tx.execute(
-            update(log_state)
-            .where(log_state.c.log_id == LOG_ID, log_state.c.size == old_size)
-            .values(size=edge.size, edge=edge.to_bytes(), head=self._sign(edge))
-        )
-        if done.rowcount != 1:
+    def _advance(self, tx: Connection, old_size: int, edge: Edge) -> bytes:
+        head = self._sign(edge)
+        moved = {"old_size": old_size, "new_size": edge.size, "new_edge": edge.to_bytes(), "new_head": head}
+        if tx.execute(_ADVANCE, moved).rowcount != 1:
             raise Tampered("the head of the log moved while it was locked; nothing was written")
+        return head
 
     def _sign(self, edge: Edge) -> bytes:
         return self._checkpoint(edge.size, edge.root())
@@ -191,8 +189,8 @@ class Store:
 def _where(column: ColumnElement[int], indexes: Iterable[int]) -> Iterator[ColumnElement[bool]]:
     """Yield conditions that together select these indexes, runs of neighbours as one range each."""
     ranges = list(_runs(sorted(set(indexes))))
-    for start in range(0, len(ranges), _CHUNK):
-        part = ranges[start : start + _CHUNK]
+    for start in range(0, len(ranges), CHUNK):
+        part = ranges[start : start + CHUNK]
         yield or_(*(and_(column >= first, column <= last) for first, last in part))
 
 

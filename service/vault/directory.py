@@ -6,25 +6,30 @@ import hmac
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, select
 
 from service.consent import SubjectId
-from service.db import leaf, payload, subject, subject_key
+from service.db import chunks, leaf, payload, subject, subject_key
 from service.errors import NotFound, Tampered
 from service.ledger.canonical import canonical
 from service.ledger.entry import Opening, directory_key_value, directory_value
 from service.vault.address import fold
 from service.vault.keys import KEY, NONCE, Keys
 
-T = TypeVar("T")
 TAG = 16  # bytes of a token's HMAC: 128 bits cannot be guessed (reliability.md, M10)
 FIRST_VERSION = 1
-_CHUNK = 500  # rows asked for in one statement; SQLite takes 32,766 parameters, planners prefer fewer
+
+_SUBJECTS = select(subject.c.address_index, subject.c.sub).where(
+    subject.c.address_index.in_(bindparam("indexes", expanding=True))
+)
+_WRAPPED = select(subject_key.c.sub, subject_key.c.wrapped).where(
+    subject_key.c.sub.in_(bindparam("subs", expanding=True))
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,10 +69,8 @@ class Vault:
     def find_many(self, tx: Connection, indexes: Sequence[bytes]) -> dict[bytes, SubjectId]:
         """Return the known persons by address index."""
         found: dict[bytes, SubjectId] = {}
-        for part in _chunks(indexes):
-            rows = tx.execute(
-                select(subject.c.address_index, subject.c.sub).where(subject.c.address_index.in_(part))
-            )
+        for part in chunks(indexes):
+            rows = tx.execute(_SUBJECTS, {"indexes": part})
             found.update((index, SubjectId(sub)) for index, sub in rows)
         return found
 
@@ -90,10 +93,8 @@ class Vault:
     def keys_of(self, tx: Connection, subs: Sequence[bytes]) -> dict[bytes, bytes]:
         """Return the unwrapped keys of these persons; the erased have none."""
         found: dict[bytes, bytes] = {}
-        for part in _chunks(subs):
-            rows = tx.execute(
-                select(subject_key.c.sub, subject_key.c.wrapped).where(subject_key.c.sub.in_(part))
-            )
+        for part in chunks(subs):
+            rows = tx.execute(_WRAPPED, {"subs": part})
             found.update((sub, _decrypt(self._kek, wrapped, sub)) for sub, wrapped in rows)
         return found
 
@@ -105,7 +106,7 @@ class Vault:
         """Return the addresses of these persons in the clear; the erased have none."""
         keys = self.keys_of(tx, subs)
         found: dict[bytes, str] = {}
-        for part in _chunks(list(keys)):
+        for part in chunks(list(keys)):
             rows = tx.execute(select(subject.c.sub, subject.c.address).where(subject.c.sub.in_(part)))
             found.update((sub, _decrypt(AESGCM(keys[sub]), sealed, sub).decode()) for sub, sealed in rows)
         return found
@@ -127,7 +128,7 @@ class Vault:
         Raises `Tampered` if a payload does not belong to its entry.
         """
         found: dict[int, Opening] = {}
-        for part in _chunks(indexes):
+        for part in chunks(indexes):
             rows = tx.execute(
                 select(payload.c.idx, payload.c.sub, payload.c.sealed, leaf.c.hash)
                 .join(leaf, (leaf.c.log_id == payload.c.log_id) & (leaf.c.idx == payload.c.idx))
@@ -188,7 +189,3 @@ def _decrypt(cipher: AESGCM, sealed: bytes, bound_to: bytes) -> bytes:
         return cipher.decrypt(sealed[:NONCE], sealed[NONCE:], bound_to)
     except InvalidTag:
         raise Tampered("a sealed record does not open with its key, or belongs to another row") from None
-
-
-def _chunks(items: Sequence[T]) -> Sequence[Sequence[T]]:
-    return [items[start : start + _CHUNK] for start in range(0, len(items), _CHUNK)]

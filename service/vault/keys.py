@@ -96,7 +96,7 @@ def _open_kek(settings: Settings) -> bytes:
 
 
 def _create_kek(settings: Settings) -> None:
-    """Create the key-encryption key where there is none, unless keys were sealed under the one that is gone."""
+    """Create the key-encryption key where there is none, unless one is gone under which keys were sealed."""
     sealed = settings.keys_path.exists()  # asked first: another process may be creating both, this one last
     if settings.kek_path.exists():
         return

@@ -1,0 +1,147 @@
+"""How a claim becomes signed entries: whose it is, what is sealed, what is committed to.
+
+Needs the keys and nothing of the database: what must be looked up is handed in.
+"""
+
+import base64
+import hashlib
+import hmac
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+import uuid_utils
+
+from service.consent import Category, SubjectId
+from service.intake.claim import Claim, grade
+from service.ledger.batch import Submission
+from service.ledger.canonical import Json, canonical
+from service.ledger.entry import Entry, Opening, commit, encode
+from service.vault import Vault
+from service.vault.directory import NewSubject
+from service.vault.keys import KEY, Keys
+
+NOBODY = SubjectId(bytes(KEY))
+"""Stands for the log itself where an entry is about no person; has a key of its own in the vault."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Known:
+    """What the vault knows about the persons of one call; `opened` grows as new ones are met."""
+
+    indexes: Mapping[str, bytes]
+    subjects: Mapping[bytes, SubjectId]
+    keys: Mapping[bytes, bytes]
+    opened: dict[bytes, NewSubject]
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A claim with its person, and what is to be sealed.
+
+    `new` is a person whom nobody knew when this was prepared; `opens` tells whether this claim's
+    own submission opens them, or an earlier one of the same call.
+    """
+
+    claim: Claim
+    sub: SubjectId
+    key: bytes | None
+    new: NewSubject | None
+    opens: bool
+    opening: Opening | None
+    grade: str
+
+
+class Maker:
+    """Makes submissions of claims."""
+
+    def __init__(self, vault: Vault, keys: Keys, digest: str) -> None:
+        self._vault = vault
+        self._keys = keys
+        self._digest = digest
+
+    def submission(self, claim: Claim, known: Known) -> Submission:
+        """Return the signed entries of one claim; raises `Malformed` if its evidence cannot be signed."""
+        request = self._keyed(b"request\n" + _request(claim))
+        prepared = self._prepared(claim, known)
+        entry = self._entry(prepared)
+        entries: tuple[bytes, ...] = (entry,)
+        if prepared.new is not None and prepared.opens:
+            known.opened[prepared.new.address_index] = prepared.new
+            entries = (self._opening_entry(prepared.new, claim.received_at), entry)
+        key = self._keyed(f"{claim.source}\n{claim.key}".encode())
+        return Submission(key=key, request=request, entries=entries, context=prepared)
+
+    def _prepared(self, claim: Claim, known: Known) -> Prepared:
+        new, sub, opens = None, claim.subject or NOBODY, False
+        if claim.address is not None:
+            index = known.indexes[claim.address]
+            if (found := known.subjects.get(index)) is not None:
+                sub = found
+            else:
+                opens = index not in known.opened
+                new = self._vault.create(claim.address) if opens else known.opened[index]
+                sub = new.sub
+        key = known.keys.get(sub) if new is None else new.key
+        graded = grade(claim)
+        opening = None
+        if key is not None:
+            opening = Opening(
+                event_salt=secrets.token_bytes(KEY), fields=_fields(claim, graded, self._digest)
+            )
+        return Prepared(claim, sub, key, new, opens, opening, graded)
+
+    def _keyed(self, data: bytes) -> bytes:
+        return hmac.digest(self._keys.dedupe, data, "sha256")
+
+    def _opening_entry(self, new: NewSubject, at: datetime) -> bytes:
+        extra: dict[str, Json] = {"dk": _b64(new.dk), "dv": _b64(new.dv)}
+        return encode(Entry(category=Category.SUBJECT_OPENED, at=at, extra=extra), self._keys.ingest)
+
+    def _entry(self, prepared: Prepared) -> bytes:
+        claim, opening = prepared.claim, prepared.opening
+        entry = Entry(
+            category=claim.category,
+            at=claim.received_at,
+            occurred_at=claim.happened_at,
+            id=str(uuid_utils.uuid7()),
+            subject=None if prepared.sub == NOBODY else prepared.sub,
+            commitment=None if opening is None else commit(opening.fields, opening.event_salt),
+            source=claim.source,
+            source_number=claim.source_number,
+        )
+        return encode(entry, self._keys.ingest)
+
+
+def _fields(claim: Claim, graded: str, digest: str) -> dict[str, Json]:
+    """Return what is sealed and committed to: the evidence, and the rules it was judged under."""
+    told: dict[str, Json] = {
+        "email": claim.address,
+        "purpose": claim.purpose,
+        "country": claim.country,
+        "valid_until": None if claim.valid_until is None else claim.valid_until.isoformat(),
+    }
+    fields: dict[str, Json] = {**claim.evidence, **{name: v for name, v in told.items() if v is not None}}
+    return {**fields, "provenance": claim.provenance.value, "grade": graded, "policy": digest}
+
+
+def _request(claim: Claim) -> bytes:
+    """Return the bytes that tell a retry from another request: all but when and how it reached us."""
+    told: dict[str, Json] = {
+        "category": claim.category.value,
+        "address": claim.address,
+        "subject": None if claim.subject is None else claim.subject.hex(),
+        "purpose": claim.purpose,
+        "occurred_at": None if claim.occurred_at is None else claim.occurred_at.isoformat(),
+        "provenance": claim.provenance.value,
+        "evidence": hashlib.sha256(canonical(dict(claim.evidence))).hexdigest(),
+        "country": claim.country,
+        "valid_until": None if claim.valid_until is None else claim.valid_until.isoformat(),
+        "source_number": claim.source_number,
+    }
+    return canonical(told)
+
+
+def _b64(data: bytes) -> str:
+    return base64.b64encode(data).decode()
