@@ -16,6 +16,8 @@ from service.zoho.simulator.names import policy_toml
 from service.zoho.simulator.world import World
 
 START_TIMEOUT_S = 10.0
+KEEP_ALIVE_S = 60
+"""Longer than a client pauses, so that no idle connection dies under the next request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,5 +86,6 @@ def _config(app: Litestar) -> uvicorn.Config:
         log_level="critical",
         access_log=False,
         lifespan="off",
+        timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=2,
     )

@@ -108,7 +108,8 @@ def test_an_outcome_happens_to_somebody_the_mail_was_sent_to_before(world):
 
 def test_who_is_in_do_not_mail_is_off_the_list(world):
     rows = world.db.execute(
-        "SELECT DISTINCT m.status FROM members m JOIN contacts c ON c.id = m.contact_id WHERE c.dnm IS NOT NULL"
+        "SELECT DISTINCT m.status FROM members m JOIN contacts c ON c.id = m.contact_id"
+        " WHERE c.dnm IS NOT NULL"
     )
     assert rows.fetchall() == [("unsub",)]
 
