@@ -3,8 +3,9 @@
 The only module below the command line that knows everything.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -13,10 +14,15 @@ from litestar import Litestar
 from service import db as database
 from service import policy as policies
 from service.db import Database
-from service.errors import Misconfigured
 from service.intake import Intake
-from service.mail import FolderOutbox, Outbox, SmtpOutbox
+from service.jobs import Nightly, Worker, node
+from service.mail import FolderOutbox, Outbox, SmtpOutbox, send_nightly
 from service.policy import PolicySet
+from service.reconciler import enforce
+from service.reconciler.context import Context, Progress, silent
+from service.reconciler.run import reconcile
+from service.reports.drift import drift_report
+from service.reports.render import Letter, render
 from service.settings import Settings
 from service.vault.keys import Keys, open_keys
 from service.web.auth import KeyRing
@@ -24,6 +30,9 @@ from service.web.edge import Edge
 from service.web.site import create_site
 from service.zoho.mapping import Zoho, connect
 from service.zoho.pace import Pace
+
+NIGHTLY_PATIENCE_S = 3600.0
+"""How long the nightly run waits for a window of Campaigns; withdrawals never wait, they come back."""
 
 
 def now() -> datetime:
@@ -44,6 +53,18 @@ class Parts:
     def zoho(self, pace: Pace | None = None) -> Zoho:
         """Return clients of the Zoho organisation; `Misconfigured` where none is connected."""
         return connect(self.settings, self.policy, pace=pace)
+
+    def context(self, zoho: Zoho, progress: Progress = silent) -> Context:
+        """Return what the reconciler is handed."""
+        return Context(
+            db=self.db,
+            intake=self.intake,
+            policy=self.policy,
+            crm=zoho.crm,
+            campaigns=zoho.campaigns,
+            now=now,
+            progress=progress,
+        )
 
     @property
     def connected(self) -> bool:
@@ -67,6 +88,55 @@ class Parts:
             now=now,
         )
         return create_site(edge)
+
+
+def send_drift_mail(parts: Parts) -> str | None:
+    """Send the night's drift report, once for all processes; return where it went, or None if it was sent."""
+
+    def letter() -> Letter:
+        with parts.db.read() as tx:
+            return render(drift_report(tx, parts.policy, now=now()))
+
+    return send_nightly(
+        parts.db,
+        parts.outbox(),
+        letter,
+        night=now().date(),
+        origin=parts.settings.origin,
+        sender=parts.settings.mail_from,
+        recipients=parts.settings.mail_to,
+        now=now,
+    )
+
+
+def work(parts: Parts, stop: threading.Event, *, nightly: bool = True) -> None:
+    """Carry withdrawals out and run nightly jobs until `stop`; without Zoho there is only the mail."""
+    with ExitStack() as stack:
+        turns: dict[str, Nightly] = {}
+        carry_out: Callable[[], int] = int
+        if parts.connected:
+            quick = parts.context(stack.enter_context(parts.zoho()))
+            slow = parts.context(stack.enter_context(parts.zoho(Pace(patience_s=NIGHTLY_PATIENCE_S))))
+            name = node()
+            carry_out = lambda: enforce.carry_out(quick, worker=name).total  # noqa: E731  # one line, one use
+            turns["reconcile"] = lambda _night: _reconcile(slow)
+        turns["mail"] = lambda _night: _mail(parts)
+        Worker(
+            db=parts.db,
+            carry_out=carry_out,
+            nightly=turns if nightly else {},
+            hour=parts.settings.report_hour,
+            now=now,
+            name=node(),
+        ).run(stop)
+
+
+def _reconcile(context: Context) -> None:
+    reconcile(context, applying=True)
+
+
+def _mail(parts: Parts) -> None:
+    send_drift_mail(parts)
 
 
 @contextmanager

@@ -25,7 +25,7 @@ PURPOSE = "asked at the command line"
 reason_option = click.option(
     "--purpose", "reason", default=PURPOSE, show_default=True, help="Why; it is recorded in the ledger."
 )
-as_of_option = click.option("--as-of", "as_of", help="A moment with its offset, like 2026-05-01T00:00:00+02:00.")
+as_of_option = click.option("--as-of", "as_of", help="A moment with its offset: 2026-05-01T00:00:00+02:00.")
 
 
 @click.command()
@@ -46,7 +46,9 @@ def history(email: str, reason: str, as_of: str | None, *, as_json: bool) -> Non
 
 @click.command()
 @click.argument("email")
-@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), required=True, help="The zip to write.")
+@click.option(
+    "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), required=True, help="The zip."
+)
 @reason_option
 @as_of_option
 def bundle(email: str, output: Path, reason: str, as_of: str | None) -> None:
@@ -58,12 +60,13 @@ def bundle(email: str, output: Path, reason: str, as_of: str | None) -> None:
         data = make_bundle(parts.intake, address, at=app.now(), as_of=moment)
         key = parts.keys.log.vkey
     write_private(output, data)
-    click.echo(f"{output}: {len(data)} bytes; verify it anywhere with\n  consent-ledger verify {output} --key {key}")
+    click.echo(f"{output}: {len(data)} bytes; verify it anywhere with")
+    click.echo(f"  consent-ledger verify {output} --key {key}")
 
 
 @click.command()
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--key", "key", help="The log's public key, or a file that holds it (default: the one of this folder).")
+@click.option("--key", "key", help="The log's public key, or a file of it (default: this folder's).")
 def verify(file: Path, key: str | None) -> None:
     """Check a bundle with nothing but the log's public key; exits 0 good, 1 bad, 2 incomplete."""
     verdict = verify_bundle(file.read_bytes(), _log_key(key))
@@ -77,7 +80,9 @@ def _log_key(key: str | None) -> str:
         return key
     path = Path(key) if key is not None else settings.load().log_key_path
     if not path.exists():
-        raise Malformed("no public key of the log is here; give it with --key (the operator prints it: key show)")
+        raise Malformed(
+            "no public key of the log is here; give it with --key (the operator has it: key show)"
+        )
     return path.read_text().strip()
 
 
@@ -104,9 +109,9 @@ def _moment(text: str | None) -> datetime | None:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        moment = datetime.min
-    if moment.utcoffset() is None:
-        raise Malformed("--as-of takes a moment with its offset, like 2026-05-01T00:00:00+02:00", field="as_of")
+        moment = None
+    if moment is None or moment.utcoffset() is None:
+        raise Malformed("--as-of takes a moment with its offset: 2026-05-01T00:00:00+02:00", field="as_of")
     return moment.astimezone(UTC)
 
 

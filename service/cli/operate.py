@@ -7,8 +7,9 @@ from types import FrameType
 import click
 import uvicorn
 
-from service import app, jobs, log, settings
+from service import app, settings
 from service import db as database
+from service.cli import show
 from service.zoho import simulator
 
 
@@ -17,8 +18,10 @@ from service.zoho import simulator
 @click.option("--port", type=int, help="Port to listen on (default: CONSENT_PORT).")
 def serve(host: str | None, port: int | None) -> None:
     """Serve the forms, the API and the pages."""
-    chosen = settings.load(**{k: v for k, v in (("host", host), ("port", port)) if v is not None})
-    log.configure(chosen.log_level)
+    chosen = settings.load()
+    told = {"host": host or chosen.host, "port": chosen.port if port is None else port}
+    chosen = chosen.model_copy(update=told)
+    show.log_from(chosen.log_level)
     with app.running(chosen) as parts:
         config = uvicorn.Config(
             parts.site(),
@@ -39,10 +42,11 @@ def serve(host: str | None, port: int | None) -> None:
 
 
 @click.command()
-def worker() -> None:
+@click.option("--nightly/--no-nightly", default=True, help="Whether this worker takes turns at nightly jobs.")
+def worker(*, nightly: bool) -> None:
     """Carry withdrawals to Zoho within seconds, and run the nightly jobs."""
     chosen = settings.load()
-    log.configure(chosen.log_level)
+    show.log_from(chosen.log_level)
     stop = threading.Event()
 
     def end(_signal: int, _frame: FrameType | None) -> None:
@@ -51,7 +55,7 @@ def worker() -> None:
     signal.signal(signal.SIGTERM, end)
     signal.signal(signal.SIGINT, end)
     with app.running(chosen) as parts:
-        jobs.work(parts, stop)
+        app.work(parts, stop, nightly=nightly)
 
 
 @click.command()

@@ -1,0 +1,164 @@
+"""What the demonstration stands on: a folder, three processes of our own, and plain HTTP to them."""
+
+import json
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from service import settings
+from service.errors import Unavailable
+from service.settings import Settings
+from service.zoho.simulator import names
+
+PATIENCE_S = 30.0
+"""How long one of our own processes may take to answer before the demonstration gives up."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """Where everything is while the demonstration runs."""
+
+    settings: Settings
+    zoho_url: str
+    service_url: str
+
+    def control(self, path: str, body: Mapping[str, Any] | None = None) -> Any:  # noqa: ANN401  # any JSON
+        """Ask the simulator's control plane; a body makes it a POST."""
+        return ask(f"{self.zoho_url}/_control/{path}", body)[1]
+
+
+@contextmanager
+def stage(folder: Path, *, contacts: int, port: int) -> Iterator[Stage]:
+    """Start the simulator, the service and a worker on loopback; end them by their process ids."""
+    folder.mkdir(parents=True, mode=0o700)
+    with ExitStack() as stack:
+        zoho_url = stack.enter_context(_simulator(folder, contacts))
+        chosen = _settings(folder, zoho_url, port or _free_port())
+        environment = _environment(chosen)
+        stack.enter_context(_process(folder, "serve", environment))
+        _wait_for(f"{chosen.public_url}/healthz")
+        stack.enter_context(_process(folder, "worker", environment, "--no-nightly"))
+        yield Stage(settings=chosen, zoho_url=zoho_url, service_url=chosen.public_url)
+
+
+def ask(url: str, body: Mapping[str, Any] | None = None, *, form: bytes | None = None) -> tuple[int, Any]:
+    """Return status and JSON (or text) of one request to loopback; a body or form makes it a POST."""
+    data, kind = form, "application/x-www-form-urlencoded"
+    if body is not None:
+        data, kind = json.dumps(body).encode(), "application/json"
+    request = urllib.request.Request(url, data=data, headers={"Accept": "application/json"})  # noqa: S310  # loopback
+    if data is not None:
+        request.add_header("Content-Type", kind)
+    with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:  # noqa: S310  # loopback
+        raw = answer.read()
+        is_json = answer.headers.get_content_type().endswith("json")
+        return answer.status, json.loads(raw) if is_json else raw.decode()
+
+
+def _settings(folder: Path, zoho_url: str, port: int) -> Settings:
+    return settings.load(
+        database_url=f"sqlite:///{folder / 'ledger.db'}",
+        state_dir=folder,
+        public_url=f"http://127.0.0.1:{port}",
+        port=port,
+        zoho_accounts_url=zoho_url,
+        zoho_crm_url=zoho_url,
+        zoho_campaigns_url=zoho_url,
+        zoho_client_id=names.CLIENT_ID,
+        zoho_client_secret=names.CLIENT_SECRET,
+        zoho_refresh_token=names.REFRESH_TOKEN,
+    )
+
+
+def _environment(chosen: Settings) -> dict[str, str]:
+    """Return the environment of our processes: this one's without settings of its own, plus ours."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("CONSENT_")}
+    ours = {
+        "database_url": chosen.database_url,
+        "state_dir": str(chosen.state_dir),
+        "public_url": chosen.public_url,
+        "port": str(chosen.port),
+        "zoho_accounts_url": chosen.zoho_accounts_url,
+        "zoho_crm_url": chosen.zoho_crm_url,
+        "zoho_campaigns_url": chosen.zoho_campaigns_url,
+        "zoho_client_id": chosen.zoho_client_id,
+        "zoho_client_secret": chosen.zoho_client_secret.get_secret_value(),
+        "zoho_refresh_token": chosen.zoho_refresh_token.get_secret_value(),
+    }
+    return clean | {f"CONSENT_{name.upper()}": value for name, value in ours.items()}
+
+
+@contextmanager
+def _simulator(folder: Path, contacts: int) -> Iterator[str]:
+    command = [sys.executable, "-m", "service", "simulate", "--port", "0", "--contacts", str(contacts)]
+    with (folder / "simulate.log").open("wb") as errors:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True)  # noqa: S603  # our own
+        with _ending(process):
+            assert process.stdout is not None, "the pipe was asked for"
+            line = process.stdout.readline()
+            if not line:
+                raise Unavailable(f"the simulator did not start; see {folder / 'simulate.log'}")
+            yield json.loads(line)["url"]
+
+
+@contextmanager
+def _process(folder: Path, command: str, environment: Mapping[str, str], *options: str) -> Iterator[None]:
+    """Run one of our own commands in the background, its output in a file of the folder."""
+    with (folder / f"{command}.log").open("wb") as output:
+        process = subprocess.Popen(  # noqa: S603  # our own program
+            [sys.executable, "-m", "service", command, *options],
+            env=environment,
+            stdout=output,
+            stderr=output,
+        )
+        with _ending(process):
+            yield
+
+
+@contextmanager
+def _ending(process: subprocess.Popen[Any]) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _wait_for(url: str) -> None:
+    give_up = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            ask(url)
+        except (urllib.error.URLError, ConnectionError):
+            if time.monotonic() > give_up:
+                raise Unavailable(f"{url} did not answer within {PATIENCE_S:.0f} s") from None
+            time.sleep(0.05)
+        else:
+            return
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def password() -> str:
+    """Return a password for the demonstration's auditor that nobody else knows."""
+    return secrets.token_urlsafe(12)

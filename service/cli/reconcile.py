@@ -1,0 +1,100 @@
+"""Commands that compare and tell: reconcile, report drift."""
+
+import json
+import sys
+
+import click
+from rich.table import Table
+
+from service import app, settings
+from service.cli import show
+from service.errors import Unsafe
+from service.reconciler.run import RunResult
+from service.reconciler.run import reconcile as run_once
+from service.reports.drift import drift_report
+from service.reports.drift.kinds import describe
+from service.reports.render import render
+
+
+@click.command()
+@click.option(
+    "--apply", "applying", is_flag=True, help="Write the plan; without it nothing is written anywhere."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def reconcile(*, applying: bool, as_json: bool) -> None:
+    """Read both products, compare with the ledger, show the plan; with --apply, write it.
+
+    Exits 1 when a read cannot be believed (empty, or far smaller than the last one): then nothing was written.
+    """
+    out = show.console(quiet=as_json)
+    with (
+        app.running(settings.load()) as parts,
+        parts.zoho() as zoho,
+        show.steps(out, quiet=as_json) as progress,
+    ):
+        try:
+            result = run_once(parts.context(zoho, progress), applying=applying)
+        except Unsafe as error:
+            click.echo(f"nothing was written: {error}", err=True)
+            sys.exit(1)
+    if as_json:
+        click.echo(json.dumps(as_data(result), indent=2))
+        return
+    out.print(found_table(result))
+    out.print(result.plan.summary())
+    if not applying:
+        out.print("\nThis was a dry run. To write the plan: consent-ledger reconcile --apply")
+    else:
+        out.print(f"\nrepaired {sum(result.applied.values())}, failed {sum(result.failed.values())} people")
+
+
+def found_table(result: RunResult) -> Table:
+    """Return what was found by kind, in words."""
+    table = Table(box=None, pad_edge=False)
+    for title, side in (("drift", "left"), ("people", "right")):
+        table.add_column(title, justify="right" if side == "right" else "left")
+    for kind, count in sorted(result.found.items(), key=lambda pair: -pair[1]):
+        table.add_row(describe(kind).title, f"{count:,}")
+    return table
+
+
+def as_data(result: RunResult) -> dict[str, object]:
+    """Return a run as JSON: counts of people by kind, calls and credits; nobody's name."""
+    plan = result.plan
+    return {
+        "run": result.run_id,
+        "applied": dict(result.applied) if result.applying else None,
+        "found": dict(result.found),
+        "news": dict(result.news),
+        "failed": dict(result.failed),
+        "remaining": dict(result.remaining),
+        "plan": {
+            "people": plan.people,
+            "changes": len(plan.changes),
+            "re_permissions": plan.re_permissions,
+            "calls": plan.calls,
+            "crm_credits": plan.crm_credits,
+        },
+        "calls": dict(result.calls),
+        "crm_credits": result.credits,
+        "seconds": round(result.seconds, 3),
+    }
+
+
+@click.group()
+def report() -> None:
+    """Write reports for people."""
+
+
+@report.command("drift")
+@click.option("--print", "printing", is_flag=True, help="Print the text of the mail and send nothing.")
+def report_drift(*, printing: bool) -> None:
+    """Send the nightly mail about drift to legal, or write it to the outbox; at most once per night."""
+    with app.running(settings.load()) as parts:
+        if printing:
+            with parts.db.read() as tx:
+                letter = render(drift_report(tx, parts.policy, now=app.now()))
+            click.echo(f"{letter.subject}\n\n{letter.text}")
+            return
+        place = app.send_drift_mail(parts)
+    click.echo(place or "this night's mail was sent already")
