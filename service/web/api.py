@@ -8,6 +8,7 @@ from typing import Annotated
 
 import msgspec
 from litestar import Response, post
+from litestar.di import NamedDependency
 
 from service.consent import Standing
 from service.ledger.entry import format_time
@@ -47,14 +48,14 @@ class StandingsOut(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @post("/api/history", name="history")
-async def post_history(request: AnyRequest, edge: Edge) -> Response[bytes]:
+async def post_history(request: AnyRequest, edge: NamedDependency[Edge]) -> Response[bytes]:
     """Return every event of an address, oldest first, with evidence and proofs; unknown: an empty history."""
     found = await ask_history(edge, await _question(request, edge))
     return Response(msgspec.json.encode(to_json(found)), status_code=200, media_type="application/json")
 
 
 @post("/api/standing", name="standing")
-async def post_standing(request: AnyRequest, edge: Edge) -> Response[bytes]:
+async def post_standing(request: AnyRequest, edge: NamedDependency[Edge]) -> Response[bytes]:
     """Return whether an address may be mailed, purpose by purpose."""
     found = await ask_history(edge, await _question(request, edge))
     at = found.as_of or found.asked_at
@@ -63,7 +64,7 @@ async def post_standing(request: AnyRequest, edge: Edge) -> Response[bytes]:
 
 
 @post("/api/bundle", name="bundle")
-async def post_bundle(request: AnyRequest, edge: Edge) -> Response[bytes]:
+async def post_bundle(request: AnyRequest, edge: NamedDependency[Edge]) -> Response[bytes]:
     """Return the bundle of an address: a zip file that verifies without us."""
     return zipped(await ask_bundle(edge, await _question(request, edge)))
 

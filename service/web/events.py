@@ -11,6 +11,7 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 from litestar import Response, post
+from litestar.di import NamedDependency
 
 from service.consent import GRANTS, STOPS, Category, Provenance
 from service.errors import Malformed, ServiceError, TooLarge, Unavailable
@@ -107,7 +108,7 @@ Outcome = Recorded | ServiceError
 
 
 @post("/api/events", name="events")
-async def post_events(request: AnyRequest, edge: Edge) -> Response[bytes]:
+async def post_events(request: AnyRequest, edge: NamedDependency[Edge]) -> Response[bytes]:
     """Record one event, or each of an array."""
     sender = await program(edge, request, EVENTS_WRITE)
     header = idempotency_key(request)

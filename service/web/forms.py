@@ -15,6 +15,7 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 from litestar import HttpMethod, Response, get, post, route
+from litestar.di import NamedDependency
 from litestar.params import FromPath
 
 from service.consent import Category
@@ -62,7 +63,9 @@ class FormOut(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @route("/forms/{form:str}", http_method=HttpMethod.OPTIONS, name="form-preflight")
-async def preflight_form(request: AnyRequest, edge: Edge, form: FromPath[str]) -> Response[None]:
+async def preflight_form(
+    request: AnyRequest, edge: NamedDependency[Edge], form: FromPath[str]
+) -> Response[None]:
     """Tell a browser whether a page of its origin may post here."""
     headers = _origin_headers(edge, edge.policy.form(form), request)
     return Response(
@@ -78,7 +81,7 @@ async def preflight_form(request: AnyRequest, edge: Edge, form: FromPath[str]) -
 
 
 @get("/forms/{form:str}", name="form-page")
-async def show_form(edge: Edge, form: FromPath[str]) -> Response[bytes]:
+async def show_form(edge: NamedDependency[Edge], form: FromPath[str]) -> Response[bytes]:
     """Show the form as a recipient sees it: the notice, a box that is not ticked, a button."""
     shown = edge.policy.form(form)
     here = f"{edge.public_url.rstrip('/')}/forms/{form}"
@@ -94,7 +97,7 @@ async def show_form(edge: Edge, form: FromPath[str]) -> Response[bytes]:
 
 
 @post("/forms/{form:str}", name="form-post")
-async def post_form(request: AnyRequest, edge: Edge, form: FromPath[str]) -> Response[bytes]:
+async def post_form(request: AnyRequest, edge: NamedDependency[Edge], form: FromPath[str]) -> Response[bytes]:
     """Record what a person chose, and give a signed receipt or a thank-you page."""
     shown = edge.policy.form(form)
     headers = _origin_headers(edge, shown, request)

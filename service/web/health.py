@@ -1,6 +1,7 @@
 """Is the process up (`/healthz`), and can it do its work (`/readyz`)."""
 
 from litestar import Response, get
+from litestar.di import NamedDependency
 from sqlalchemy.exc import SQLAlchemyError
 
 from service.errors import Unavailable
@@ -14,7 +15,7 @@ def healthz() -> Response[bytes]:
 
 
 @get("/readyz", name="readyz", sync_to_thread=True)
-def readyz(edge: Edge) -> Response[bytes]:
+def readyz(edge: NamedDependency[Edge]) -> Response[bytes]:
     """Answer if the log's head can be read and the sequencer takes events; 503 otherwise."""
     if not edge.intake.healthy:
         raise Unavailable("the ledger takes no events at the moment")

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import msgspec
 from litestar import Response, get, post
+from litestar.di import NamedDependency
 from litestar.response import Redirect
 
 from service.errors import Unauthenticated
@@ -32,13 +33,13 @@ class LogoutIn(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 @get("/login", name="login-page")
-async def show_login(edge: Edge) -> Response[bytes]:
+async def show_login(edge: NamedDependency[Edge]) -> Response[bytes]:
     """Show the log-in page."""
     return _form(edge, error=None)
 
 
 @post("/login", name="login")
-async def post_login(request: AnyRequest, edge: Edge) -> Response[bytes] | Redirect:
+async def post_login(request: AnyRequest, edge: NamedDependency[Edge]) -> Response[bytes] | Redirect:
     """Open a session; whatever is wrong, the answer and its time are the same."""
     posted = convert(await read_form(request), LoginIn)
     sessions.require_token(
@@ -58,7 +59,7 @@ async def post_login(request: AnyRequest, edge: Edge) -> Response[bytes] | Redir
 
 
 @post("/logout", name="logout")
-async def post_logout(request: AnyRequest, edge: Edge) -> Redirect:
+async def post_logout(request: AnyRequest, edge: NamedDependency[Edge]) -> Redirect:
     """End the session, here and in the browser."""
     found = await sessions.person(edge, request, ROLES)
     sessions.require_token(found.form_token, convert(await read_form(request), LogoutIn).form_token)

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import msgspec
 from litestar import Response, get, post
+from litestar.di import NamedDependency
 from litestar.response import Redirect
 
 from service.errors import Malformed, Unauthenticated
@@ -35,7 +36,7 @@ class SearchIn(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 @get("/", name="search-page")
-async def show_search(request: AnyRequest, edge: Edge) -> Response[bytes] | Redirect:
+async def show_search(request: AnyRequest, edge: NamedDependency[Edge]) -> Response[bytes] | Redirect:
     """Show the search form, or the way to the log-in page."""
     try:
         who = await sessions.person(edge, request, LOOKUP_ROLES)
@@ -45,7 +46,7 @@ async def show_search(request: AnyRequest, edge: Edge) -> Response[bytes] | Redi
 
 
 @post("/history", name="history-page")
-async def show_history(request: AnyRequest, edge: Edge) -> Response[bytes]:
+async def show_history(request: AnyRequest, edge: NamedDependency[Edge]) -> Response[bytes]:
     """Show the history of an address: the standing first, then what happened, then what proves it."""
     who, posted = await _posted(request, edge)
     try:
@@ -59,7 +60,7 @@ async def show_history(request: AnyRequest, edge: Edge) -> Response[bytes]:
 
 
 @post("/bundle", name="bundle-download")
-async def download_bundle(request: AnyRequest, edge: Edge) -> Response[bytes]:
+async def download_bundle(request: AnyRequest, edge: NamedDependency[Edge]) -> Response[bytes]:
     """Give the bundle of an address as a file."""
     who, posted = await _posted(request, edge)
     return zipped(await ask_bundle(edge, _question(who, posted)))

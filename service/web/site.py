@@ -5,7 +5,7 @@ from typing import Final
 from litestar import Litestar, Response, Router, get
 from litestar.config.app import AppConfig
 from litestar.datastructures import CacheControlHeader
-from litestar.di import Provide
+from litestar.di import NamedDependency, Provide
 from litestar.static_files import create_static_files_router
 
 from service.web import api, events, forms, health, login, pages, unsubscribe
@@ -17,7 +17,7 @@ from service.web.render import HERE
 
 
 @get("/openapi.json", name="openapi", sync_to_thread=False)
-def openapi(edge: Edge) -> Response[bytes]:
+def openapi(edge: NamedDependency[Edge]) -> Response[bytes]:
     """Return the document that describes every address."""
     return Response(document(edge.public_url), media_type="application/json")
 

@@ -11,6 +11,7 @@ import re
 from hashlib import sha256
 
 from litestar import HttpMethod, Response, post, route
+from litestar.di import NamedDependency
 from litestar.params import FromPath
 
 from service.consent import Category, State, SubjectId
@@ -28,7 +29,7 @@ _DONE = "You are unsubscribed. We will send you no more of this mail.\n"
 
 
 @route("/u/{token:str}", http_method=[HttpMethod.GET, HttpMethod.HEAD], name="unsubscribe-page")
-async def show_unsubscribe(edge: Edge, token: FromPath[str]) -> Response[bytes]:
+async def show_unsubscribe(edge: NamedDependency[Edge], token: FromPath[str]) -> Response[bytes]:
     """Show a button; nothing is read or written, so every token looks the same."""
     return page("unsubscribe.html", done=False, token=token, controller=edge.policy.controller)
 
@@ -47,7 +48,9 @@ def _fail(request: AnyRequest, error: Exception) -> Response[bytes]:
     name="unsubscribe",
     exception_handlers={ServiceError: _fail, Exception: _fail},
 )
-async def post_unsubscribe(request: AnyRequest, edge: Edge, token: FromPath[str]) -> Response[bytes]:
+async def post_unsubscribe(
+    request: AnyRequest, edge: NamedDependency[Edge], token: FromPath[str]
+) -> Response[bytes]:
     """Withdraw the consent that the token stands for."""
     how = await _how(request)
     try:

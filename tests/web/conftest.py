@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from litestar.testing import TestClient
+
 from service import policy as policies
 from service.db import Database
 from service.intake import Intake
@@ -121,12 +122,15 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def make_edge(sqlite_url: str, tmp_path: Path, policy: PolicySet, clock: Clock) -> Iterator[Callable[..., Edge]]:
+def make_edge(
+    sqlite_url: str, tmp_path: Path, policy: PolicySet, clock: Clock
+) -> Iterator[Callable[..., Edge]]:
     """Return how to build an edge over a running ledger, at a public address of the test's choice."""
     settings = load(database_url=sqlite_url, state_dir=tmp_path, origin=ORIGIN)
-    with closing(Database(sqlite_url)) as db, Intake(
-        db, open_keys(settings), policy, origin=ORIGIN, now=clock
-    ) as intake:
+    with (
+        closing(Database(sqlite_url)) as db,
+        Intake(db, open_keys(settings), policy, origin=ORIGIN, now=clock) as intake,
+    ):
         yield lambda public_url="http://testserver.local": Edge(
             public_url=public_url, policy=policy, db=db, intake=intake, keyring=KeyRing(db, clock), now=clock
         )
@@ -168,4 +172,4 @@ def log_in(client: TestClient, name: str, password: str):
 
 def form_token(page: str) -> str:
     """Return the token in the first form of a page."""
-    return page.split('name="form_token" value="')[1].split('"')[0]
+    return page.split('name="form_token" value="')[1].split('"', maxsplit=1)[0]
