@@ -16,6 +16,7 @@ def upgrade() -> None:
     _ledger()
     _vault()
     _projections()
+    _index()
     _mirrors()
     _runs()
     _access()
@@ -153,6 +154,36 @@ def _projections() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_task")),
     )
     op.create_index("ix_task_open", "task", ["state", "not_before"], unique=False)
+
+
+def _index() -> None:
+    op.create_table(
+        "index_state",
+        sa.Column("log_id", SMALL, autoincrement=False, nullable=False),
+        sa.Column("edge", sa.LargeBinary(), nullable=False),
+        sa.Column("listed", INT, nullable=True),
+        sa.Column("epoch_idx", INT, nullable=True),
+        sa.PrimaryKeyConstraint("log_id", name=op.f("pk_index_state")),
+    )
+    op.create_table(
+        "index_row",
+        sa.Column("kind", SMALL, nullable=False),
+        sa.Column("key", sa.LargeBinary(), nullable=False),
+        sa.Column("row", sa.LargeBinary(), nullable=False),
+        sa.Column("edge", sa.LargeBinary(), nullable=True),
+        sa.PrimaryKeyConstraint("kind", "key", name=op.f("pk_index_row")),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "index_node",
+        sa.Column("kind", SMALL, nullable=False),
+        sa.Column("level", SMALL, nullable=False),
+        sa.Column("idx", INT, nullable=False),
+        sa.Column("hash", sa.LargeBinary(), nullable=False),
+        sa.Column("last_key", sa.LargeBinary(), nullable=True),
+        sa.PrimaryKeyConstraint("kind", "level", "idx", name=op.f("pk_index_node")),
+        sqlite_with_rowid=False,
+    )
 
 
 def _mirrors() -> None:
@@ -398,6 +429,7 @@ def _grant_postgresql() -> None:
         "GRANT SELECT, INSERT ON leaf, node, dedupe TO consent_app; "
         "GRANT SELECT, INSERT, UPDATE ON log_state TO consent_app; "
         "GRANT SELECT, INSERT, UPDATE, DELETE ON subject, subject_key, payload, event, standing, task, "
+        "index_state, index_row, index_node, "
         "crm_record, crm_address, contact, member, outcome, run, drift, change, mailing, tick, "
         "api_key, account, session TO consent_app; "
         "GRANT SELECT ON alembic_version TO consent_app; "

@@ -7,7 +7,7 @@ look-up), passes through `Intake`. Nothing in this path calls Zoho.
 import base64
 import hashlib
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
@@ -110,6 +110,16 @@ class Intake(AbstractContextManager["Intake"]):
             waiting = [self._try(claim) for claim in claims[start : start + CHUNK]]
             results.extend(_outcome(item) for item in waiting)
         return results
+
+    def announce(self, tx: Connection, category: Category, extra: Mapping[str, Json]) -> int:
+        """Append what the log says about itself, in the caller's transaction; return the entry's index.
+
+        Locks the head until the transaction ends, so write nothing slow after it.
+        """
+        edge = self.store.lock(tx)
+        entry = Entry(category=category, at=self.now(), extra=extra)
+        self.store.append(tx, edge, [encode(entry, self.keys.ingest)])
+        return edge.size - 1
 
     def standings(self, tx: Connection, subject: SubjectId, at: datetime | None = None) -> list[Standing]:
         """Return one standing per purpose of the policy, now or as of `at`."""

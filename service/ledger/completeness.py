@@ -92,14 +92,14 @@ class Finding:
             return self._without_key()
         if self.closed:
             return (
-                f"not shown: completeness. {self.closed} identities of this address are closed (as after an erasure), "
-                f"so their entries cannot be told from others; all {self.events} of the open ones are here."
+                f"not shown: completeness. {self.closed} identities of this address are closed (as after "
+                f"erasure), so their entries cannot be told; all {self.events} of the open ones are here."
             )
         if not self.subjects:
             return f"complete: this address was not known to the log when it had {self.size} entries."
         return (
-            f"complete: all {self.events} entries about this address among the {self.size} of the log are here"
-            f" (the index covers the first {self.covered}, every later one was looked through)."
+            f"complete: all {self.events} entries about this address among the {self.size} of the log are "
+            f"here (the index covers the first {self.covered}, every later one was looked through)."
         )
 
     def _without_key(self) -> str:
@@ -109,8 +109,8 @@ class Finding:
                 "directory key, which is not here, or the address is not in its normal form)."
             )
         return (
-            f"complete for the person shown: all {self.events} entries among {self.size} are here. Not shown: "
-            "completeness for the address (that it leads to nobody else), which takes the directory key."
+            f"complete for the person shown: all {self.events} entries among {self.size} are here. "
+            "Not shown: completeness for the address (that it leads to nobody else); the directory key tells."
         )
 
 

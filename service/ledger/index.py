@@ -22,14 +22,13 @@ import msgspec
 from service.errors import Tampered
 from service.ledger import merkle
 from service.ledger.canonical import Json
-from service.ledger.merkle import EMPTY, Edge, Read, leaf_hash
+from service.ledger.merkle import EMPTY, HASH_BYTES, Edge, Read, leaf_hash
 from service.ledger.note import decode_base64
 
 SUBJECTS: Final = b"idx1"
 DIRECTORY: Final = b"dir1"
 ROW_BYTES: Final = 76  # of both kinds: 4 + 32 + 8 + 32, and 4 + 32 + 32 + 8
 
-_HASH = 32
 _KEY = slice(4, 36)  # sub, or dk
 _MOST = 1 << 53  # rows; an integer beyond it cannot be signed
 
@@ -64,7 +63,7 @@ class Commitment:
         """Return the commitment in the fields of an entry; `Tampered` if it is none."""
         roots = [decode_base64(str(extra.get(name, ""))) for name in ("sr", "dr", "dkc")]
         counts = [extra.get(name) for name in ("n", "ss", "ds")]
-        if any(len(root) != _HASH for root in roots) or not all(_is_count(count) for count in counts):
+        if any(len(root) != HASH_BYTES for root in roots) or not all(_is_count(count) for count in counts):
             raise Tampered("an index epoch states three counts and three hashes, and this entry does not")
         return cls(
             covered=int(counts[0] or 0),
@@ -150,7 +149,7 @@ def read_line(entry: bytes) -> tuple[bytes | None, tuple[bytes, bytes] | None]:
     except msgspec.MsgspecError:
         raise Tampered("an entry's line cannot be read") from None
     opened = None if line.dk is None or line.dv is None else (line.dk, line.dv)
-    if any(len(value) != _HASH for value in (line.sub or bytes(_HASH), *(opened or ()))):
+    if any(len(value) != HASH_BYTES for value in (line.sub or bytes(HASH_BYTES), *(opened or ()))):
         raise Tampered("an entry names a subject or a directory row that has not 32 bytes")
     return line.sub, opened
 
