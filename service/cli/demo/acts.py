@@ -100,7 +100,7 @@ class Acts:
             nonlocal ahead
             if seconds > 1:
                 ahead += timedelta(seconds=seconds)
-                self._here.control("clock", {"advance": seconds})
+                self._here.control("clock", {"advance_s": seconds})
             else:
                 time.sleep(seconds)
 
