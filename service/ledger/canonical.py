@@ -5,7 +5,7 @@ writer, and most others, give the same bytes. What lies outside of it is refused
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from functools import lru_cache
 from typing import Final, TypeAlias
@@ -49,11 +49,8 @@ def _require_profile(value: object, depth: int) -> None:
     elif depth == 0:
         raise Malformed(f"a value is nested more than {MAX_DEPTH} deep; send less structure")
     elif isinstance(value, dict):
-        for name, item in value.items():
-            if type(name) is not str or not _is_name(name):
-                raise Malformed(
-                    "a field's name may only hold lower-case letters, digits, dots and underscores"
-                )
+        _require_names(value)
+        for item in value.values():
             if type(item) is not str:  # most are, and any text is allowed
                 _require_profile(item, depth - 1)
     elif isinstance(value, list | tuple):
@@ -61,6 +58,12 @@ def _require_profile(value: object, depth: int) -> None:
             _require_profile(item, depth - 1)
     else:
         raise Malformed(f"a value of type {type(value).__name__} cannot be signed; send a text or an integer")
+
+
+def _require_names(names: Iterable[object]) -> None:
+    for name in names:
+        if type(name) is not str or not _is_name(name):
+            raise Malformed("a field's name may only hold lower-case letters, digits, dots and underscores")
 
 
 @lru_cache(maxsize=1024)

@@ -34,8 +34,12 @@ def main(url: str, *, profiled: bool) -> None:
         _single(intake)
         _callers(intake)
         _arrays(intake, "new people", lambda n: running.people(ARRAY, f"bulk-{n}"))
-        _arrays(intake, "known people", lambda n: running.people(ARRAY, "bulk-0"))
-        _arrays(intake, "withdrawals", lambda n: [running.withdrawal(c.address) for c in running.people(ARRAY, "bulk-0")])
+        _arrays(intake, "known people", lambda _: running.people(ARRAY, "bulk-0"))
+        _arrays(
+            intake,
+            "withdrawals",
+            lambda _: [running.withdrawal(f"bulk-0-{n}@example.org") for n in range(ARRAY)],
+        )
         with database.read() as tx:
             print(f"{database.dialect}: the log has {intake.store.size(tx)} entries")
 
