@@ -56,8 +56,8 @@ def require_complete(seen: Mapping[str, int], before: Mapping[str, int], largest
     for name, count in before.items():
         if seen.get(name, 0) < count * (1 - largest_shrink):
             raise Unsafe(
-                f"{name} returned {seen.get(name, 0)} where the last run saw {count}, fewer than largest_shrink "
-                "in policies/enforcement.toml allows; find out why, or raise the limit for one run"
+                f"{name} returned {seen.get(name, 0)} where the last run saw {count}, which is fewer than "
+                "largest_shrink in policies/enforcement.toml allows; find out why, or raise it for one run"
             )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, case, insert, literal, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, case, exists, insert, literal, select, update
 
 from service.db import change, crm_address, crm_record, drift, member, standing, subject
 from service.policy import PolicySet
@@ -68,8 +68,8 @@ class Plan:
         """Return the plan in a few lines for a terminal; names nobody."""
         in_crm = sum(item.target != CAMPAIGNS for item in self.changes)
         lines = [
-            f"Plan of run {self.run_id}: stop {self.people} people "
-            f"({in_crm} CRM records, {len(self.changes) - in_crm} contacts in Campaigns)",
+            f"Plan of run {self.run_id}: stop {self.people} people",
+            f"  writes: {in_crm} CRM records, {len(self.changes) - in_crm} contacts in Campaigns",
             f"  cost: about {self.calls} calls and {self.crm_credits} CRM credits",
         ]
         if due := [item for item in self.changes if item.due_at is not None and item.due_rule is not None]:
@@ -129,7 +129,11 @@ def cost(changes: Sequence[Change], lists: int) -> tuple[int, int]:
 
 
 def keep(tx: Connection, plan: Plan) -> None:
-    """Keep the plan's changes, so that a crash while they are applied loses neither a write nor its proof."""
+    """Keep the plan's changes, so that a crash while they are applied loses neither a write nor its proof.
+
+    What an earlier plan left unwritten and this one plans again is superseded there. What it left and
+    this one does not plan was written after all, by an answer that got lost: it still waits for its proof.
+    """
     rows = [
         {
             "run_id": plan.run_id,
@@ -146,6 +150,14 @@ def keep(tx: Connection, plan: Plan) -> None:
     ]
     for part in _parts(rows):
         tx.execute(insert(change), part)
+    again = change.alias("again")
+    replanned = exists().where(
+        again.c.run_id == plan.run_id,
+        again.c.target == change.c.target,
+        again.c.address_index == change.c.address_index,
+    )
+    earlier = and_(change.c.run_id < plan.run_id, change.c.state == "planned")
+    tx.execute(update(change).where(earlier, replanned).values(state="superseded", code="REPLANNED"))
 
 
 def cause(must_stop: ColumnElement[Any]) -> ColumnElement[int | None]:
