@@ -177,7 +177,7 @@ def _entries(tx: Connection, start: int, end: int) -> Iterator[tuple[int, bytes,
         .where(leaf.c.log_id == LOG_ID, leaf.c.idx >= start, leaf.c.idx < end)
         .order_by(leaf.c.idx)
     )
-    yield from rows.tuples()
+    yield from rows
 
 
 def _keep_openings(tx: Connection, openings: dict[bytes, bytes]) -> None:

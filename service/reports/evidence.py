@@ -4,60 +4,73 @@ Reads only. The file is judged with the auditor's own verifier before it is give
 """
 
 import json
+from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime
 
 from sqlalchemy import Connection
 
+from service.consent import SubjectId
 from service.errors import Tampered
 from service.intake import Intake
+from service.intake.epoch import refresh
 from service.ledger import entry as entries
 from service.ledger.bundle import Bundle, Item, write
 from service.ledger.entry import DirectoryOpening, Disclosure
 from service.ledger.verify import State, verify_bundle
+from service.reports.completeness import gather
 from service.reports.history import History, Record, directory_opening, history, to_json
 
 GENESIS = 0  # log.genesis: it names the keys that sign entries
 
 
-def bundle(intake: Intake, address: str, *, at: datetime, as_of: datetime | None = None) -> bytes:
+def bundle(
+    intake: Intake, address: str, *, at: datetime, as_of: datetime | None = None, disclose_key: bool = False
+) -> bytes:
     """Return the zip file about a parsed address as the ledger stands now.
 
     Holds log.genesis, the person's subject.opened and every entry about them with its opened payload,
-    all proven against one checkpoint. An address that the ledger does not know gives a file with
-    log.genesis alone. Raises `Tampered` if anything that is stored does not verify.
+    all proven against one checkpoint, and what shows that there is nothing else; for an address that
+    the ledger does not know, what shows that. Makes an index epoch first if the last one is far behind.
+    `disclose_key` adds the directory key, for an auditor who holds it under contract anyway. Raises
+    `Tampered` if anything that is stored does not verify, `Unavailable` while the index is being made.
     """
+    refresh(intake)
     with intake.db.read() as tx:
         found = history(intake, tx, address, at=at, as_of=as_of)
-        items = (_genesis(intake, tx, found), *_items(tx, found))
+        opened = {} if found.subject is None else dict([directory_opening(tx, found.subject)])
+        people = {index: SubjectId(opening.subject) for index, opening in opened.items()}
+        shown = gather(intake, tx, address, found.size, people, disclose_key=disclose_key)
+        others = {GENESIS, *shown.entries} - {record.index for record in found.records}
+        items = [*_plain_items(intake, tx, others, found.size), *_items(found, opened)]
     data = write(
         Bundle(
             origin=found.origin,
             address=address,
             asked_at=at,
             checkpoint_note=found.checkpoint,
-            items=items,
+            items=tuple(items),
             history=_summary(found),
+            completeness=shown.evidence,
         ),
         intake.keys.log,
     )
-    verdict = verify_bundle(data, intake.keys.log.vkey)
+    verdict = verify_bundle(data, intake.keys.log.vkey, intake.keys.directory)
     if verdict.state is not State.GOOD:
         raise Tampered(f"the bundle was not given away, because it does not verify: {verdict.reason}")
     return data
 
 
-def _genesis(intake: Intake, tx: Connection, found: History) -> Item:
-    line = intake.store.entries(tx, [GENESIS])[GENESIS]
-    proof = intake.store.proofs(tx, [GENESIS], found.size)[GENESIS]
-    return Item(index=GENESIS, entry=line, proof=tuple(proof))
+def _plain_items(intake: Intake, tx: Connection, indexes: Collection[int], size: int) -> Iterator[Item]:
+    """Yield entries of which nothing is opened: the log's own, and openings of somebody who was erased."""
+    lines = intake.store.entries(tx, indexes)
+    proofs = intake.store.proofs(tx, sorted(indexes), size)
+    for index in sorted(indexes):
+        yield Item(index=index, entry=lines[index], proof=tuple(proofs[index]))
 
 
-def _items(tx: Connection, found: History) -> list[Item]:
-    if found.subject is None:
-        return []
-    opened, opening = directory_opening(tx, found.subject)
+def _items(found: History, openings: Mapping[int, DirectoryOpening]) -> list[Item]:
     return [
-        _item(record, opening if record.index == opened else _opened(record))
+        _item(record, openings.get(record.index) or _opened(record))
         for record in sorted(found.records, key=lambda record: record.index)
     ]
 
