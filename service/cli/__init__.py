@@ -4,12 +4,12 @@ Exit codes: 0 done or good, 1 bad (evidence that does not verify, a run that ref
 2 incomplete evidence or wrong usage, 3 refused, 4 unavailable, 5 misconfigured, 6 tampered.
 """
 
+import importlib
 import sys
 
 import click
 
 from service import __version__
-from service.cli import ask, demo, operate, people, reconcile
 from service.errors import Misconfigured, Refused, ServiceError, Tampered, Unavailable
 
 EXIT_CODES: tuple[tuple[type[ServiceError], int], ...] = (
@@ -19,28 +19,46 @@ EXIT_CODES: tuple[tuple[type[ServiceError], int], ...] = (
     (Tampered, 6),
 )
 
+COMMANDS = {
+    "demo": "demo:demo",
+    "serve": "operate:serve",
+    "worker": "operate:worker",
+    "migrate": "operate:migrate",
+    "simulate": "operate:simulate",
+    "reconcile": "reconcile:reconcile",
+    "report": "reconcile:report",
+    "history": "ask:history",
+    "bundle": "ask:bundle",
+    "verify": "verify:verify",
+    "user": "people:user",
+    "key": "people:key",
+}
+"""Each command and where it lives; it is imported when it is called, so that `verify` needs no database."""
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+
+class Commands(click.Group):
+    """The commands in the order in which a newcomer needs them, imported one at a time."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click's own signature
+        """Return the names of all commands."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002  # as above
+        """Return one command, or None if there is none of this name."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, name = COMMANDS[cmd_name].partition(":")
+        command = getattr(importlib.import_module(f"service.cli.{module}"), name)
+        assert isinstance(command, click.Command), f"{cmd_name} is not a command"
+        return command
+
+
+@click.command(
+    cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
 @click.version_option(__version__)
 def group() -> None:
     """Prove who agreed to what, and keep Zoho CRM and Campaigns honest against it."""
-
-
-for command in (
-    demo.demo,
-    operate.serve,
-    operate.worker,
-    operate.migrate,
-    operate.simulate,
-    reconcile.reconcile,
-    reconcile.report,
-    ask.history,
-    ask.bundle,
-    ask.verify,
-    people.user,
-    people.key,
-):
-    group.add_command(command)
 
 
 def main() -> None:

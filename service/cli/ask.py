@@ -1,9 +1,8 @@
-"""Commands that answer an auditor: history, bundle, verify."""
+"""Commands that answer an auditor: history and bundle. Each look-up is recorded before it is answered."""
 
 import getpass
 import json
 import os
-import sys
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +13,6 @@ from service import app, settings
 from service.app import Parts
 from service.errors import Malformed, ServiceError
 from service.intake.access import look_up
-from service.ledger.verify import verify_bundle
 from service.reports.evidence import bundle as make_bundle
 from service.reports.history import as_text, to_json
 from service.reports.history import history as read_history
@@ -28,7 +26,7 @@ reason_option = click.option(
 as_of_option = click.option("--as-of", "as_of", help="A moment with its offset: 2026-05-01T00:00:00+02:00.")
 
 
-@click.command()
+@click.command(short_help="Print everything the ledger knows about EMAIL.")
 @click.argument("email")
 @reason_option
 @as_of_option
@@ -44,7 +42,7 @@ def history(email: str, reason: str, as_of: str | None, *, as_json: bool) -> Non
     click.echo(json.dumps(to_json(found), indent=2) if as_json else as_text(found))
 
 
-@click.command()
+@click.command(short_help="Write everything about EMAIL as one zip.")
 @click.argument("email")
 @click.option(
     "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), required=True, help="The zip."
@@ -62,28 +60,6 @@ def bundle(email: str, output: Path, reason: str, as_of: str | None) -> None:
     write_private(output, data)
     click.echo(f"{output}: {len(data)} bytes; verify it anywhere with")
     click.echo(f"  consent-ledger verify {output} --key {key}")
-
-
-@click.command()
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--key", "key", help="The log's public key, or a file of it (default: this folder's).")
-def verify(file: Path, key: str | None) -> None:
-    """Check a bundle with nothing but the log's public key; exits 0 good, 1 bad, 2 incomplete."""
-    verdict = verify_bundle(file.read_bytes(), _log_key(key))
-    click.echo(verdict.report(), nl=False)
-    sys.exit(verdict.exit_code)
-
-
-def _log_key(key: str | None) -> str:
-    """Return the verifier key that was named, or that of the log in this working folder."""
-    if key is not None and "+" in key and not Path(key).exists():
-        return key
-    path = Path(key) if key is not None else settings.load().log_key_path
-    if not path.exists():
-        raise Malformed(
-            "no public key of the log is here; give it with --key (the operator has it: key show)"
-        )
-    return path.read_text().strip()
 
 
 def _record(parts: Parts, address: str, reason: str, asked_for: str) -> None:

@@ -41,7 +41,7 @@ def serve(host: str | None, port: int | None) -> None:
         uvicorn.Server(config).run()
 
 
-@click.command()
+@click.command(short_help="Carry withdrawals to Zoho; run the nightly jobs.")
 @click.option("--nightly/--no-nightly", default=True, help="Whether this worker takes turns at nightly jobs.")
 def worker(*, nightly: bool) -> None:
     """Carry withdrawals to Zoho within seconds, and run the nightly jobs."""
@@ -66,7 +66,7 @@ def migrate() -> None:
     click.echo("the database has the newest schema")
 
 
-@click.command()
+@click.command(short_help="Answer as Zoho does, with a known truth.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=8090, show_default=True, help="Port to listen on; 0 picks a free one.")
 @click.option("--contacts", default=5000, show_default=True, help="How many people the organisation has.")

@@ -28,7 +28,7 @@ def add_user(name: str, role: str) -> None:
     click.echo(f"{name} may log in as {role}")
 
 
-@click.group()
+@click.group(short_help="Keys of programs, and the service's own keys.")
 def key() -> None:
     """Keys of programs that use the API, and the service's own keys."""
 

@@ -16,7 +16,7 @@ from service.reports.drift.kinds import describe
 from service.reports.render import render
 
 
-@click.command()
+@click.command(short_help="Show what differs and what it would cost; --apply repairs it.")
 @click.option(
     "--apply", "applying", is_flag=True, help="Write the plan; without it nothing is written anywhere."
 )
@@ -24,7 +24,7 @@ from service.reports.render import render
 def reconcile(*, applying: bool, as_json: bool) -> None:
     """Read both products, compare with the ledger, show the plan; with --apply, write it.
 
-    Exits 1 when a read cannot be believed (empty, or far smaller than the last one): then nothing was written.
+    Exits 1 when a read cannot be believed (empty, or far smaller than the last one): nothing was written.
     """
     out = show.console(quiet=as_json)
     with (

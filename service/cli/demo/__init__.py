@@ -23,7 +23,7 @@ FOLDER = Path(".consent") / "demo"
 AUDITOR = "auditor"
 
 
-@click.command()
+@click.command(short_help="Watch the whole product work once.")
 @click.option(
     "--contacts", default=5000, show_default=True, type=click.IntRange(min=200), help="How many people."
 )

@@ -42,12 +42,16 @@ class Stage:
 def stage(folder: Path, *, contacts: int, port: int) -> Iterator[Stage]:
     """Start the simulator, the service and a worker on loopback; end them by their process ids."""
     folder.mkdir(parents=True, mode=0o700)
+    zoho_port = _free_port()
+    zoho_url = f"http://127.0.0.1:{zoho_port}"
+    chosen = _settings(folder, zoho_url, port or _free_port())
+    environment = _environment(chosen)
+    simulated = ("--port", str(zoho_port), "--contacts", str(contacts))
     with ExitStack() as stack:
-        zoho_url = stack.enter_context(_simulator(folder, contacts))
-        chosen = _settings(folder, zoho_url, port or _free_port())
-        environment = _environment(chosen)
+        stack.enter_context(_process(folder, "simulate", environment, *simulated))
         stack.enter_context(_process(folder, "serve", environment))
         _wait_for(f"{chosen.public_url}/healthz")
+        _wait_for(f"{zoho_url}/_control/clock")
         stack.enter_context(_process(folder, "worker", environment, "--no-nightly"))
         yield Stage(settings=chosen, zoho_url=zoho_url, service_url=chosen.public_url)
 
@@ -97,19 +101,6 @@ def _environment(chosen: Settings) -> dict[str, str]:
         "zoho_refresh_token": chosen.zoho_refresh_token.get_secret_value(),
     }
     return clean | {f"CONSENT_{name.upper()}": value for name, value in ours.items()}
-
-
-@contextmanager
-def _simulator(folder: Path, contacts: int) -> Iterator[str]:
-    command = [sys.executable, "-m", "service", "simulate", "--port", "0", "--contacts", str(contacts)]
-    with (folder / "simulate.log").open("wb") as errors:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True)  # noqa: S603  # our own
-        with _ending(process):
-            assert process.stdout is not None, "the pipe was asked for"
-            line = process.stdout.readline()
-            if not line:
-                raise Unavailable(f"the simulator did not start; see {folder / 'simulate.log'}")
-            yield json.loads(line)["url"]
 
 
 @contextmanager
