@@ -9,6 +9,7 @@ import re
 import secrets
 import smtplib
 import ssl
+from contextlib import suppress
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Final, Protocol
@@ -44,7 +45,8 @@ class FolderOutbox:
             temporary.replace(target)
             _sync(self._folder)
         except OSError as error:
-            temporary.unlink(missing_ok=True)
+            with suppress(OSError):  # what is left of a file that could not be written is no mail
+                temporary.unlink(missing_ok=True)
             raise Unavailable(
                 f"the outbox folder could not be written ({type(error).__name__}, errno {error.errno}); "
                 "make room or correct its permissions, the mail is tried again"
@@ -83,7 +85,8 @@ class SmtpOutbox:
         place = f"{'smtps' if self._tls_at_once else 'smtp'}://{self._host}:{self._port}"
         try:
             with self._connect() as server:
-                refused = server.send_message(message)
+                # Not `send_message`: it writes ">From" where a line begins with "From".
+                refused = server.sendmail(*_envelope(message), message.as_bytes())
         except (smtplib.SMTPException, OSError) as error:
             raise Unavailable(
                 f"the mail server {place} did not take the mail ({_what(error)}); it is tried again"
@@ -129,6 +132,11 @@ def needs_tls(host: str) -> bool:
         return not ipaddress.ip_address(host).is_loopback
     except ValueError:
         return True
+
+
+def _envelope(message: EmailMessage) -> tuple[str, list[str]]:
+    """Return who sends the mail, and to whom, as plain addresses."""
+    return message["From"].addresses[0].addr_spec, [one.addr_spec for one in message["To"].addresses]
 
 
 def _what(error: Exception) -> str:

@@ -77,9 +77,10 @@ def _gist(report: DriftReport) -> str:
 
 
 def _stops(report: DriftReport) -> str:
-    if report.people.opt_outs:
-        return count(report.people.found, "opt-out", "opt-outs")
-    return count(report.people.found, "opt-out or dead mailbox", "opt-outs and dead mailboxes")
+    people, others = report.people, report.people.found - report.people.opt_outs
+    told = [count(people.opt_outs, "opt-out", "opt-outs")] if people.opt_outs else []
+    told += [count(others, "other stop", "other stops")] if others and people.opt_outs else []
+    return " and ".join(told or [count(others, "stop", "stops")])
 
 
 def _became(report: DriftReport) -> str:

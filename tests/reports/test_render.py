@@ -50,6 +50,15 @@ def test_the_subject_line_tells_the_verdict(letter):
     )
 
 
+def test_the_subject_line_does_not_call_a_dead_mailbox_an_opt_out(letter):
+    def both(tx):
+        run_id = a_run(tx)
+        found(tx, run_id, "opted_out_by_hand", range(2))
+        found(tx, run_id, "hard_bounce_not_in_crm", range(2, 3))
+
+    assert "2 opt-outs and 1 other stop had not reached Zoho" in letter(both).subject
+
+
 def test_the_subject_line_of_a_quiet_night_is_short(letter):
     assert letter(a_run).subject == "Consent drift 2026-11-23: nothing found - no deadline missed"
 

@@ -49,6 +49,7 @@ KINDS = {
     "withdrawn_not_enforced": Kind(
         title="Refused in the ledger, but not in Zoho",
         meaning="The ledger holds a refusal, a complaint or a dead mailbox. Zoho would have mailed on.",
+        opt_out=False,
     ),
     "permitted_without_consent": Kind(
         title="No consent known",

@@ -39,7 +39,7 @@ class People:
 
     `settled` were found by one run and no longer by the newest, without our writing. `late` are those,
     and those who withdrew, for whom a legal deadline passed before both products said stop.
-    `opt_outs` tells whether all that were found said stop themselves.
+    `opt_outs` of those found said stop themselves; the others are dead mailboxes and the like.
     """
 
     found: int
@@ -47,7 +47,7 @@ class People:
     open: int
     settled: int
     late: int
-    opt_outs: bool
+    opt_outs: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,7 +195,7 @@ def _people(rows: Sequence[Found], withdrawals: Sequence[Withdrawal], now: datet
         open=len(still),
         settled=len(everybody - still - repaired),
         late=len(late),
-        opt_outs=all(describe(row.kind).opt_out for row in rows),
+        opt_outs=len({row.person for row in rows if describe(row.kind).opt_out}),
     )
 
 
