@@ -149,6 +149,33 @@ class CheckpointColumns(TypedColumns):
     published_at: Named[datetime] = Column(Moment, nullable=False)
 
 
+class CosignatureColumns(TypedColumns):
+    """Witnesses' lines under published checkpoints, each checked before it came here."""
+
+    log_id: Named[int] = Column(Small)
+    size: Named[int] = Column(Int)
+    witness: Named[str] = Column(Text)
+    """`witness.identity` of the key."""
+    at: Named[datetime] = Column(Moment)
+    """The time that the witness states."""
+    line: Named[bytes] = Column(LargeBinary, nullable=False)
+
+
+class TimeStampColumns(TypedColumns):
+    """RFC 3161 replies over published checkpoints, each checked before it came here."""
+
+    log_id: Named[int] = Column(Small)
+    authority: Named[str] = Column(Text)
+    at: Named[datetime] = Column(Moment)
+    """The time that the token states."""
+    size: Named[int] = Column(Int)
+    note: Named[bytes] = Column(LargeBinary, nullable=False)
+    """The bytes that were stamped."""
+    reply: Named[bytes] = Column(LargeBinary, nullable=False)
+    chain: Named[bytes] = Column(LargeBinary, nullable=False)
+    """The authority's certificates, PEM, as they were believed on that day."""
+
+
 log_state = Table("log_state", metadata, LogStateColumns, sqlite_strict=True)
 _KEYED: dict[str, Any] = {"sqlite_strict": True, "sqlite_with_rowid": False}
 """Without SQLite's hidden rowid, by which INSERT OR REPLACE could reach a row past the guard of its key."""
@@ -165,7 +192,23 @@ checkpoint = Table(
     **_KEYED,
 )
 
-LEDGER_TABLES = ("leaf", "node", "dedupe", "checkpoint")
+cosignature = Table(
+    "cosignature",
+    metadata,
+    CosignatureColumns,
+    PrimaryKeyConstraint("log_id", "size", "witness", "at"),
+    **_KEYED,
+)
+time_stamp = Table(
+    "time_stamp",
+    metadata,
+    TimeStampColumns,
+    PrimaryKeyConstraint("log_id", "authority", "at", "size"),
+    Index("ix_time_stamp_log_id_size", "log_id", "size"),
+    **_KEYED,
+)
+
+LEDGER_TABLES = ("leaf", "node", "dedupe", "checkpoint", "cosignature", "time_stamp")
 _CHANGES = (sqlite3.SQLITE_UPDATE, sqlite3.SQLITE_DELETE)
 _RAZING = (
     sqlite3.SQLITE_DROP_TABLE,
@@ -485,6 +528,27 @@ class TickColumns(TypedColumns):
     taken_by: Named[str] = Column(Text, nullable=False)
 
 
+class AttestorColumns(TypedColumns):
+    """Each witness and time-stamping authority that the settings name, and how it went with it lately."""
+
+    log_id: Named[int] = Column(Small)
+    kind: Named[str] = Column(Text)
+    """witness or authority."""
+    name: Named[str] = Column(Text)
+    enrolled_at: Named[datetime] = Column(Moment, nullable=False)
+    size: Named[int] = Column(Int, nullable=False)
+    """The largest checkpoint that it attested."""
+    succeeded_at: Named[datetime | None] = Column(Moment)
+    asked_at: Named[datetime | None] = Column(Moment)
+    trouble: Named[str | None] = Column(Text)
+    """Why the last attempt failed; None after a success."""
+    seen_size: Named[int] = Column(Int, nullable=False)
+    """The largest tree of this log that a witness says it knows."""
+    seen_root: Named[bytes | None] = Column(LargeBinary)
+    """The root of that tree, where the witness showed our own signature on it."""
+
+
+attestor = Table("attestor", metadata, AttestorColumns, PrimaryKeyConstraint("log_id", "kind", "name"))
 run = Table("run", metadata, RunColumns)
 drift = Table("drift", metadata, DriftColumns, PrimaryKeyConstraint("run_id", "kind", "address_index"))
 change = Table(

@@ -13,6 +13,7 @@ from service.consent import Category
 from service.db import Database
 from service.errors import ServiceError
 from service.intake import Claim, Intake, Recorded
+from service.ledger.cosignature import Cosigner
 from service.ledger.note import Signer
 from service.ledger.proof import Verified, verify_receipt
 from service.settings import HERE
@@ -37,6 +38,7 @@ def secret(name: str) -> bytes:
 def keys(origin: str = ORIGIN, kek: str = "kek", log: str = "log") -> Keys:
     return Keys(
         log=Signer(origin, secret(log)),
+        log_pq=Cosigner(origin, secret(f"{log} pq")),
         ingest=Signer(f"{origin}/ingest-1", secret("ingest")),
         directory=secret("directory"),
         dedupe=secret("dedupe"),

@@ -24,7 +24,7 @@ TOP_LEVEL = {
 LEFT_BEHIND = {"build", "dist"}
 """What a packaging tool makes and git ignores."""
 LOCKS = ("requirements.lock", "requirements-dev.lock")
-IMPURE = {"export", "publication", "sequencer", "store"}
+IMPURE = {"export", "publication", "reread", "sequencer", "store"}
 """The rooms of the ledger that may know a database."""
 
 PROJECT = tomllib.loads((HERE / "pyproject.toml").read_text())

@@ -6,6 +6,7 @@ look-up), passes through `Intake`. Nothing in this path calls Zoho.
 
 import base64
 import hashlib
+import hmac
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
@@ -27,8 +28,10 @@ from service.intake.making import NOBODY
 from service.intake.projection import events_of, standings
 from service.ledger.canonical import Json
 from service.ledger.entry import Entry, decode, encode
+from service.ledger.fence import Fence, Guard, GuardedStore
+from service.ledger.keeper import Keeper
 from service.ledger.sequencer import Sequencer
-from service.ledger.store import Store
+from service.ledger.store import Known
 from service.policy import PolicySet
 from service.vault import Vault
 from service.vault.keys import KEY, NONCE, Keys
@@ -53,32 +56,42 @@ class Intake(AbstractContextManager["Intake"]):
         *,
         origin: str,
         now: Callable[[], datetime] = _now,
+        fence: Fence | None = None,
     ) -> None:
         self.db = db
         self.keys = keys
         self.policy = policy
         self.now = now
         self.vault = Vault(keys)
-        self.store = Store(origin, keys.log)
+        self.store = GuardedStore(origin, keys.log, guard=Guard())
+        self._keeper = Keeper(db, self.store, fence)
         self._sequencer = Sequencer(db.begin, self.store, ClaimJournal(db, self.vault, keys, policy))
 
     def start(self) -> None:
         """Begin the log if this database has none, check that our keys are its keys, take claims.
 
-        Raises `Misconfigured` when the keys belong to another log and `Tampered` when the database does.
+        A database that contradicts the fence or a witness is read and never appended to: see `trouble`.
+        Raises `Misconfigured` when the keys belong to another log or the log that the fence knows is
+        missing, and `Tampered` when the database belongs to another log.
         """
-        if not self._begun():
+        begun = self._begun()
+        self._keeper.check(begun=begun)
+        if not begun:
             try:
                 with self.db.begin() as tx:
                     self._begin_log(tx)
             except IntegrityError:
                 pass  # another process began it a moment ago
-        self._require_own_log()
+        genesis = self._require_own_log()
+        if self.trouble is None:
+            self._announce_key(genesis)
+        self._keeper.start()
         self._sequencer.start()
 
     def stop(self) -> None:
         """Record what was accepted, then stop."""
         self._sequencer.stop()
+        self._keeper.stop()
 
     def __enter__(self) -> Self:
         self.start()
@@ -92,7 +105,16 @@ class Intake(AbstractContextManager["Intake"]):
     @property
     def healthy(self) -> bool:
         """Return whether claims can be expected to be recorded."""
-        return self._sequencer.healthy
+        return self.trouble is None and self._sequencer.healthy
+
+    @property
+    def trouble(self) -> str | None:
+        """Return why this ledger is read-only, what happened and what to do; None while it is not."""
+        return self.store.guard.trouble
+
+    def require_writable(self) -> None:
+        """Raise `ReadOnly` where the database is not the log that others know, so nobody acts on it."""
+        self.store.guard.require()
 
     def submit(self, claim: Claim) -> "Future[Recorded]":
         """Queue one claim; the future resolves once it is durable.
@@ -101,6 +123,7 @@ class Intake(AbstractContextManager["Intake"]):
         `Unavailable` when nothing can be accepted. `KeyReused` arrives in the future.
         """
         require_sense(claim, self.policy.purposes)
+        self.require_writable()
         return self._sequencer.submit(claim)
 
     def record(self, claims: Sequence[Claim]) -> list[Recorded | ServiceError]:
@@ -152,7 +175,7 @@ class Intake(AbstractContextManager["Intake"]):
         wrapped = nonce + AESGCM(self.keys.kek).encrypt(nonce, secrets.token_bytes(KEY), NOBODY)
         tx.execute(insert(subject_key).values(sub=NOBODY, kek_id=self.keys.kek_id, wrapped=wrapped))
 
-    def _require_own_log(self) -> None:
+    def _require_own_log(self) -> Mapping[str, Json]:
         with self.db.read() as tx:
             self.store.exists(tx)
             genesis = decode(self.store.entries(tx, [0])[0]).extra
@@ -162,6 +185,22 @@ class Intake(AbstractContextManager["Intake"]):
                 "the keys file is not the one this ledger was begun with; "
                 "put back the keys that belong to this database"
             )
+        return genesis
+
+    def _announce_key(self, genesis: Mapping[str, Json]) -> None:
+        """Say in the log which ML-DSA key signs its checkpoints, where the first entry does not; once."""
+        vkey = self.keys.log_pq.vkey
+        if genesis.get("log_pq") == vkey:
+            return
+        key = hmac.digest(self.keys.dedupe, f"\0key.rotated\n{vkey}".encode(), "sha256")
+        with self.db.read() as tx:
+            if self.store.known(tx, [key]):
+                return
+        with self.db.begin() as tx:
+            self.store.lock(tx)
+            if not self.store.known(tx, [key]):
+                index = self.announce(tx, Category.KEY_ROTATED, {"log_pq": vkey})
+                self.store.remember(tx, [(key, Known(request=key, index=index, size=index + 1))])
 
 
 def _genesis(keys: Keys, policy: PolicySet) -> dict[str, Json]:
@@ -169,6 +208,7 @@ def _genesis(keys: Keys, policy: PolicySet) -> dict[str, Json]:
     return {
         "origin": keys.log.name,
         "log": keys.log.vkey,
+        "log_pq": keys.log_pq.vkey,
         "ingest": [keys.ingest.vkey],
         "dkc": base64.b64encode(hashlib.sha256(b"dirkey1" + keys.directory).digest()).decode(),
         "policy": policy.digest.hex(),

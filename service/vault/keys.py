@@ -7,6 +7,7 @@ alone forges an entry or names a person.
 
 import base64
 import binascii
+import fcntl
 import hashlib
 import os
 import secrets
@@ -20,6 +21,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from service.errors import Misconfigured
+from service.ledger.cosignature import Cosigner
 from service.ledger.note import Signer
 from service.settings import Settings
 
@@ -34,6 +36,7 @@ class Keys:
     """What a running service signs, seals and looks up with; never printed."""
 
     log: Signer
+    log_pq: Cosigner
     ingest: Signer
     directory: bytes
     dedupe: bytes
@@ -57,6 +60,8 @@ class _Stored(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     dedupe: bytes
     token: bytes
     mirror: bytes
+    log_pq: bytes = b""
+    """The ML-DSA-44 seed; empty in a file that was made before checkpoints were published."""
 
 
 def open_keys(settings: Settings) -> Keys:
@@ -70,7 +75,9 @@ def open_keys(settings: Settings) -> Keys:
     if not path.exists():
         _require_embedded(settings, path, "keys file", "CONSENT_KEYS_FILE")
         _create(path, _seal(_generate(settings.origin), kek))
-    keys = _keys(_unseal(path, kek), kek, settings.origin)
+    if settings.embedded:
+        _complete(path, kek)
+    keys = _keys(_require_complete(_unseal(path, kek), path), kek, settings.origin)
     publish(settings.log_key_path, keys.log.vkey)
     return keys
 
@@ -82,10 +89,12 @@ def publish(path: Path, vkey: str) -> None:
 
 
 def create_keys(settings: Settings) -> None:
-    """Create both key files where they are missing: `consent-ledger key init`."""
+    """Create both key files where they are missing, and in them what is: `consent-ledger key init`."""
     _create_kek(settings)
+    kek = _read_kek(settings.kek_path)
     if not settings.keys_path.exists():
-        _create(settings.keys_path, _seal(_generate(settings.origin), _read_kek(settings.kek_path)))
+        _create(settings.keys_path, _seal(_generate(settings.origin), kek))
+    _complete(settings.keys_path, kek)
 
 
 def _open_kek(settings: Settings) -> bytes:
@@ -143,18 +152,54 @@ def _read_private(path: Path) -> bytes:
 def _create(path: Path, data: bytes) -> None:
     """Write a new private file whole or not at all; where there is one already, it stays."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}.new")
-    handle = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-    with os.fdopen(handle, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
+    temporary = _write_beside(path, data)
     with suppress(FileExistsError):
         os.link(temporary, path)
     temporary.unlink()
     folder = os.open(path.parent, os.O_RDONLY)
     os.fsync(folder)  # a ledger must never outlive its keys
     os.close(folder)
+
+
+def _complete(path: Path, kek: bytes) -> None:
+    """Add to an older keys file the key that it lacks; one process does, the others find it done."""
+    if _unseal(path, kek).log_pq:
+        return
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        stored = _unseal(path, kek)
+        if not stored.log_pq:
+            whole = msgspec.structs.replace(stored, log_pq=secrets.token_bytes(KEY))
+            _write_beside(path, _seal(whole, kek)).replace(path)
+            os.fsync(folder)
+    except OSError as error:
+        raise Misconfigured(
+            f"the ML-DSA key cannot be added to {path} ({error.strerror}); "
+            "run `consent-ledger key init` where the file can be written"
+        ) from None
+    finally:
+        os.close(folder)
+
+
+def _require_complete(stored: _Stored, path: Path) -> _Stored:
+    if not stored.log_pq:
+        raise Misconfigured(
+            f"{path} is older than published checkpoints and has no ML-DSA key; "
+            "run `consent-ledger key init`, which adds it, and keep a new copy of the file"
+        )
+    return stored
+
+
+def _write_beside(path: Path, data: bytes) -> Path:
+    """Return a private, durable file with these bytes beside `path`, under a name of its own."""
+    temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}.new")
+    handle = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+    with os.fdopen(handle, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    return temporary
 
 
 def _generate(origin: str) -> _Stored:
@@ -184,6 +229,7 @@ def _keys(stored: _Stored, kek: bytes, origin: str) -> Keys:
         )
     return Keys(
         log=Signer(origin, stored.log),
+        log_pq=Cosigner(origin, stored.log_pq),
         ingest=Signer(origin + INGEST, stored.ingest),
         directory=stored.directory,
         dedupe=stored.dedupe,
