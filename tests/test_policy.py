@@ -83,7 +83,7 @@ def test_an_unknown_key_is_refused_with_the_files_name(folder, name):
 @pytest.mark.parametrize("spoiled", [b"this is no toml", b"code = '\xff'"])
 def test_a_file_that_cannot_be_read_is_named(folder, spoiled):
     (folder / "jurisdictions" / "us.toml").write_bytes(spoiled)
-    with pytest.raises(Misconfigured, match="policies/jurisdictions/us.toml"):
+    with pytest.raises(Misconfigured, match=r"policies/jurisdictions/us\.toml"):
         policy.load(folder)
 
 
@@ -116,7 +116,7 @@ def test_what_happens_without_consent_needs_a_default(folder):
 )
 def test_a_law_that_could_not_be_applied_is_refused_at_the_start(folder, old, new):
     change(folder / "jurisdictions" / "us.toml", old, new)
-    with pytest.raises(Misconfigured, match="policies/jurisdictions/us.toml"):
+    with pytest.raises(Misconfigured, match=r"policies/jurisdictions/us\.toml"):
         policy.load(folder)
 
 
