@@ -4,14 +4,15 @@ import base64
 import json
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from service.ledger import bundle, entry, merkle, proof
+from service.ledger import bundle, entry, index, merkle, proof
 from service.ledger.canonical import Json
+from service.ledger.completeness import Completeness
 from service.ledger.note import Signer, Verifier
 
 FOLDER = Path(__file__).parent.parent / "vectors"
@@ -23,6 +24,7 @@ WHEN = datetime(2026, 3, 1, 9, 15, tzinfo=UTC)
 LOG = Signer(ORIGIN, bytes([1]) * 32)
 INGEST = Signer(f"{ORIGIN}/ingest-1", bytes([2]) * 32)
 SALT = bytes([3]) * 32
+DIRECTORY_KEY = bytes(32)
 SUBJECT = bytes(range(32))
 DIRECTORY = entry.DirectoryOpening(r=bytes(range(32, 64)), subject=SUBJECT)
 FIELDS: dict[str, Json] = {
@@ -63,8 +65,8 @@ class Tree:
 
     def add(self, leaf: bytes) -> None:
         self.stored[0, self.edge.size] = leaf
-        for level, index, node in self.edge.add(leaf):
-            self.stored[level, index] = node
+        for level, place, node in self.edge.add(leaf):
+            self.stored[level, place] = node
 
     def read(self, coordinates: Sequence[tuple[int, int]]) -> list[bytes]:
         self.reads += 1
@@ -85,12 +87,13 @@ def sequential(size: int) -> Tree:
 
 
 def genesis_entry() -> bytes:
-    keys: dict[str, Json] = {"log": LOG.vkey, "ingest": [INGEST.vkey]}
+    dkc = base64.b64encode(index.commit_key(DIRECTORY_KEY)).decode()
+    keys: dict[str, Json] = {"log": LOG.vkey, "ingest": [INGEST.vkey], "dkc": dkc}
     return entry.encode(entry.Entry(category="log.genesis", at=WHEN, extra=keys), INGEST)
 
 
 def opened_entry() -> bytes:
-    dk = entry.directory_key_value(bytes(32), "ana@example.org", 1)
+    dk = entry.directory_key_value(DIRECTORY_KEY, "ana@example.org", 1)
     dv = entry.directory_value(DIRECTORY.r, DIRECTORY.subject)
     row = {"dk": base64.b64encode(dk).decode(), "dv": base64.b64encode(dv).decode()}
     return entry.encode(entry.Entry(category="subject.opened", at=WHEN, extra=row), INGEST)
@@ -140,3 +143,41 @@ def small() -> bundle.Bundle:
     """Genesis, one person opened, one consent with two of its four fields shown, in a log of seven."""
     entries = {0: genesis_entry(), 2: opened_entry(), 5: event_entry()}
     return assemble(entries, {2: DIRECTORY, 5: show("address", "notice")})
+
+
+def complete() -> bundle.Bundle:
+    """Genesis, one person opened, one consent, the epoch over them, and one entry about nobody after it."""
+    covered = [genesis_entry(), opened_entry(), event_entry()]
+    register, edge = index.Register(), merkle.Edge()
+    for data in covered:
+        register.add(data)
+        edge.add(merkle.leaf_hash(data))
+    stated = register.commitment(index.commit_key(DIRECTORY_KEY)).extra()
+    epoch = entry.encode(entry.Entry(category="index.epoch", at=WHEN, extra=stated), INGEST)
+    after = entry.encode(entry.Entry(category="access", at=WHEN, source="auditor:x"), INGEST)
+    first, second = (entry.directory_key_value(DIRECTORY_KEY, "ana@example.org", n) for n in (1, 2))
+    shown = Completeness(
+        epoch=3,
+        edge=edge.to_bytes(),
+        versions=(_row(register, index.DIRECTORY, first),),
+        next_version=_gap(register, second),
+        subjects=(_row(register, index.SUBJECTS, SUBJECT),),
+        tail=(epoch, after),
+        directory_key=DIRECTORY_KEY,
+    )
+    log = dict(enumerate([*covered, epoch, after]))
+    opened = {1: DIRECTORY, 2: show("address", "notice")}
+    whole = assemble(log, opened, size=5, completeness=shown)
+    return replace(whole, items=whole.items[:4])
+
+
+def _row(register: index.Register, kind: bytes, key: bytes) -> index.Shown:
+    found = register.show(kind, key)
+    assert isinstance(found, index.Shown)
+    return found
+
+
+def _gap(register: index.Register, key: bytes) -> index.Absent:
+    found = register.show(index.DIRECTORY, key)
+    assert isinstance(found, index.Absent)
+    return found

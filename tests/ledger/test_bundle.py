@@ -8,11 +8,15 @@ import pytest
 from service.errors import Tampered
 from service.ledger import archive, bundle
 from service.ledger.note import open_note
-from tests.ledger.evidence import LOG, ORIGIN, WHEN, assemble, flipped, genesis_entry, small
+from tests.ledger.evidence import LOG, ORIGIN, WHEN, assemble, complete, flipped, genesis_entry, small
 
 
 def test_a_bundle_reads_back():
     assert bundle.read(bundle.write(small(), LOG)) == small()
+
+
+def test_a_bundle_that_shows_its_completeness_reads_back():
+    assert bundle.read(bundle.write(complete(), LOG)) == complete()
 
 
 def test_the_same_bundle_always_gives_the_same_bytes():

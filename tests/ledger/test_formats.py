@@ -28,7 +28,7 @@ def test_nothing_is_written_that_is_not_frozen():
 
 def test_frozen_entries_still_verify():
     genesis = entry.check(FROZEN["genesis_entry"].encode(), [INGEST])
-    assert genesis.extra == {"log": FROZEN["log_vkey"], "ingest": [FROZEN["ingest_vkey"]]}
+    assert (genesis.extra["log"], genesis.extra["ingest"]) == (FROZEN["log_vkey"], [FROZEN["ingest_vkey"]])
     event = entry.check(FROZEN["event_entry"].encode(), [INGEST])
     opening = FROZEN["event_opening"]
     assert event.commitment == entry.commit(opening["fields"], base64.b64decode(opening["event_salt"]))
@@ -47,3 +47,9 @@ def test_a_frozen_bundle_still_verifies():
     data = base64.b64decode(FROZEN["bundle"])
     assert verify_bundle(data, FROZEN["log_vkey"]).state is State.GOOD
     assert bundle.read(data).address == "ana@example.org"
+
+
+def test_a_frozen_complete_bundle_is_still_shown_to_be_complete():
+    verdict = verify_bundle(base64.b64decode(FROZEN["complete_bundle"]), FROZEN["log_vkey"])
+    assert verdict.state is State.GOOD
+    assert verdict.complete

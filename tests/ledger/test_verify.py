@@ -14,6 +14,7 @@ from service.ledger.proof import Checkpoint, sign_checkpoint
 from service.ledger.verify import State, verify_bundle
 from tests.ledger.evidence import (
     DIRECTORY,
+    DIRECTORY_KEY,
     FIELDS,
     INGEST,
     LOG,
@@ -21,6 +22,7 @@ from tests.ledger.evidence import (
     SUBJECT,
     WHEN,
     assemble,
+    complete,
     event_entry,
     flipped,
     genesis_entry,
@@ -30,6 +32,7 @@ from tests.ledger.evidence import (
 )
 
 DATA = bundle.write(small(), LOG)
+COMPLETE = bundle.write(complete(), LOG)
 STRANGER = Signer(f"{ORIGIN}/ingest-9", bytes([9]) * 32)
 
 
@@ -64,6 +67,44 @@ def test_a_sound_bundle_is_good_and_says_what_was_checked():
 
 def test_the_report_says_what_no_bundle_can_show():
     assert "not shown: completeness" in verify_bundle(DATA, LOG.vkey).report()
+
+
+def test_a_bundle_with_an_epoch_is_shown_to_hold_everything():
+    verdict = verify_bundle(COMPLETE, LOG.vkey)
+    assert verdict.complete
+    assert "complete: all 1 entries about this address among the 5" in verdict.report()
+    assert "not shown" not in verdict.report()
+    assert verdict.checked["entries after the index looked through"] == 2
+
+
+def test_the_directory_key_may_come_from_the_auditor_instead():
+    closed = complete()
+    assert closed.completeness is not None
+    without_key = replace(closed, completeness=replace(closed.completeness, directory_key=None))
+    data = bundle.write(without_key, LOG)
+    assert not verify_bundle(data, LOG.vkey).complete
+    assert verify_bundle(data, LOG.vkey, DIRECTORY_KEY).complete
+    assert verify_bundle(data, LOG.vkey, bytes([1]) * 32).reason.startswith("completeness.json: ")
+
+
+def test_evidence_of_completeness_that_is_named_but_not_there_makes_it_incomplete():
+    files = archive.unpack(COMPLETE)
+    del files["completeness.json"]
+    verdict = verify_bundle(archive.pack(files), LOG.vkey)
+    assert verdict.state is State.INCOMPLETE
+    assert verdict.reason.startswith("completeness.json is missing")
+    assert not verdict.complete
+
+
+def test_an_operator_cannot_leave_an_event_out_of_a_complete_bundle():
+    whole = complete()
+    verdict = judge(replace(whole, items=(*whole.items[:2], whole.items[3])))
+    assert verdict.reason.startswith("completeness.json: the entries about this person are not those")
+
+
+def test_a_change_to_any_byte_of_a_complete_bundle_is_refused():
+    for changed in flipped(COMPLETE):
+        assert verify_bundle(changed, LOG.vkey).state is State.BAD
 
 
 def test_no_verdict_repeats_the_address():

@@ -35,6 +35,7 @@ def formats() -> dict[str, Any]:
         "edge_of_7": _text(evidence.sequential(7).edge.to_bytes()),
         "receipt": encode_proof(receipt).decode(),
         "bundle": _text(bundle.write(whole, evidence.LOG)),
+        "complete_bundle": _text(bundle.write(evidence.complete(), evidence.LOG)),
     }
 
 
