@@ -4,7 +4,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 from urllib.parse import urlsplit
@@ -16,6 +16,7 @@ from service.web.auth import KeyRing
 
 LOOKUP_S: Final = 0.02  # longer than the difference between a hit and a miss (reliability.md, S11)
 LOGIN_S: Final = 0.5  # longer than one argon2id and a write of the failure count
+AT_ONCE: Final = 2  # log-ins checked at the same time: each takes 64 MiB and a core
 _JITTER = 0.1  # of the floor, at most
 
 _SCATTER = random.SystemRandom()
@@ -31,6 +32,7 @@ class Edge:
     intake: Intake
     keyring: KeyRing
     now: Callable[[], datetime]
+    logins: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
 
     @property
     def origin(self) -> str:

@@ -46,7 +46,7 @@ async def post_login(request: AnyRequest, edge: NamedDependency[Edge]) -> Respon
         request.cookies.get(sessions.cookie_name(edge, sessions.LOGIN), ""), posted.form_token
     )
     try:
-        async with at_least(LOGIN_S):
+        async with at_least(LOGIN_S), edge.logins:
             name = await asyncio.to_thread(check_password, edge.db, posted.name, posted.password, edge.now())
     except Unauthenticated as error:
         return _form(edge, error=str(error))

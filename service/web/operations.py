@@ -222,6 +222,26 @@ OPERATIONS: Final = (
         security="session",
     ),
     Operation(
+        path="/log/checkpoint",
+        method="get",
+        name="log-checkpoint",
+        summary="The newest published checkpoint of the log, a signed note (c2sp.org/tlog-checkpoint)",
+        gives={200: {"text/plain": _TEXT}},
+        errors=(404,),
+    ),
+    Operation(
+        path="/log/tile/{tile}",
+        method="get",
+        name="log-tile",
+        summary=(
+            "A tile of the published log (c2sp.org/tlog-tiles): <L>/<N>[.p/<W>] is public; "
+            "entries/<N>[.p/<W>] needs an auditor's session or a key with the scope log:read"
+        ),
+        gives={200: {"application/octet-stream": {}}},
+        errors=(401, 403, 404),
+        parameters=(_in_path("tile"),),
+    ),
+    Operation(
         path="/healthz",
         method="get",
         name="healthz",

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from service.consent import Standing
+from service.consent import GRANTS, Category, Standing
 from service.ledger.canonical import Json
 from service.ledger.note import split_note
 from service.ledger.proof import Checkpoint
@@ -86,14 +86,17 @@ _LABELS: Final = {
     "answer_sha256": "SHA-256 of the answer",
     "read_back": "Read back",
     "cause": "Because of entry",
-    "policy": "Rules in force (SHA-256)",
     "country": "Country",
     "campaign": "Campaign",
 }
 _ORDER: Final = {name: place for place, name in enumerate(_LABELS)}
-_SAID_ABOVE: Final = frozenset({"category", "purpose", "provenance", "grade", "email", "notice_copy"})
+_SAID_ABOVE: Final = frozenset(
+    {"category", "purpose", "provenance", "grade", "email", "notice_copy", "policy"}
+)
 _LATE: Final = timedelta(minutes=1)  # what is recorded later than this says both times
 _GRADED: Final = "event"
+_PROVES: Final = GRANTS | {Category.REQUESTED}
+"""Categories whose evidence decides whether they count."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +113,10 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """One entry of the timeline; `evidence` are labels with values, `notice` the words shown."""
+    """One entry of the timeline; `evidence` are labels with values, `notice` the words shown.
+
+    `rules` is the digest of the policies in force, empty where the entry names none.
+    """
 
     index: int
     title: str
@@ -124,6 +130,7 @@ class Line:
     notice: str
     evidence: tuple[tuple[str, str], ...]
     erased: bool
+    rules: str
     leaf_hash: str
     proof_length: int
 
@@ -193,6 +200,7 @@ def _line(record: Record, policy: PolicySet) -> Line:
         notice=str(evidence.get("notice_copy", "")),
         evidence=_rows(evidence),
         erased=record.erased,
+        rules=str(evidence.get("policy", "")),
         leaf_hash=record.leaf_hash.hex(),
         proof_length=len(record.proof),
     )
@@ -211,8 +219,11 @@ def _source(source: str) -> str:
 
 
 def _quality(record: Record) -> str:
-    grade, provenance = record.grade or "F", record.provenance or ""
-    return f"evidence {grade}: {_GRADES.get(grade, '')}; {_PROVENANCES.get(provenance, provenance)}"
+    """Return how good the evidence is; nobody has to prove that they want no mail."""
+    how = _PROVENANCES.get(record.provenance or "", "")
+    if record.category not in _PROVES or record.grade is None:
+        return how
+    return f"{how}; evidence {record.grade}: {_GRADES.get(record.grade, '')}"
 
 
 def _rows(evidence: Mapping[str, Json]) -> tuple[tuple[str, str], ...]:
