@@ -13,6 +13,7 @@ from litestar.testing import TestClient
 from service import policy as policies
 from service.db import Database
 from service.intake import Intake
+from service.ledger.entry import decode
 from service.policy import PolicySet
 from service.settings import load
 from service.vault.keys import open_keys
@@ -103,6 +104,14 @@ class Site:
         """Return how many entries the log has."""
         with self.edge.db.read() as tx:
             return self.edge.intake.store.size(tx)
+
+    @property
+    def questions(self) -> int:
+        """Return how many look-ups the log holds."""
+        with self.edge.db.read() as tx:
+            store = self.edge.intake.store
+            entries = store.entries(tx, range(store.size(tx))).values()
+        return sum(decode(entry).category == "access" for entry in entries)
 
 
 @pytest.fixture(scope="session")

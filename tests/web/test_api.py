@@ -86,13 +86,13 @@ def test_a_question_without_a_purpose_is_refused_and_not_recorded(site: Site, pa
 @pytest.mark.parametrize("path", PATHS)
 def test_an_unknown_address_is_answered_as_a_known_one_is_and_recorded(site: Site, path: str):
     site.subscribe(CYD)
-    size = site.size
+    before = site.questions
     known, unknown = site.ask(path, CYD), site.ask(path, "nobody@example.com")
     assert known.status_code == unknown.status_code == 200
     assert set(known.headers) == set(unknown.headers)
     if path != "/api/bundle":
         assert list(known.json()) == list(unknown.json())
-    assert site.size == size + 2
+    assert site.questions == before + 2
 
 
 def test_the_history_of_an_unknown_address_is_empty_and_permits_nothing(site: Site):
