@@ -13,6 +13,13 @@ from tests.running import policies, start
 
 
 @pytest.fixture
+def intake(sqlite_url):
+    """Yield an intake on one store: the queries are tested with the report, on every store."""
+    with closing(Database(sqlite_url)) as database, start(database) as intake:
+        yield intake
+
+
+@pytest.fixture
 def letter(intake):
     def write(*arrange):
         with intake.db.begin() as tx:
