@@ -339,6 +339,8 @@ class IndexStateColumns(TypedColumns):
 
     log_id: Named[int] = Column(Small, primary_key=True, autoincrement=False)
     edge: Named[bytes] = Column(LargeBinary, nullable=False)
+    total: Named[bytes] = Column(LargeBinary, nullable=False)
+    """The sum of the rows' hashes, by which a changed or lost row is noticed."""
     listed: Named[int | None] = Column(Int)
     epoch_idx: Named[int | None] = Column(Int)
 

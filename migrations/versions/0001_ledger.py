@@ -161,6 +161,7 @@ def _index() -> None:
         "index_state",
         sa.Column("log_id", SMALL, autoincrement=False, nullable=False),
         sa.Column("edge", sa.LargeBinary(), nullable=False),
+        sa.Column("total", sa.LargeBinary(), nullable=False),
         sa.Column("listed", INT, nullable=True),
         sa.Column("epoch_idx", INT, nullable=True),
         sa.PrimaryKeyConstraint("log_id", name=op.f("pk_index_state")),

@@ -24,11 +24,11 @@ LONGEST_TAIL: Final = 5_000  # entries after an epoch that a bundle carries, som
 _ATTEMPTS = 5  # times that another process may get ahead while the lists are read
 
 
-def epoch(intake: Intake) -> int:
+def epoch(intake: Intake, *, step: int = lists.STEP) -> int:
     """Append an `index.epoch` entry that covers every entry there is now, and return its index.
 
-    Where nothing but the last epoch came since, returns that one. Holds no lock for longer than a few
-    thousand entries take; memory does not grow with the log. Raises `Tampered` if the stored entries do not
+    Where nothing but the last epoch came since, returns that one. Holds no lock for longer than `step`
+    entries take; memory does not grow with the log. Raises `Tampered` if the stored entries do not
     add up to the log's tree, and `Unavailable` if other processes kept getting ahead.
     """
     with intake.db.read() as tx:
@@ -37,14 +37,14 @@ def epoch(intake: Intake) -> int:
         return last
     _begin(intake)
     for _ in range(_ATTEMPTS):
-        _take_in(intake, target)
+        _take_in(intake, target, step)
         if (index := _state(intake)) is not None:
             return index
     raise Unavailable("other processes are making the index at this moment; ask again in a minute")
 
 
-def epoch_if_due(intake: Intake, at: datetime) -> int | None:
-    """Append an epoch if the last one is a day old, or 65,536 entries ago; return its index, if made."""
+def epoch_if_due(intake: Intake, at: datetime, *, entries: int = EVERY_ENTRIES) -> int | None:
+    """Append an epoch if the last one is a day old, or `entries` ago; return its index, if it was due."""
     with intake.db.read() as tx:
         size, last = intake.store.size(tx), lists.state(tx).epoch
         line = None if last is None else decode(intake.store.entries(tx, [last])[last])
@@ -52,16 +52,16 @@ def epoch_if_due(intake: Intake, at: datetime) -> int | None:
         return None
     if line is not None:
         covered = Commitment.parse(line.extra).covered
-        if at - line.at < EVERY and size - covered < EVERY_ENTRIES:
+        if at - line.at < EVERY and size - covered < entries:
             return None
     return epoch(intake)
 
 
-def refresh(intake: Intake) -> None:
+def refresh(intake: Intake, *, longest_tail: int = LONGEST_TAIL) -> None:
     """Make an epoch if there is none, or if more entries came after it than a bundle carries."""
     with intake.db.read() as tx:
         found, size = lists.state(tx), intake.store.size(tx)
-    if found.epoch is None or size - found.edge.size > LONGEST_TAIL:
+    if found.epoch is None or size - found.edge.size > longest_tail:
         epoch(intake)
 
 
@@ -76,11 +76,11 @@ def _begin(intake: Intake) -> None:
         pass  # another process began a moment ago
 
 
-def _take_in(intake: Intake, target: int) -> None:
+def _take_in(intake: Intake, target: int, step: int) -> None:
     taken = -1
     while taken < target:
         with intake.db.begin() as tx:
-            taken = lists.take_in(tx, target)
+            taken = lists.take_in(tx, target, step=step)
 
 
 def _state(intake: Intake) -> int | None:

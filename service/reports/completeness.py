@@ -24,6 +24,7 @@ from service.ledger.index import (
     opening_of,
     read_line,
 )
+from service.ledger.lookup import show_row
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +66,7 @@ def gather(
         edge=found.edge.to_bytes(),
         versions=tuple(versions),
         next_version=following,
-        subjects=tuple(lists.show_row(tx, SUBJECTS, person, commitment) for person in people),
+        subjects=tuple(show_row(tx, SUBJECTS, person, commitment) for person in people),
         tail=tuple(tail),
         directory_key=key if disclose_key else None,
     )
@@ -77,7 +78,7 @@ def _versions(tx: Connection, key: bytes, address: str, commitment: Commitment) 
     versions: list[Shown] = []
     while True:
         dk = directory_key_value(key, address, len(versions) + 1)
-        row = lists.show_row(tx, DIRECTORY, dk, commitment)
+        row = show_row(tx, DIRECTORY, dk, commitment)
         if isinstance(row, Absent):
             return versions, row
         versions.append(row)
