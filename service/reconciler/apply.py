@@ -157,7 +157,7 @@ def active_lists(
             member.c.status == Member.ACTIVE.value,
         )
         .order_by(member.c.list_name)
-    ).tuples()
+    )
     found: dict[bytes, tuple[str, ...]] = {}
     for index, name in rows:
         found[index] = (*found.get(index, ()), name)

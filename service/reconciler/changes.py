@@ -121,7 +121,7 @@ def unsettled(tx: Connection) -> list[int]:
 def count(tx: Connection, runs: Sequence[int]) -> Mapping[str, int]:
     """Return how many changes of these runs are in which state."""
     states = select(change.c.state, func.count()).where(change.c.run_id.in_(runs)).group_by(change.c.state)
-    return dict(tx.execute(states).tuples().all())
+    return dict(tx.execute(states).all())
 
 
 def settle(tx: Connection, runs: Sequence[int], at: datetime) -> None:

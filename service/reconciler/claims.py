@@ -54,7 +54,7 @@ def outcome(context: Context, row: Any, at: datetime) -> Claim:  # noqa: ANN401 
 
 
 def list_bounce(context: Context, row: Any, at: datetime) -> Claim:  # noqa: ANN401  # a result row
-    """Return the claim about somebody whom a list shows as bounced while no campaign tells which mail it was."""
+    """Return the claim about somebody whom a list shows as bounced, while no campaign tells of it."""
     return _claim(
         context,
         Category.BOUNCE_HARD,

@@ -56,16 +56,16 @@ class Found:
 def compare(tx: Connection, run_id: int, *, policy: PolicySet, vault: Vault, now: datetime) -> Found:
     """Compare the mirrors with the ledger and keep what disagrees as this run's `drift` rows."""
     person = people(policy, now)
-    kind = _kind(person, policy)
+    named = select(person, _kind(person, policy).label("kind")).cte("named")
     found = tx.execute(
         select(
-            person.c.address_index,
-            person.c.sub,
-            person.c.jurisdiction,
-            kind.label("kind"),
-            _since(person, kind, now).label("since"),
-            sealed_address(person.c.address_index).label("address"),
-        ).where(kind.is_not(None))
+            named.c.address_index,
+            named.c.sub,
+            named.c.jurisdiction,
+            named.c.kind,
+            _since(named, now).label("since"),
+            sealed_address(named.c.address_index).label("address"),
+        ).where(named.c.kind.is_not(None))
     ).all()
     kinds: dict[str, int] = {}
     for start in range(0, len(found), CHUNK):
@@ -90,7 +90,7 @@ def new_since(tx: Connection, run_id: int, previous: int | None) -> dict[str, in
         .where(drift.c.run_id == run_id, ~known.exists())
         .group_by(drift.c.kind)
     )
-    return dict(tx.execute(fresh).tuples().all())
+    return dict(tx.execute(fresh).all())
 
 
 def _kind(person: Any, policy: PolicySet) -> ColumnElement[str | None]:  # noqa: ANN401  # a CTE's columns are untyped
@@ -143,20 +143,19 @@ def _stop_without_consent(person: Any, policy: PolicySet) -> ColumnElement[bool]
     return or_(elsewhere, *named)
 
 
-def _since(person: Any, kind: ColumnElement[Any], now: datetime) -> ColumnElement[Any]:  # noqa: ANN401  # as above
+def _since(named: Any, now: datetime) -> ColumnElement[Any]:  # noqa: ANN401  # as above
     """Return since when each person's products disagree, as well as anybody knows; else this run."""
-    p = person.c
+    n = named.c
     told = case(
-        (kind == "complaint_not_in_crm", p.complaint_at),
-        (kind == "hard_bounce_not_in_crm", p.hard_at),
-        (kind == "repeated_soft_bounce_not_in_crm", p.soft_at),
-        (kind == "duplicate_contradiction", p.crm_at),
-        (kind == "permission_refused_in_campaigns", p.permission_since),
-        (kind == "unsubscribed_not_in_crm", p.left_at),
-        (kind == "opted_out_by_hand", p.crm_at),
-        (kind == "withdrawn_not_enforced", p.decided_at),
-        (kind == RE_PERMISSION, p.granted_at),
-        (kind == "list_lag_stale", p.member_since),
+        (n.kind == "complaint_not_in_crm", n.complaint_at),
+        (n.kind == "hard_bounce_not_in_crm", n.hard_at),
+        (n.kind == "repeated_soft_bounce_not_in_crm", n.soft_at),
+        (n.kind.in_(["duplicate_contradiction", "opted_out_by_hand"]), n.crm_at),
+        (n.kind == "permission_refused_in_campaigns", n.permission_since),
+        (n.kind == "unsubscribed_not_in_crm", n.left_at),
+        (n.kind == "withdrawn_not_enforced", n.decided_at),
+        (n.kind == RE_PERMISSION, n.granted_at),
+        (n.kind == "list_lag_stale", n.member_since),
     )
     return func.coalesce(told, literal(now, Moment()))
 
@@ -196,7 +195,7 @@ def _without_consent(tx: Connection, person: Any, policy: PolicySet) -> dict[tup
         select(p.jurisdiction, p.state, func.count())
         .where(p.permits == 1, not_(p.stop == 1), p.state.in_(["unknown", "pending", "expired"]))
         .group_by(p.jurisdiction, p.state)
-    ).tuples()
+    )
     return {
         (jurisdiction, state): count
         for jurisdiction, state, count in rows

@@ -13,11 +13,13 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Table,
+    and_,
     case,
     delete,
     exists,
     func,
     literal,
+    or_,
     select,
     text,
     update,
@@ -136,17 +138,27 @@ def put_outcomes(tx: Connection, outcomes: Sequence[port.Outcome], *, at: dateti
 
 
 def count_seen(tx: Connection, run_id: int) -> dict[str, int]:
-    """Return how many rows this run has seen, by what was read: `crm`, `permission`, `list:<name>`."""
+    """Return how many rows this run has seen, by what was read: `crm`, `permission`, `list:<name>`.
+
+    Segments hold the active alone, so `permission` counts who is in one and who has left every list:
+    else each stop that we write ourselves would look like a read that lost somebody.
+    """
+    active = exists().where(
+        member.c.address_index == contact.c.address_index,
+        member.c.status == port.Member.ACTIVE.value,
+        member.c.seen_run >= run_id,
+    )
+    known = or_(contact.c.permission.is_not(None), ~active)
     found = {
         "crm": _count(tx, crm_record, crm_record.c.seen_run >= run_id),
-        "permission": _count(tx, contact, (contact.c.seen_run >= run_id) & contact.c.permission.is_not(None)),
+        "permission": _count(tx, contact, and_(contact.c.seen_run >= run_id, known)),
     }
     per_list = (
         select(member.c.list_name, func.count())
         .where(member.c.seen_run >= run_id)
         .group_by(member.c.list_name)
     )
-    return found | {f"list:{name}": count for name, count in tx.execute(per_list).tuples()}
+    return found | {f"list:{name}": count for name, count in tx.execute(per_list)}
 
 
 def drop_unseen(tx: Connection, run_id: int) -> None:

@@ -67,7 +67,7 @@ def preview(tx: Connection, policy: PolicySet, at: datetime) -> News:
     news = News()
     person = people(policy, at)
     kinds = select(outcome.c.kind, func.count()).where(_unrecorded()).group_by(outcome.c.kind)
-    for kind, count in tx.execute(kinds).tuples():
+    for kind, count in tx.execute(kinds):
         news.count(claims.CATEGORIES[kind], count)
     withdrew, dead = tx.execute(select(func.sum(person.c.withdrew), func.sum(person.c.bounce_new))).one()
     for category, count in ((Category.WITHDRAWN, withdrew), (Category.BOUNCE_HARD, dead)):

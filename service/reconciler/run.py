@@ -142,7 +142,7 @@ def _states(context: Context, run_id: int) -> dict[str, dict[str, int]]:
             select(drift.c.state, drift.c.kind, func.count())
             .where(drift.c.run_id == run_id, drift.c.kind.in_(STOPPING))
             .group_by(drift.c.state, drift.c.kind)
-        ).tuples()
+        )
         states: dict[str, dict[str, int]] = {}
         for state, kind, count in rows:
             states.setdefault(state, {})[kind] = count

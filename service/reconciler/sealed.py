@@ -22,13 +22,13 @@ def addresses_of(tx: Connection, indexes: Sequence[bytes], vault: Vault) -> dict
     for table in (outcome, crm_address, contact):
         for start in range(0, len(indexes), CHUNK):
             rows = tx.execute(
-                select(table.c.address_index, func.max(table.c.address))
-                .where(table.c.address_index.in_(indexes[start : start + CHUNK]))
-                .group_by(table.c.address_index)
-            ).tuples()
+                select(table.c.address_index, table.c.address).where(
+                    table.c.address_index.in_(indexes[start : start + CHUNK])
+                )
+            )
             found |= {index: vault.open_address(sealed) for index, sealed in rows}
     return found
 
 
 def _first(table: Any, index: ColumnElement[Any]) -> ScalarSelect[Any]:  # noqa: ANN401  # one of three tables
-    return select(func.max(table.c.address)).where(table.c.address_index == index).scalar_subquery()
+    return select(table.c.address).where(table.c.address_index == index).limit(1).scalar_subquery()

@@ -67,7 +67,7 @@ class World:
     def writes(self) -> int:
         """How many writing calls both products have seen."""
         calls = self.sim.control("meter")["by_endpoint"]
-        words = ("PUT ", "listsubscribe", "listunsubscribe", "contactdonotmail")
+        words = ("PUT ", "/listsubscribe", "/listunsubscribe", "/contactdonotmail")
         return sum(count for name, count in calls.items() if any(word in name for word in words))
 
     def size(self) -> int:

