@@ -5,13 +5,12 @@ known makes no difference to the status, and little to the time.
 """
 
 import asyncio
-import secrets
 from dataclasses import dataclass
 from datetime import datetime
 
-from service.consent import Category, SubjectId
 from service.errors import Malformed
 from service.intake import Claim
+from service.intake.access import look_up
 from service.reports.evidence import bundle
 from service.reports.history import History, history
 from service.vault import address as addresses
@@ -58,26 +57,20 @@ async def ask_bundle(edge: Edge, asked: Question) -> bytes:
 
 
 async def _record_access(edge: Edge, asked: Question, what: str) -> None:
-    subject = await asyncio.to_thread(_find, edge, asked.address)
-    evidence = {"purpose_of_lookup": asked.reason, "actor": asked.actor, "asked_for": what}
-    if subject is None:  # nobody to seal this under: the address itself may not stand here
-        evidence["address_index"] = edge.intake.vault.address_index(asked.address).hex()
-    await record(
-        edge,
-        Claim(
-            category=Category.ACCESS,
-            source=f"auditor:{asked.actor}",
-            key=secrets.token_hex(16),
-            subject=subject,
-            received_at=edge.now(),
-            evidence=evidence,
-        ),
-    )
+    await record(edge, await asyncio.to_thread(_access, edge, asked, what))
 
 
-def _find(edge: Edge, address: str) -> SubjectId | None:
+def _access(edge: Edge, asked: Question, what: str) -> Claim:
     with edge.db.read() as tx:
-        return edge.intake.vault.find(tx, address)
+        return look_up(
+            edge.intake.vault,
+            tx,
+            address=asked.address,
+            actor=asked.actor,
+            reason=asked.reason,
+            asked_for=what,
+            at=edge.now(),
+        )
 
 
 def _history(edge: Edge, asked: Question) -> History:
