@@ -118,7 +118,8 @@ def _deadline_words(report: DriftReport) -> str:
 
 
 def _deadline_sentence(report: DriftReport) -> str:
-    told = f"Legal {_missed(report)}." if report.people.late else ""
+    laws = ", ".join(f"{law} {number:,}" for law, number in report.missed)
+    told = f"Legal {_missed(report)} ({laws})." if report.people.late else ""
     if report.deadline is None:
         if report.overdue is None:
             return told or "No legal deadline was missed, and none is running."

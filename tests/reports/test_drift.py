@@ -107,7 +107,9 @@ def test_a_repair_after_the_deadline_counts_as_missed(report):
         found(tx, run_id, "unsubscribed_not_in_crm", range(3), due_at=TONIGHT - timedelta(days=1))
         found(tx, run_id, "opted_out_by_hand", range(3, 5), due_at=TONIGHT + timedelta(hours=1))
 
-    assert report(late).people.late == 3
+    told = report(late)
+    assert told.people.late == 3
+    assert told.missed == (("CAN-SPAM", 3),)
 
 
 def test_the_nearest_deadline_is_told_with_its_law_and_what_is_left(report):

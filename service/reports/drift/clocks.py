@@ -5,6 +5,7 @@ both were read back.
 """
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -77,6 +78,20 @@ def deadlines(
     missed = [one for one in running if one[0] < now]
     coming = [one for one in running if one[0] >= now]
     return _deadline(policy, missed, now), _deadline(policy, coming, now)
+
+
+def missed_laws(
+    policy: PolicySet, rows: Iterable[Found], withdrawals: Iterable[Withdrawal], now: datetime
+) -> tuple[tuple[str, int], ...]:
+    """Return under which laws a deadline was missed, and for how many people, the most first."""
+    late = {(row.subject or row.person, row.due_rule or "") for row in rows if row.is_late(now)}
+    late |= {(one.sub, one.due_rule) for one in withdrawals if one.is_late(now)}
+    rules = Counter(rule for _, rule in late)
+    laws: Counter[str] = Counter()
+    for rule, count in rules.items():
+        found = _law(policy, rule)
+        laws[found.law if found else rule] += count
+    return tuple(laws.most_common())
 
 
 def _deadline(

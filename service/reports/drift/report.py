@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 
 from service.policy import PolicySet
 from service.reports.drift import reading
-from service.reports.drift.clocks import Clocks, NextDeadline, clocks, deadlines
+from service.reports.drift.clocks import Clocks, NextDeadline, clocks, deadlines, missed_laws
 from service.reports.drift.decisions import STOP, Decision, decisions
 from service.reports.drift.kinds import describe
 from service.reports.drift.reading import Found, Run, Withdrawal
@@ -96,6 +96,8 @@ class DriftReport:
     verdict: Verdict
     last_run: LastRun
     people: People
+    missed: tuple[tuple[str, int], ...]
+    """Laws whose deadline was missed, and for how many people."""
     overdue: NextDeadline | None
     deadline: NextDeadline | None
     clocks: Clocks
@@ -117,7 +119,8 @@ def drift_report(tx: Connection, policy: PolicySet, *, now: datetime) -> DriftRe
     rows = reading.found_since(tx, since, now, looked)
     withdrawals = reading.withdrawals_since(tx, since, now)
     times = clocks(withdrawals, now)
-    people = _people([row for row in rows if row.action == STOP], withdrawals, now)
+    stops = [row for row in rows if row.action == STOP]
+    people = _people(stops, withdrawals, now)
     found = decisions(rows, withdrawals, looked.without_consent if looked else 0, now)
     overdue, deadline = deadlines(policy, rows, withdrawals, now)
     origin, size, checkpoint = reading.log_head(tx)
@@ -130,6 +133,7 @@ def drift_report(tx: Connection, policy: PolicySet, *, now: datetime) -> DriftRe
         verdict=_verdict(newest, people, found),
         last_run=newest,
         people=people,
+        missed=missed_laws(policy, stops, withdrawals, now),
         overdue=overdue,
         deadline=deadline,
         clocks=times,
