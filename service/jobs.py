@@ -81,7 +81,7 @@ class Worker:
             stop.wait(self.nightly_poll_s)
 
     def tonight(self, rests: dict[str, datetime], stop: threading.Event | None = None) -> None:
-        """Run the jobs whose turn it is and which nobody took; `rests` keeps until when a failed one rests."""
+        """Run the jobs whose turn is free; `rests` keeps until when one that failed is left alone."""
         now = self.now()
         if now.hour < self.hour:
             return
@@ -107,7 +107,8 @@ class Worker:
             self._give_back(job, turn)
             return False
         except ServiceError as error:
-            log.error("nightly.failed", job=job, kind=type(error).__name__, reason=str(error))
+            # The message names what to do and nobody; a traceback could show what it was working on.
+            log.error("nightly.failed", job=job, kind=type(error).__name__, reason=str(error))  # noqa: TRY400  # see above
         except DBAPIError as error:
             log.warning("nightly.postponed", job=job, kind=type(error).__name__)
             return False

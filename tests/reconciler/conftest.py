@@ -22,6 +22,10 @@ from service.zoho.simulator.server import Simulator
 from tests.running import start
 
 
+class CrashError(Exception):
+    """The process ends here."""
+
+
 @dataclass(slots=True)
 class Clock:
     """The real time, moved forward at will: the simulated organisation lives in real time."""
@@ -82,7 +86,9 @@ class World:
     def standing(self, email: str):
         with self.db.read() as tx:
             sub = self.intake.vault.find(tx, email)
-            return tx.execute(select(standing.c.state, standing.c.must_stop).where(standing.c.sub == sub)).one()
+            return tx.execute(
+                select(standing.c.state, standing.c.must_stop).where(standing.c.sub == sub)
+            ).one()
 
     def enforcements(self) -> list[dict]:
         """What every enforcement entry says, opened."""
@@ -137,10 +143,28 @@ def world(url: str, contacts: int, **more) -> Iterator[World]:
         connect(settings(sim.url), intake.policy, pace=hasty(), **more) as zoho,
     ):
         context = Context(
-            db=database, intake=intake, policy=intake.policy, crm=zoho.crm, campaigns=zoho.campaigns, now=clock
+            db=database,
+            intake=intake,
+            policy=intake.policy,
+            crm=zoho.crm,
+            campaigns=zoho.campaigns,
+            now=clock,
         )
         yield World(sim=sim, db=database, intake=intake, zoho=zoho, clock=clock, context=context)
     database.close()
+
+
+@contextmanager
+def fresh_clients(made: World) -> Iterator[World]:
+    """The same organisation, later: through other clients, whose windows are empty."""
+    with connect(settings(made.sim.url), made.intake.policy, pace=hasty()) as zoho:
+        yield replace(made, context=replace(made.context, crm=zoho.crm, campaigns=zoho.campaigns))
+
+
+def stopped(made: World, email: str) -> bool:
+    person = made.person(email)
+    off_lists = "active" not in person["campaigns"]["lists"].values()
+    return off_lists and all(record["Email_Opt_Out"] for record in person["crm"])
 
 
 @pytest.fixture

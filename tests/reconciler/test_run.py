@@ -1,7 +1,7 @@
 """A whole reconciliation against the simulated organisation, whose truth is known."""
 
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from itertools import islice
 
@@ -10,19 +10,13 @@ import pytest
 from sqlalchemy import func, select
 
 from service.consent import Category
-from service.db import crm_record, drift, member, task
+from service.db import crm_record, drift, member, migrate, task
 from service.errors import Unsafe, ZohoError
 from service.policy.shapes import WithoutConsent
 from service.reconciler.diff import REPORTED, STOPPING
 from service.zoho.quota import Limit
-from tests.reconciler.conftest import World, hasty, settings, world
+from tests.reconciler.conftest import CrashError, fresh_clients, stopped, world
 from tests.running import claim, withdrawal
-
-
-def stopped(made: World, email: str) -> bool:
-    person = made.person(email)
-    off_lists = "active" not in person["campaigns"]["lists"].values()
-    return off_lists and all(record["Email_Opt_Out"] for record in person["crm"])
 
 
 def test_what_was_planted_is_found_and_nothing_else(organisation):
@@ -98,7 +92,7 @@ def test_the_plan_knows_its_cost_before_it_is_applied(organisation):
 def test_a_lagging_list_is_listed_and_left_alone(small):
     before = {email: small.person(email) for kind in REPORTED for email in small.emails(kind)}
     result = small.run()
-    assert dict(result.plan.reports) == {kind: 1 for kind in REPORTED}
+    assert dict(result.plan.reports) == dict.fromkeys(REPORTED, 1)
     assert {email: small.person(email) for email in before} == before
 
 
@@ -314,24 +308,6 @@ def test_what_the_quota_did_not_allow_waits_for_the_next_run(begun):
         assert len(made.enforcements()) == len(first.plan.changes)
 
 
-def fresh_clients(made: World):
-    """The same organisation, later: other clients, whose windows are empty."""
-    from contextlib import contextmanager
-
-    from service.zoho.mapping import connect
-
-    @contextmanager
-    def opened():
-        with connect(settings(made.sim.url), made.intake.policy, pace=hasty()) as zoho:
-            yield replace(made, context=replace(made.context, crm=zoho.crm, campaigns=zoho.campaigns))
-
-    return opened()
-
-
-class CrashError(Exception):
-    """The process ends here."""
-
-
 STEPS = (
     "observing",
     "read crm",
@@ -357,8 +333,6 @@ STEPS = (
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
     """What both products and the ledger say after a run that nothing disturbed."""
-    from service.db import migrate
-
     url = f"sqlite:///{tmp_path_factory.mktemp('undisturbed')}/ledger.db"
     migrate(url)
     with world(url, 30) as made:
