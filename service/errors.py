@@ -12,6 +12,7 @@
         TooLarge            413  a body, array or field over its limit
         UnsupportedMedia    415  a body of a type that this address does not read
       Unavailable           503  a system that we depend on is down, or its outcome is unknown
+        ReadOnly            503  the log was rolled back or forked; nothing is signed until somebody acts
         Busy                503  our own queue is full; says when to come back
         ZohoError           502  Zoho answered with an error; carries its code and endpoint
           ZohoDenied        502  token, scope or permission; somebody must act
@@ -99,6 +100,12 @@ class UnsupportedMedia(Refused):
 class Unavailable(ServiceError):
     status = 503
     title = "Please try again later"
+
+
+class ReadOnly(Unavailable):
+    """Nothing is recorded: the database contradicts what is known of the log outside it."""
+
+    title = "The ledger can only be read at the moment"
 
 
 class Busy(Unavailable):

@@ -38,6 +38,12 @@ class Settings(BaseSettings):
             description="log, ingest, directory and token keys, wrapped by the KEK; default: state_dir/keys"
         ),
     ] = None
+    fence_file: Annotated[
+        Path | None,
+        Field(
+            description="newest known checkpoint, kept outside the database's backups; default: state_dir/fence"
+        ),
+    ] = None
     policies_dir: Annotated[Path, Field(description="purposes, mapping, enforcement and law as TOML")] = (
         HERE / "policies"
     )
@@ -88,6 +94,11 @@ class Settings(BaseSettings):
     def keys_path(self) -> Path:
         """Return where the wrapped service keys live."""
         return self.keys_file or self.state_dir / "keys"
+
+    @property
+    def fence_path(self) -> Path:
+        """Return where the newest known checkpoint is kept, which a restored database is compared with."""
+        return self.fence_file or self.state_dir / "fence"
 
     @property
     def log_key_path(self) -> Path:

@@ -24,7 +24,18 @@ TOP_LEVEL = {
 LEFT_BEHIND = {"build", "dist"}
 """What a packaging tool makes and git ignores."""
 LOCKS = ("requirements.lock", "requirements-dev.lock")
-IMPURE = {"export", "publication", "reread", "sequencer", "store"}
+IMPURE = {
+    "anchors",
+    "attestors",
+    "export",
+    "fence",
+    "keeper",
+    "lists",
+    "publication",
+    "reread",
+    "sequencer",
+    "store",
+}
 """The rooms of the ledger that may know a database."""
 
 PROJECT = tomllib.loads((HERE / "pyproject.toml").read_text())

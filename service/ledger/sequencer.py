@@ -19,7 +19,7 @@ import structlog
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
 from service.db import Begin
-from service.errors import Busy, ServiceError, Unavailable
+from service.errors import Busy, ReadOnly, ServiceError, Unavailable
 from service.ledger.batch import Appended, Journal, Outcome, Submission, append, replay
 from service.ledger.store import Store
 
@@ -28,6 +28,7 @@ LARGEST_BATCH = 1024  # waiters in one transaction; an array of 1,000 fits into 
 ATTEMPTS = 3  # transactions tried for one waiter before it is told that nothing was recorded
 ROOM_S = 0.005  # a batch takes about this long
 LONGEST_PAUSE_S = 2.0  # between two attempts to reach a database that is away
+AWAY = "the database cannot be reached, and nothing was recorded"
 PATIENCE_S = 20.0  # for which a waiter is left in doubt; its own retry is safe at any time
 
 D = TypeVar("D")
@@ -139,7 +140,7 @@ class Sequencer(Generic[D, R]):
             made = self._journal.prepare([waiter.draft for waiter in waiters])
         except DBAPIError as error:
             log.warning("prepare.failed", waiters=len(waiters), kind=type(error.orig).__name__)
-            self._give_up(waiters, "the database cannot be reached, and nothing was recorded")
+            self._give_up(waiters, AWAY)
             return []
         prepared: list[_Prepared[D, R]] = []
         for waiter, outcome in zip(waiters, made, strict=True):
@@ -153,13 +154,18 @@ class Sequencer(Generic[D, R]):
         """Commit one batch, release its receipts, and return the waiters to be tried again."""
         if not prepared:
             return []
+        begun = False
         try:
             with self._begin() as tx:
+                begun = True
                 outcomes = append(tx, self._store, self._journal, [submission for _, submission in prepared])
         except (ServiceError, DataError, IntegrityError) as error:
             return self._separate(prepared, error)
         except DBAPIError as error:
-            return self._settle(prepared, error)
+            if begun:
+                return self._settle(prepared, error)
+            self._give_up([waiter for waiter, _ in prepared], AWAY)
+            return []
         return self._release(prepared, outcomes)
 
     def _release(self, prepared: list[_Prepared[D, R]], outcomes: Sequence[Outcome]) -> list[_Waiter[D, R]]:
@@ -168,10 +174,18 @@ class Sequencer(Generic[D, R]):
             if outcome is None:
                 again.append(waiter)
             elif isinstance(outcome, Appended):
-                waiter.future.set_result(self._journal.release(outcome, submission.context))
+                self._give(waiter, outcome, submission)
             else:
                 waiter.fail(outcome)
         return again
+
+    def _give(self, waiter: _Waiter[D, R], appended: Appended, submission: Submission) -> None:
+        if waiter.future.done():
+            return  # our patience ended before the database answered
+        try:
+            waiter.future.set_result(self._journal.release(appended, submission.context))
+        except ServiceError as error:
+            waiter.fail(error)
 
     def _separate(
         self, prepared: list[_Prepared[D, R]], error: ServiceError | DBAPIError
@@ -201,7 +215,7 @@ class Sequencer(Generic[D, R]):
         for waiter, submission in prepared:
             waiter.attempts += 1
             if submission.key in found:
-                waiter.future.set_result(self._journal.release(found[submission.key], submission.context))
+                self._give(waiter, found[submission.key], submission)
             elif waiter.attempts < ATTEMPTS and not waiter.future.done():
                 remaining.append(waiter)
             else:
@@ -220,6 +234,8 @@ class Sequencer(Generic[D, R]):
                     receipts = replay(tx, self._store, mine.values())
                     self._store.note_replay(tx)
                 return {key: receipts[one.index] for key, one in mine.items()}
+            except ReadOnly:
+                break  # what came back is an older database: each waiter is told when it is tried again
             except DBAPIError:
                 if self._stopping.wait(pause):
                     break
