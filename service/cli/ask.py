@@ -49,13 +49,19 @@ def history(email: str, reason: str, as_of: str | None, *, as_json: bool) -> Non
 )
 @reason_option
 @as_of_option
-def bundle(email: str, output: Path, reason: str, as_of: str | None) -> None:
+@click.option(
+    "--disclose-directory-key",
+    "disclose_key",
+    is_flag=True,
+    help="Add the directory key, with which its holder can test any address: for auditors under contract.",
+)
+def bundle(email: str, output: Path, reason: str, as_of: str | None, *, disclose_key: bool) -> None:
     """Write everything about EMAIL as one zip that verifies by itself."""
     moment = _moment(as_of)
     with app.running(settings.load()) as parts:
         address = addresses.parse(email)
         _record(parts, address, reason, "bundle")
-        data = make_bundle(parts.intake, address, at=app.now(), as_of=moment)
+        data = make_bundle(parts.intake, address, at=app.now(), as_of=moment, disclose_key=disclose_key)
         key = parts.keys.log.vkey
     write_private(output, data)
     click.echo(f"{output}: {len(data)} bytes; verify it anywhere with")

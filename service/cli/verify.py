@@ -1,5 +1,7 @@
 """The command that an auditor runs far away: no database, no network, no key but the log's public one."""
 
+import base64
+import binascii
 import sys
 from pathlib import Path
 
@@ -9,15 +11,34 @@ from service.errors import Malformed
 from service.ledger.verify import verify_bundle
 from service.settings import load
 
+KEY_BYTES = 32
+
 
 @click.command(short_help="Check a bundle offline; exits 0 good, 1 bad, 2 incomplete.")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--key", "key", help="The log's public key, or a file of it (default: this folder's).")
-def verify(file: Path, key: str | None) -> None:
+@click.option(
+    "--directory-key",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A file with the directory key (base64), if you hold it: the address leads nowhere else.",
+)
+def verify(file: Path, key: str | None, directory_key: Path | None) -> None:
     """Check a bundle with nothing but the log's public key; exits 0 good, 1 bad, 2 incomplete."""
-    verdict = verify_bundle(file.read_bytes(), _log_key(key))
+    held = None if directory_key is None else _directory_key(directory_key)
+    verdict = verify_bundle(file.read_bytes(), _log_key(key), held)
     click.echo(verdict.report(), nl=False)
     sys.exit(verdict.exit_code)
+
+
+def _directory_key(path: Path) -> bytes:
+    """Return the 32 bytes of a directory key from a file that holds them in base64."""
+    try:
+        held = base64.b64decode(path.read_bytes().strip(), validate=True)
+    except binascii.Error:
+        held = b""
+    if len(held) != KEY_BYTES:
+        raise Malformed(f"{path} must hold the 32 bytes of the directory key in base64; copy it again, whole")
+    return held
 
 
 def _log_key(key: str | None) -> str:

@@ -41,9 +41,13 @@ class StandingOut(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StandingsOut(msgspec.Struct, frozen=True, kw_only=True):
-    """One answer per purpose of the policy, as of `at`."""
+    """One answer per purpose of the policy, as of `at`.
+
+    `confirmed` says how much of a past answer is confirmed by other clocks than ours.
+    """
 
     at: str
+    confirmed: str | None
     standings: tuple[StandingOut, ...]
 
 
@@ -59,7 +63,11 @@ async def post_standing(request: AnyRequest, edge: NamedDependency[Edge]) -> Res
     """Return whether an address may be mailed, purpose by purpose."""
     found = await ask_history(edge, await _question(request, edge))
     at = found.as_of or found.asked_at
-    told = StandingsOut(at=format_time(at), standings=tuple(map(_standing, found.then or found.now)))
+    told = StandingsOut(
+        at=format_time(at),
+        confirmed=None if found.confirmed is None else found.confirmed.words(),
+        standings=tuple(map(_standing, found.then or found.now)),
+    )
     return Response(msgspec.json.encode(told), status_code=200, media_type="application/json")
 
 

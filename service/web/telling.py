@@ -149,6 +149,7 @@ class Told:
     size: int
     root: str
     log_key: str
+    confirmed: str | None
 
 
 def tell(found: History, policy: PolicySet) -> Told:
@@ -165,6 +166,7 @@ def tell(found: History, policy: PolicySet) -> Told:
         size=found.size,
         root=head.root.hex(),
         log_key=found.log_key,
+        confirmed=None if found.confirmed is None else found.confirmed.words(),
     )
 
 

@@ -209,6 +209,7 @@ def test_json_keeps_its_key_order_and_survives_a_round_trip(intake, ana):
         "as_of",
         "standing_now",
         "standing_then",
+        "as_of_confirmed",
         "records",
         "log",
         "verified",

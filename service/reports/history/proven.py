@@ -16,10 +16,13 @@ from service.db import subject as directory
 from service.errors import Tampered
 from service.intake import Intake
 from service.ledger import entry as entries
+from service.ledger.anchors import around
+from service.ledger.bracket import bracket
 from service.ledger.canonical import Json
 from service.ledger.entry import DirectoryOpening, Entry, Opening
 from service.ledger.merkle import leaf_hash
 from service.ledger.proof import Checkpoint, Receipt, open_checkpoint, require_inclusion
+from service.reports.history.as_of import AsOf, confirm
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +63,8 @@ class Record:
 class History:
     """The answer about one address at `asked_at`; `subject` is None where the ledger knows nobody.
 
-    `now` and `then` hold one standing per purpose of the policy; `then` is None without `as_of`.
+    `now` and `then` hold one standing per purpose of the policy, by our own clock; `then` is None without
+    `as_of`, and `confirmed` says how much of it anybody else's clock confirms.
     `records` are oldest first. `verified` is True: a history that cannot be verified is not given.
     """
 
@@ -76,6 +80,7 @@ class History:
     size: int
     log_key: str
     verified: bool
+    confirmed: AsOf | None = None
 
 
 _MARKS = {
@@ -111,6 +116,7 @@ def history(
         size=head.size,
         log_key=intake.keys.log.vkey,
         verified=True,
+        confirmed=None if as_of is None else _confirmed(intake, tx, person, as_of),
     )
 
 
@@ -126,6 +132,11 @@ def _standings(
     if person is not None:
         return tuple(intake.standings(tx, person, at))
     return tuple(standing((), name, intake.policy.rules(name), at) for name in intake.policy.purposes)
+
+
+def _confirmed(intake: Intake, tx: Connection, person: SubjectId | None, as_of: datetime) -> AsOf:
+    events = () if person is None else intake.events(tx, person)
+    return confirm(events, intake.policy, bracket(around(tx, as_of), as_of))
 
 
 def _records(

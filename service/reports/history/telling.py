@@ -9,8 +9,10 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 
 from service.consent import Standing
+from service.ledger.bracket import Anchor
 from service.ledger.canonical import Json
 from service.ledger.entry import format_time
+from service.reports.history.as_of import AsOf
 from service.reports.history.proven import History, Record
 
 _MARKS = {"event": "", "opened": "[opened] ", "enforcement": "[enforced] ", "access": "[looked up] "}
@@ -27,6 +29,7 @@ def to_json(history: History) -> dict[str, Json]:
         "as_of": _time(history.as_of),
         "standing_now": [_standing(one) for one in history.now],
         "standing_then": None if history.then is None else [_standing(one) for one in history.then],
+        "as_of_confirmed": None if history.confirmed is None else _confirmed(history.confirmed),
         "records": [_record(record) for record in history.records],
         "log": {
             "origin": history.origin,
@@ -55,6 +58,23 @@ def _standing(one: Standing) -> dict[str, Json]:
         "suppressed": one.suppressed,
         "suppressed_by": one.suppressed_by,
     }
+
+
+def _confirmed(found: AsOf) -> dict[str, Json]:
+    return {
+        "words": found.words(),
+        "before": _anchor(found.bracket.before),
+        "after": _anchor(found.bracket.after),
+        "surely": None if found.surely is None else [_standing(one) for one in found.surely],
+        "undecided": list(found.undecided),
+        "open": list(found.open),
+    }
+
+
+def _anchor(anchor: Anchor | None) -> Json:
+    if anchor is None:
+        return None
+    return {"size": anchor.size, "at": format_time(anchor.at), "who": anchor.who}
 
 
 def _record(record: Record) -> dict[str, Json]:
@@ -86,6 +106,9 @@ def _lines(history: History) -> Iterator[str]:
     yield from _standing_lines("Now", history.now)
     if history.then is not None and history.as_of is not None:
         yield from _standing_lines(f"As of {format_time(history.as_of)}", history.then)
+    if history.confirmed is not None:
+        yield f"Confirmed: {history.confirmed.words()}"
+        yield ""
     if history.records:
         yield f"Timeline ({len(history.records)} entries, oldest first, times in UTC)"
         for record in history.records:
