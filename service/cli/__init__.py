@@ -30,6 +30,7 @@ COMMANDS = {
     "history": "ask:history",
     "bundle": "ask:bundle",
     "verify": "verify:verify",
+    "export": "export:export",
     "user": "people:user",
     "key": "people:key",
 }

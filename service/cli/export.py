@@ -1,0 +1,48 @@
+"""The command that takes the published log out of the house: export."""
+
+from pathlib import Path
+
+import click
+
+from service import app, settings
+from service.cli import show
+from service.ledger.export import Export, Exported
+from service.ledger.export import Progress as Count
+from service.ledger.export.folder import Folder
+from service.ledger.export.texts import beside
+from service.ledger.publication import Publisher
+
+
+@click.command(short_help="Bring a folder to the newest state of the log, for auditors and mirrors.")
+@click.argument("folder", metavar="DIR", type=click.Path(file_okay=False, path_type=Path))
+def export(folder: Path) -> None:
+    """Bring DIR to the newest state of the log, as files that any verifier of c2sp.org logs reads.
+
+    What has been recorded until now is published first. Run it again to add what is new, or after it
+    was interrupted. Exits 6 when the folder or the log is not what was signed.
+    """
+    out = show.console()
+    with app.running(settings.load()) as parts, show.steps(out) as progress:
+        done = export_log(parts, folder, lambda count, total: progress(_tenth(count, total), count, total))
+    new = done.size - done.before
+    click.echo(f"{done.size} entries in {folder}, {new} of them new; {done.files} files written")
+
+
+def export_log(parts: app.Parts, folder: Path, progress: Count) -> Exported:
+    """Publish what is new, then export it; `progress` is told entries done, and entries in all."""
+    keys, store = parts.keys, parts.intake.store
+    Publisher(parts.db, store, keys.log, keys.log_pq, app.now).publish()
+    texts = beside(
+        log=keys.log.vkey,
+        log_pq=keys.log_pq.vkey,
+        ingest=[keys.ingest.vkey],
+        url=f"{parts.settings.public_url.rstrip('/')}/log",
+    )
+    job = Export(db=parts.db, store=store, verifiers=[keys.log.verifier, keys.log_pq.verifier])
+    with Folder(folder) as out:
+        return job.run(out, texts, progress)
+
+
+def _tenth(count: int, total: int) -> str:
+    """Return the name of the step, which changes ten times: off a terminal, each name is one line."""
+    return f"exported {count * 10 // max(total, 1) * 10} %:"

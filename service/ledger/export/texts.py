@@ -1,0 +1,37 @@
+"""What stands beside the log in an export: whom to believe, which keys there are, how it is all written."""
+
+from collections.abc import Sequence
+from importlib import resources
+
+
+def beside(*, log: str, log_pq: str, ingest: Sequence[str], url: str) -> dict[str, bytes]:
+    """Return the files by name; keys are given as `vkey`s, `url` is where the log is served."""
+    return {
+        "policy.txt": policy(log, url),
+        "keys.txt": keys(log, log_pq, ingest),
+        "SPEC.md": resources.files(__package__).joinpath("SPEC.md").read_bytes(),
+    }
+
+
+def policy(log: str, url: str) -> bytes:
+    """Return the policy (c2sp.org/tlog-policy) that believes the log alone."""
+    return (
+        "# Whom to believe about this log (c2sp.org/tlog-policy).\n"
+        "# A file that came with the log proves nothing about the log: compare the key with the one that\n"
+        "# you were given in another way.\n"
+        f"log {log} {url}\n"
+        "quorum none\n"
+    ).encode()
+
+
+def keys(log: str, log_pq: str, ingest: Sequence[str]) -> bytes:
+    """Return every public key of the log, one a line: what it signs, and the key."""
+    lines = [
+        "# Public keys of this log, one a line: what the key signs, then the key itself.",
+        "# Compare the keys of checkpoints with those that you were given in another way; the keys of",
+        "# entries are named by entry 0 (log.genesis) and by entries key.rotated, which the log vouches for.",
+        f"checkpoint {log}",
+        f"checkpoint {log_pq}",
+        *(f"entry {key}" for key in ingest),
+    ]
+    return ("\n".join(lines) + "\n").encode()
