@@ -12,7 +12,7 @@ SPELLINGS = [
     ("  ana@example.org\n", "ana@example.org"),
     ("Ana@Example.ORG", "ana@example.org"),
     ("ﬁ@x.com", "fi@x.com"),
-    ("ana＠example.org", "ana@example.org"),
+    ("ana\uff20example.org", "ana@example.org"),
     ("a@ⅷ.com", "a@viii.com"),
     ("ana@bücher.example", "ana@xn--bcher-kva.example"),
     ("ana@BÜCHER.example", "ana@xn--bcher-kva.example"),
@@ -49,14 +49,14 @@ def test_two_domains_that_only_case_folding_would_join_stay_apart():
         "a b@example.org",
         "ana@exa mple.org",
         "ana@@example.org",
-    ]
-    + [
         "ana@example.org, bob@example.org",
         "Ana <ana@example.org>",
         "ana@" + "a" * 64 + ".org",
+        "x" * 250 + "@example.org",
         "ana\x00@example.org",
-    ]
-    + ["x" * 250 + "@example.org", "ana\ud800@example.org", "ana@exam\ud800ple.org"],
+        "ana\ud800@example.org",
+        "ana@exam\ud800ple.org",
+    ],
 )
 def test_what_is_no_address_is_refused_without_being_repeated(told):
     with pytest.raises(Malformed) as refused:

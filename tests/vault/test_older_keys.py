@@ -7,7 +7,7 @@ import pytest
 
 from service import settings
 from service.errors import Misconfigured
-from service.vault import keys
+from service.vault import keyfile
 from service.vault.keys import create_keys, open_keys
 
 
@@ -29,8 +29,8 @@ def production(chosen):
 def older(embedded):
     """The settings of a service whose keys file has no ML-DSA key."""
     made = open_keys(embedded)
-    stored = keys._unseal(embedded.keys_path, made.kek)
-    embedded.keys_path.write_bytes(keys._seal(msgspec.structs.replace(stored, log_pq=b""), made.kek))
+    stored = keyfile.unseal(embedded.keys_path, made.kek)
+    embedded.keys_path.write_bytes(keyfile.seal(msgspec.structs.replace(stored, log_pq=b""), made.kek))
     return embedded, made
 
 
