@@ -33,7 +33,7 @@ class AuthorityClient:
         """
         with self._db.read() as tx:
             published = latest(tx)
-            last = anchors.last_stamped(tx, self.authority.name)
+            last = attestors.last_success(tx, Kind.AUTHORITY, self.authority.name)
         if published is None or not (at_once or last is None or self._now() - last >= DAILY):
             return None
         try:

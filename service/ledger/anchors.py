@@ -102,12 +102,6 @@ def time_stamps(tx: Connection, *, above: int = -1) -> list[TimeStamp]:
     return [TimeStamp(**row._mapping) for row in rows]  # noqa: SLF001  # SQLAlchemy's public name for it
 
 
-def last_stamped(tx: Connection, authority: str) -> datetime | None:
-    """Return the time of an authority's newest stamp."""
-    mine = (time_stamp.c.log_id == LOG_ID, time_stamp.c.authority == authority)
-    return tx.scalar(select(func.max(time_stamp.c.at)).where(*mine))
-
-
 def published_note(tx: Connection, size: int) -> bytes | None:
     """Return the checkpoint that was first published for a size, None if none was."""
     return tx.scalar(

@@ -120,6 +120,11 @@ def seen_size(tx: Connection, name: str) -> int:
     return tx.scalar(select(attestor.c.seen_size).where(*row)) or 0
 
 
+def last_success(tx: Connection, kind: Kind, name: str) -> datetime | None:
+    """Return when an attestor last gave its word, by our clock; None before it did."""
+    return tx.scalar(select(attestor.c.succeeded_at).where(*_of(kind), attestor.c.name == name))
+
+
 def sightings(tx: Connection, *, proven: bool = False) -> list[Sighting]:
     """Return what witnesses say they know; with `proven`, only what bears our own signature."""
     rows = tx.execute(
