@@ -70,6 +70,10 @@ def list_bounce(context: Context, row: Any, at: datetime) -> Claim:  # noqa: ANN
 def withdrawal(context: Context, row: Any, at: datetime) -> Claim:  # noqa: ANN401  # a result row
     """Return the claim about somebody who left, by the sighting whose time is known best."""
     source, signal, when, known = _sighting(row)
+    occurred_at = when
+    if row.granted_at is not None and when < row.granted_at:
+        known += ", not to the millisecond; in the same moment as the consent, which loses the tie"
+        occurred_at = row.granted_at
     evidence: dict[str, Json] = {
         "signal": signal,
         "time_known": known,
@@ -89,7 +93,7 @@ def withdrawal(context: Context, row: Any, at: datetime) -> Claim:  # noqa: ANN4
         at=at,
         key=("withdrawn", signal, when, row.address_index),
         evidence=evidence,
-        occurred_at=when,
+        occurred_at=occurred_at,
     )
 
 

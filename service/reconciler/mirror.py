@@ -5,7 +5,7 @@ Addresses are kept as keyed hashes beside their sealed form. `seen_run` never go
 runs at a time cannot make each other's rows look gone.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -18,20 +18,17 @@ from sqlalchemy import (
     delete,
     exists,
     func,
-    literal,
     or_,
     select,
     text,
     update,
 )
-from sqlalchemy.dialects import postgresql, sqlite
 
-from service.db import Moment, contact, crm_address, crm_record, member, outcome
+from service.db import contact, crm_address, crm_record, member, outcome
 from service.policy import PolicySet
 from service.reconciler import port
+from service.reconciler.upsert import Rows, insert_into, moment, upsert
 from service.vault import Vault
-
-Rows = Sequence[Mapping[str, Any]]
 
 
 def put_records(
@@ -39,7 +36,7 @@ def put_records(
 ) -> None:
     """Put CRM records and the addresses that each has now."""
     rows = [_record_row(record, run_id, policy) for record in records]
-    _upsert(
+    upsert(
         tx,
         crm_record,
         rows,
@@ -55,7 +52,7 @@ def put_records(
         for record in records
         for address in record.addresses
     }
-    _upsert(
+    upsert(
         tx,
         crm_address,
         [
@@ -78,10 +75,10 @@ def put_permissions(
     same = contact.c.permission.is_not_distinct_from(permission)
     changed = {
         "permission": permission,
-        "since": case((same, contact.c.since), else_=_moment(at)),
+        "since": case((same, contact.c.since), else_=moment(at)),
         "was": case((same, contact.c.was), else_=contact.c.permission),
     }
-    _upsert(tx, contact, _contact_rows(addresses, permission, run_id, at, vault), changed)
+    upsert(tx, contact, _contact_rows(addresses, permission, run_id, at, vault), changed)
 
 
 def put_members(
@@ -92,10 +89,10 @@ def put_members(
     unknown = contact.c.permission.is_(None)
     forgotten = {
         "permission": case((fresh, contact.c.permission), else_=None),
-        "since": case((fresh | unknown, contact.c.since), else_=_moment(at)),
+        "since": case((fresh | unknown, contact.c.since), else_=moment(at)),
         "was": case((fresh | unknown, contact.c.was), else_=contact.c.permission),
     }
-    _upsert(tx, contact, _contact_rows([m.address for m in members], None, run_id, at, vault), forgotten)
+    upsert(tx, contact, _contact_rows([m.address for m in members], None, run_id, at, vault), forgotten)
     rows = [
         {
             "list_name": m.list_name,
@@ -110,10 +107,10 @@ def put_members(
     same = member.c.status == members[0].status.value
     moved = {
         "status": None,
-        "since": case((same, member.c.since), else_=_moment(at)),
+        "since": case((same, member.c.since), else_=moment(at)),
         "was": case((same, member.c.was), else_=member.c.status),
     }
-    _upsert(tx, member, rows, moved)
+    upsert(tx, member, rows, moved)
 
 
 def put_outcomes(tx: Connection, outcomes: Sequence[port.Outcome], *, at: datetime, vault: Vault) -> None:
@@ -130,11 +127,11 @@ def put_outcomes(tx: Connection, outcomes: Sequence[port.Outcome], *, at: dateti
         }
         for found in outcomes
     ]
-    insert = _insert(tx, outcome)
+    insert = insert_into(tx, outcome)
     known = {
         name: func.coalesce(outcome.c[name], insert.excluded[name]) for name in ("happened_at", "sent_at")
     }
-    _upsert(tx, outcome, rows, known)
+    upsert(tx, outcome, rows, known)
 
 
 def count_seen(tx: Connection, run_id: int) -> dict[str, int]:
@@ -199,10 +196,10 @@ def note_refused(tx: Connection, indexes: Sequence[bytes], lists: Sequence[str],
     same = member.c.status == unsub
     moved = {
         "status": unsub,
-        "since": case((same, member.c.since), else_=_moment(at)),
+        "since": case((same, member.c.since), else_=moment(at)),
         "was": case((same, member.c.was), else_=member.c.status),
     }
-    _upsert(tx, member, rows, moved)
+    upsert(tx, member, rows, moved)
     tx.execute(
         update(contact)
         .where(contact.c.address_index.in_(indexes), contact.c.permission == "granted")
@@ -238,29 +235,6 @@ def _contact_rows(
         }
         for address in addresses
     ]
-
-
-def _moment(at: datetime) -> ColumnElement[Any]:
-    return literal(at, Moment())
-
-
-def _insert(tx: Connection, table: Table) -> Any:  # noqa: ANN401  # two dialects' classes without a common parent
-    return postgresql.insert(table) if tx.dialect.name == "postgresql" else sqlite.insert(table)
-
-
-def _upsert(tx: Connection, table: Table, rows: Rows, changes: Mapping[str, Any]) -> None:
-    """Insert rows or apply `changes` to those that exist; None means: take the new value."""
-    if not rows:
-        return
-    insert = _insert(tx, table)
-    values: dict[str, ColumnElement[Any] | Any] = {
-        name: insert.excluded[name] if change is None else change for name, change in changes.items()
-    }
-    if "seen_run" in table.c:
-        newer = insert.excluded.seen_run > table.c.seen_run
-        values["seen_run"] = case((newer, insert.excluded.seen_run), else_=table.c.seen_run)
-    keys = [column.name for column in table.primary_key.columns]
-    tx.execute(insert.on_conflict_do_update(index_elements=keys, set_=values), list(rows))
 
 
 def _count(tx: Connection, table: Table, where: ColumnElement[bool]) -> int:

@@ -22,51 +22,73 @@ def people(policy: PolicySet, now: datetime) -> CTE:
     return _judged(facts(policy, now), policy).cte("person")
 
 
+TAKEN_OVER = (
+    *("address_index", "sub", "suppressed", "decided_at", "granted_at", "permission", "permission_since"),
+    *("crm_at", "crm_told_at", "crm_mode", "optout_told_at"),
+    *("complaint_at", "soft_at", "bounced_since", "member_since"),
+)
+COUNTS = ("records", "opted_out", "viewed", "active", "unsubscribed", "bounced")
+
+
 def _judged(fact: CTE, policy: PolicySet) -> Select[Any]:
     """Say which sightings count, whether they add up to stop, and whether a product still permits."""
     f = fact.c
-    must_stop = func.coalesce(f.must_stop, 0) == 1
-    crm_at, left_at, refused_at = f.crm_at, _left_at(fact), f.permission_since
-    untold = and_(f.crm_told_at.is_(None), f.granted_at.is_(None), f.ours_until.is_not(None))
-    crm_ours = or_(untold, _ours(fact, crm_at))
-    crm_stop = and_(f.opted_out > 0, _after(fact, crm_at), ~crm_ours)
-    left = or_(f.unsubscribed > 0, f.optout_seen_at.is_not(None))
-    left_stop = and_(left, _after(fact, left_at), or_(f.optout_told_at.is_not(None), ~_ours(fact, left_at)))
-    refused_stop = and_(f.permission == "refused", _after(fact, refused_at), ~_ours(fact, refused_at))
-    dead_list = and_(
-        f.bounced > 0, _none(f.hards), func.coalesce(f.softs, 0) < policy.enforcement.soft_bounce_limit
+    left, mail = _said(fact), _mail(fact, policy.enforcement.soft_bounce_limit)
+    sighted = or_(*(_true(condition) for condition in left.values()))
+    stop = or_(_must_stop(fact), sighted, *(_true(mail[name]) for name in SUPPRESSING))
+    withdrew = and_(sighted, func.coalesce(f.state, "") != State.REFUSED.value)
+    flags = (
+        left
+        | mail
+        | {"stop": stop, "withdrew": withdrew, "permits": or_(f.records > f.opted_out, f.active > 0)}
     )
-    bounce_new = and_(dead_list, or_(f.hard_recorded_at.is_(None), f.hard_recorded_at < f.bounced_since))
-    complained = and_(f.complaints > 0, or_(f.complaints_new > 0, must_stop))
-    hard = or_(
-        and_(f.hards > 0, or_(f.hards_new > 0, must_stop)), and_(dead_list, or_(bounce_new, must_stop))
-    )
-    soft = and_(f.softs >= policy.enforcement.soft_bounce_limit, or_(f.softs_new > 0, must_stop))
-    sighted = or_(_true(crm_stop), _true(left_stop), _true(refused_stop))
-    stop = or_(must_stop, sighted, _true(complained), _true(hard), _true(soft))
     return select(
-        *(
-            f[name]
-            for name in ("address_index", "sub", "suppressed", "decided_at", "granted_at", "permission")
-        ),
-        *(f[name] for name in ("crm_at", "crm_told_at", "crm_mode", "optout_told_at", "permission_since")),
-        *(f[name] for name in ("complaint_at", "soft_at", "bounced_since", "member_since")),
-        *(_zero(f[name]) for name in ("records", "opted_out", "viewed", "active", "unsubscribed", "bounced")),
-        left_at.label("left_at"),
+        *(f[name] for name in TAKEN_OVER),
+        *(func.coalesce(f[name], 0).label(name) for name in COUNTS),
+        _left_at(fact).label("left_at"),
         func.coalesce(f.hard_at, f.bounced_since).label("hard_at"),
         func.coalesce(f.jurisdiction, "unknown").label("jurisdiction"),
         func.coalesce(f.state, State.UNKNOWN.value).label("state"),
-        _flag(crm_stop, "crm_stop"),
-        _flag(left_stop, "left_stop"),
-        _flag(refused_stop, "refused_stop"),
-        _flag(bounce_new, "bounce_new"),
-        _flag(complained, "complained"),
-        _flag(hard, "hard_bounced"),
-        _flag(soft, "soft_bounced"),
-        _flag(stop, "stop"),
-        _flag(and_(sighted, func.coalesce(f.state, "") != State.REFUSED.value), "withdrew"),
-        _flag(or_(f.records > f.opted_out, f.active > 0), "permits"),
+        *(case((condition, 1), else_=0).label(name) for name, condition in flags.items()),
     )
+
+
+def _said(fact: CTE) -> dict[str, Bool]:
+    """Return which sightings of somebody who said stop count: in CRM, left in Campaigns, refused there."""
+    f, left_at = fact.c, _left_at(fact)
+    untold = and_(f.crm_told_at.is_(None), f.granted_at.is_(None), f.ours_until.is_not(None))
+    crm_ours = or_(untold, _ours(fact, f.crm_at))
+    left_after = or_(_told_counts(fact), _after(fact, left_at))
+    left = or_(f.unsubscribed > 0, f.optout_seen_at.is_not(None))
+    refused_after = and_(_after(fact, f.permission_since), ~_ours(fact, f.permission_since))
+    return {
+        "crm_stop": and_(f.opted_out > 0, _may_follow(fact, f.crm_at, f.granted_second), ~crm_ours),
+        "left_stop": and_(left, left_after, or_(f.optout_told_at.is_not(None), ~_ours(fact, left_at))),
+        "refused_stop": and_(f.permission == "refused", refused_after),
+    }
+
+
+SUPPRESSING = ("complained", "hard_bounced", "soft_bounced")
+
+
+def _mail(fact: CTE, limit: int) -> dict[str, Bool]:
+    """Return what became of our mail: what no entry records yet, or records and still suppresses."""
+    f, must_stop = fact.c, _must_stop(fact)
+    unknown = or_(f.hard_recorded_at.is_(None), f.hard_recorded_at < f.bounced_since)
+    on_list_alone = and_(f.bounced > 0, func.coalesce(f.hards, 0) == 0, func.coalesce(f.softs, 0) < limit)
+    bounce_new = and_(on_list_alone, unknown)
+    bounced = or_(and_(f.hards > 0, f.hards_new > 0), bounce_new)
+    known = and_(or_(f.hards > 0, on_list_alone), must_stop)
+    return {
+        "bounce_new": bounce_new,
+        "complained": and_(f.complaints > 0, or_(f.complaints_new > 0, must_stop)),
+        "hard_bounced": or_(bounced, known),
+        "soft_bounced": and_(f.softs >= limit, or_(f.softs_new > 0, must_stop)),
+    }
+
+
+def _must_stop(fact: CTE) -> Bool:
+    return func.coalesce(fact.c.must_stop, 0) == 1
 
 
 def _left_at(fact: CTE) -> ColumnElement[Any]:
@@ -75,10 +97,11 @@ def _left_at(fact: CTE) -> ColumnElement[Any]:
     Its word is overruled by a change that we saw after a grant which that word precedes: they left again.
     """
     f = fact.c
-    told_counts = and_(f.optout_told_at.is_not(None), _after(fact, f.optout_told_at))
     first_seen = func.coalesce(f.optout_told_at, f.left_since, f.optout_seen_at)
     return case(
-        (told_counts, f.optout_told_at), (f.left_seen_at.is_not(None), f.left_seen_at), else_=first_seen
+        (_told_counts(fact), f.optout_told_at),
+        (f.left_seen_at.is_not(None), f.left_seen_at),
+        else_=first_seen,
     )
 
 
@@ -87,22 +110,25 @@ def _after(fact: CTE, at: ColumnElement[Any]) -> Bool:
     return or_(fact.c.granted_at.is_(None), at > fact.c.granted_at)
 
 
+def _told_counts(fact: CTE) -> Bool:
+    """Return whether Campaigns' own word about an opt-out counts; it is exact to the minute."""
+    told_at = fact.c.optout_told_at
+    return and_(told_at.is_not(None), _may_follow(fact, told_at, fact.c.granted_minute))
+
+
+def _may_follow(fact: CTE, at: ColumnElement[Any], granted_from: ColumnElement[Any]) -> Bool:
+    """Return whether a time that a product told may lie after the live grant, as exactly as it tells times.
+
+    One that an entry records already was before that grant: the ledger knew of it when it was given.
+    """
+    unknown = or_(fact.c.withdrawn_at.is_(None), fact.c.withdrawn_at < at)
+    return or_(_after(fact, at), and_(at > granted_from, unknown))
+
+
 def _ours(fact: CTE, at: ColumnElement[Any]) -> Bool:
     return and_(fact.c.ours_until.is_not(None), at <= fact.c.ours_until)
-
-
-def _none(count: ColumnElement[Any]) -> Bool:
-    return func.coalesce(count, 0) == 0
-
-
-def _zero(count: ColumnElement[Any]) -> ColumnElement[Any]:
-    return func.coalesce(count, 0).label(count.name)
 
 
 def _true(condition: Bool) -> Bool:
     """Return a condition in which "nobody knows" is false."""
     return case((condition, 1), else_=0) == 1
-
-
-def _flag(condition: Bool, name: str) -> ColumnElement[int]:
-    return case((condition, 1), else_=0).label(name)

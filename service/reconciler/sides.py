@@ -29,6 +29,10 @@ from service.reconciler.port import Member, OutcomeKind
 CLOCKS_DIFFER = timedelta(minutes=10)
 """A sighting so soon after our own write is the trace of that write, whatever the vendor's clock says."""
 
+SECOND = timedelta(seconds=1)
+MINUTE = timedelta(minutes=1)
+"""How exactly CRM and Campaigns tell times: a later moment of the same second, or minute, is possible."""
+
 
 def facts(policy: PolicySet, now: datetime) -> CTE:
     """Put the sides together; every column is named once and may be NULL where a side knows nothing."""
@@ -163,33 +167,13 @@ def _counted(name: str, where: ColumnElement[bool]) -> list[ColumnElement[Any]]:
 
 def _ledger(purpose: str, now: datetime) -> CTE:
     """Return the ledger's side: standing for the purpose, the live grant that decided, our last write."""
-    told = (
-        select(
-            happening.c.sub,
-            func.max(
-                case((happening.c.category == Category.BOUNCE_HARD.value, happening.c.recorded_at))
-            ).label("hard_recorded_at"),
-            type_coerce(
-                type_coerce(
-                    func.max(
-                        case((happening.c.category == Category.ENFORCEMENT.value, happening.c.recorded_at))
-                    ),
-                    BigInteger,
-                )
-                + CLOCKS_DIFFER // timedelta(milliseconds=1),
-                Moment(),
-            ).label("ours_until"),
-        )
-        .where(happening.c.category.in_([Category.BOUNCE_HARD.value, Category.ENFORCEMENT.value]))
-        .group_by(happening.c.sub)
-        .cte("told")
-    )
-    deciding = happening.alias("deciding")
+    deciding, told = happening.alias("deciding"), _told()
     ran_out = and_(
         standing.c.state == State.PERMITTED.value, standing.c.valid_until <= literal(now, Moment())
     )
     state = case((ran_out, State.EXPIRED.value), else_=func.coalesce(standing.c.state, State.UNKNOWN.value))
     live = and_(state == State.PERMITTED.value, deciding.c.provenance == Provenance.LIVE.value)
+    granted_at = case((live, standing.c.decided_at))
     return (
         select(
             subject.c.address_index,
@@ -198,7 +182,10 @@ def _ledger(purpose: str, now: datetime) -> CTE:
             standing.c.must_stop,
             standing.c.suppressed,
             standing.c.decided_at,
-            case((live, standing.c.decided_at)).label("granted_at"),
+            granted_at.label("granted_at"),
+            _shifted(granted_at, -SECOND).label("granted_second"),
+            _shifted(granted_at, -MINUTE).label("granted_minute"),
+            told.c.withdrawn_at,
             told.c.hard_recorded_at,
             told.c.ours_until,
         )
@@ -208,3 +195,28 @@ def _ledger(purpose: str, now: datetime) -> CTE:
         .outerjoin(told, told.c.sub == subject.c.sub)
         .cte("known")
     )
+
+
+def _told() -> CTE:
+    """Return each person's last withdrawal (its time), and last hard bounce and write of ours (recorded)."""
+    kinds = (Category.WITHDRAWN, Category.BOUNCE_HARD, Category.ENFORCEMENT)
+
+    def last(category: Category, column: ColumnElement[Any]) -> ColumnElement[Any]:
+        return func.max(case((happening.c.category == category.value, column)))
+
+    return (
+        select(
+            happening.c.sub,
+            last(Category.WITHDRAWN, happening.c.occurred_at).label("withdrawn_at"),
+            last(Category.BOUNCE_HARD, happening.c.recorded_at).label("hard_recorded_at"),
+            _shifted(last(Category.ENFORCEMENT, happening.c.recorded_at), CLOCKS_DIFFER).label("ours_until"),
+        )
+        .where(happening.c.category.in_([kind.value for kind in kinds]))
+        .group_by(happening.c.sub)
+        .cte("told")
+    )
+
+
+def _shifted(moment: ColumnElement[Any], by: timedelta) -> ColumnElement[Any]:
+    milliseconds = type_coerce(moment, BigInteger) + by // timedelta(milliseconds=1)
+    return type_coerce(milliseconds, Moment())

@@ -126,6 +126,17 @@ def test_somebody_who_opts_out_by_hand_after_a_new_consent_is_stopped(small):
     assert small.standing(email).state == "refused"
 
 
+def test_a_consent_in_the_same_minute_as_a_withdrawal_that_is_known_stands(small):
+    email = small.ordinary()
+    small.sim.control("campaigns/unsubscribe", {"email": email})
+    small.sim.control("crm/set", {"email": email, "fields": {"Email_Opt_Out": True}})
+    small.run()
+    small.clock.ahead = timedelta(seconds=1)
+    small.intake.record([claim(email, received_at=small.clock())])
+    assert small.run().found["re_permission"] == 1
+    assert small.standing(email).state == "permitted"
+
+
 def test_somebody_who_leaves_in_campaigns_after_a_consent_is_stopped_in_crm(small):
     email = small.ordinary()
     small.run()
