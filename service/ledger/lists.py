@@ -8,6 +8,8 @@ rows.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
+from operator import lt
 from typing import Any, Final
 
 from sqlalchemy import Connection, delete, insert, select, update
@@ -25,11 +27,12 @@ from service.ledger.index import (
     read_line,
     subject_row,
 )
-from service.ledger.merkle import HASH_BYTES, Edge, leaf_hash
+from service.ledger.merkle import HASH_BYTES, Edge, leaf_hash, node_hash
 from service.ledger.store import LOG_ID, Store
 
 KINDS: Final = {SUBJECTS: 1, DIRECTORY: 2}
 """What the lists are called in the database."""
+BLOCK: Final = 256  # rows under one stored node
 STEP: Final = 4096  # entries taken in by one transaction, some 50 ms: appends wait for it on SQLite
 
 _FETCH = 10_000  # rows in memory while a list is read from end to end
@@ -227,18 +230,45 @@ def _found(tx: Connection, number: int, keys: Sequence[bytes]) -> dict[bytes, tu
 
 def _grow(tx: Connection, kind: bytes) -> tuple[Edge, int, list[dict[str, Any]]]:
     """Return the right edge of one list's tree, the sum of its rows' hashes, and its nodes above the rows."""
-    number, edge, total, last = KINDS[kind], Edge(), 0, b""
+    number, blocks, rest, total, last = KINDS[kind], Edge(), Edge(), 0, b""
     nodes: list[dict[str, Any]] = []
-    rows = tx.execution_options(yield_per=_FETCH).scalars(
-        select(index_row.c.row).where(index_row.c.kind == number).order_by(index_row.c.key)
-    )
-    for row in rows:
-        key = key_of(row)
-        if key <= last or not row.startswith(kind):
+    for rows in _blocks(tx, number):
+        keys = [last, *map(key_of, rows)]
+        if not all(map(lt, keys, keys[1:])) or not all(row.startswith(kind) for row in rows):
             raise Tampered("the rows of the index are not in order; drop them and make the index again")
-        last, hashed = key, leaf_hash(row)
-        total += int.from_bytes(hashed, "big")
-        for level, index, node in edge.add(hashed):
-            ends = key if level == 1 else None
-            nodes.append({"kind": number, "level": level, "idx": index, "hash": node, "last_key": ends})
-    return edge, total, nodes
+        last, hashes = keys[-1], [leaf_hash(row) for row in rows]
+        total += sum(int.from_bytes(hashed, "big") for hashed in hashes)
+        if len(rows) < BLOCK:
+            for hashed in hashes:
+                rest.add(hashed)
+            break
+        top = _whole(hashes)
+        nodes.append({"kind": number, "level": 1, "idx": blocks.size, "hash": top, "last_key": last})
+        for level, index, node in blocks.add(top):
+            above = {"kind": number, "level": level + 1, "idx": index, "hash": node, "last_key": None}
+            nodes.append(above)
+    return _joined(blocks, rest), total, nodes
+
+
+def _blocks(tx: Connection, number: int) -> Iterator[Sequence[bytes]]:
+    """Yield the rows of a list in order, 256 at a time; the last ones may be fewer."""
+    rows = iter(
+        tx.execution_options(yield_per=_FETCH).scalars(
+            select(index_row.c.row).where(index_row.c.kind == number).order_by(index_row.c.key)
+        )
+    )
+    while block := list(islice(rows, BLOCK)):
+        yield block
+
+
+def _whole(hashes: Sequence[bytes]) -> bytes:
+    """Return the root over a power of two of leaf hashes."""
+    while len(hashes) > 1:
+        hashes = [node_hash(left, right) for left, right in zip(hashes[::2], hashes[1::2], strict=True)]
+    return hashes[0]
+
+
+def _joined(blocks: Edge, rest: Edge) -> Edge:
+    """Return the edge over whole blocks and the fewer than 256 rows behind them."""
+    size = blocks.size * BLOCK + rest.size
+    return Edge.from_bytes(size.to_bytes(8, "big") + blocks.to_bytes()[8:] + rest.to_bytes()[8:])
