@@ -425,7 +425,7 @@ def test_an_integrity_error_is_told_apart_from_a_lost_line(writer):
 
 # --- several processes on one ledger ---
 
-PROCESSES, EACH = 2, 300
+PROCESSES, EACH = 2, 150
 
 
 def append_many(url: str, name: str) -> None:
@@ -464,9 +464,7 @@ def test_processes_that_append_at_the_same_time_write_one_history(database):
         with database.read() as tx:
             old = open_checkpoint(writer.store.head(tx), VERIFIERS)
     children = [spawn(database.url, f"p{n}") for n in range(PROCESSES)]
-    lines = [
-        json.loads(line) for child in children for line in child.communicate(timeout=100)[0].splitlines()
-    ]
+    lines = [json.loads(line) for line in outputs(children)]
     assert [child.returncode for child in children] == [0] * PROCESSES
     found = [
         Appended(index, entry.encode(), tuple(map(bytes.fromhex, proof)), note.encode(), duplicate=False)
@@ -478,12 +476,10 @@ def test_processes_that_append_at_the_same_time_write_one_history(database):
         new = open_checkpoint(writer.store.head(tx), VERIFIERS)
         entries = writer.store.entries(tx, range(new.size))
         assert new.size == PROCESSES * EACH + 1
-        for one in found:
-            head = check(one, entries[one.index].decode())
+        heads = {check(one, entries[one.index].decode()) for one in found}
+        for head in [old, *heads]:
             proof = merkle.consistency_proof(head.size, new.size, read)
             assert merkle.verify_consistency(head.size, new.size, head.root, new.root, proof)
-        proof = merkle.consistency_proof(old.size, new.size, read)
-        assert merkle.verify_consistency(old.size, new.size, old.root, new.root, proof)
     assert_mixed([entry.decode()[:2] for _, entry in sorted(entries.items())][1:])
 
 
