@@ -15,7 +15,9 @@ from service import db as database
 from service import policy as policies
 from service.db import Database
 from service.intake import Intake
+from service.intake.epoch import Epochs
 from service.jobs import Nightly, Worker, node
+from service.ledger.publication import Publisher
 from service.mail import FolderOutbox, Outbox, SmtpOutbox, send_nightly
 from service.policy import PolicySet
 from service.reconciler import enforce
@@ -77,6 +79,10 @@ class Parts:
             return FolderOutbox(self.settings.state_dir / "outbox")
         return SmtpOutbox(self.settings.smtp_url.get_secret_value())
 
+    def publisher(self) -> Publisher:
+        """Return what publishes the log; as a context it does so while it lasts."""
+        return Publisher(self.db, self.intake.store, self.keys.log, self.keys.log_pq, now)
+
     def site(self) -> Litestar:
         """Return the web application: forms, API, pages, health."""
         edge = Edge(
@@ -110,8 +116,10 @@ def send_drift_mail(parts: Parts) -> str | None:
 
 
 def work(parts: Parts, stop: threading.Event, *, nightly: bool = True) -> None:
-    """Carry withdrawals out and run nightly jobs until `stop`; without Zoho there is only the mail."""
+    """Carry withdrawals out, run nightly jobs, make epochs, publish the log until `stop`; without Zoho nothing is synced."""
     with ExitStack() as stack:
+        stack.enter_context(Epochs(parts.intake))
+        stack.enter_context(parts.publisher())
         turns: dict[str, Nightly] = {}
         carry_out: Callable[[], int] = int
         if parts.connected:

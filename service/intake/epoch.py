@@ -5,13 +5,17 @@ transaction that checks that the lists still are what it says. Any process may m
 two at once help each other along, and the slower one's finds that nothing is left to state.
 """
 
+import threading
+from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
-from typing import Final
+from types import TracebackType
+from typing import Final, Self
 
-from sqlalchemy.exc import IntegrityError
+import structlog
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from service.consent import Category
-from service.errors import Unavailable
+from service.errors import Tampered, Unavailable
 from service.intake import Intake
 from service.ledger import lists
 from service.ledger.entry import decode
@@ -21,7 +25,49 @@ EVERY: Final = timedelta(days=1)
 EVERY_ENTRIES: Final = 65_536
 LONGEST_TAIL: Final = 5_000  # entries after an epoch that a bundle carries, some 2 MB
 
+POLL_S: Final = 60.0
+"""How often it is asked whether an epoch is due."""
+
 _ATTEMPTS = 5  # times that another process may get ahead while the lists are read
+
+log = structlog.get_logger(__name__)
+
+
+class Epochs(AbstractContextManager["Epochs"]):
+    """Makes epochs when they are due, from a thread of its own; several processes may."""
+
+    def __init__(self, intake: Intake, *, poll_s: float = POLL_S) -> None:
+        self._intake = intake
+        self._poll_s = poll_s
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="epochs", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    @property
+    def healthy(self) -> bool:
+        """Return whether the thread is at work; it ends for good when the index contradicts the log."""
+        return self._thread.is_alive()
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                if (index := epoch_if_due(self._intake, self._intake.now())) is not None:
+                    log.info("epoch.made", index=index)
+            except (Unavailable, DBAPIError) as error:
+                log.warning("epoch.postponed", kind=type(error).__name__)
+            except Tampered as error:  # ends the thread: no epoch may state what is not so
+                log.critical("epoch.refused", why=str(error))
+                return
+            self._stop.wait(self._poll_s)
 
 
 def epoch(intake: Intake, *, step: int = lists.STEP) -> int:

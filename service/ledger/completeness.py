@@ -32,6 +32,8 @@ from service.ledger.note import decode_base64
 from service.ledger.proof import Checkpoint
 
 EPOCH_CATEGORY: Final = "index.epoch"
+KEY_CATEGORIES: Final = frozenset({"log.genesis", "directory.rekey"})
+"""Categories whose entries commit to a directory key; the bundle holds the one that an epoch rests on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,9 +165,13 @@ def _commitment(epoch: int, lines: Mapping[int, Entry]) -> Commitment:
     commitment = Commitment.parse(line.extra)
     if commitment.covered > epoch:
         raise Tampered("an index epoch cannot cover entries that came after it")
-    committed = lines[0].extra.get("dkc") if 0 in lines else None
-    if committed is not None and decode_base64(str(committed)) != commitment.key_commitment:
-        raise Tampered("the index epoch rests on another directory key than the log began with")
+    committed = {
+        decode_base64(str(line.extra["dkc"]))
+        for index, line in lines.items()
+        if line.category in KEY_CATEGORIES and "dkc" in line.extra and index < epoch
+    }
+    if committed and commitment.key_commitment not in committed:
+        raise Tampered("the index epoch rests on a directory key that no entry before it committed to")
     return commitment
 
 

@@ -1,5 +1,6 @@
 """Index epochs over a real ledger: what they cover, when they are due, and what they refuse to state."""
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
@@ -9,7 +10,7 @@ from sqlalchemy import delete, update
 from service.consent import Category
 from service.db import index_row, index_state
 from service.errors import Tampered
-from service.intake.epoch import EVERY, EVERY_ENTRIES, epoch, epoch_if_due, refresh
+from service.intake.epoch import EVERY, EVERY_ENTRIES, Epochs, epoch, epoch_if_due, refresh
 from service.ledger import lists
 from service.ledger.entry import check
 from service.ledger.index import DIRECTORY, SUBJECTS, Commitment, Register, commit_key, key_of
@@ -118,6 +119,36 @@ def test_an_epoch_is_due_after_so_many_entries(intake):
     assert epoch_if_due(intake, now, entries=8) is None
     intake.record(people(1, "one-more"))
     assert epoch_if_due(intake, now, entries=8) is not None
+
+
+def eventually(condition, seconds=5.0):
+    deadline = time.monotonic() + seconds
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert condition()
+
+
+def test_a_thread_makes_an_epoch_when_one_is_due_and_only_then(intake):
+    intake.record(people(1))
+    with Epochs(intake, poll_s=0.01) as keeper:
+        eventually(lambda: len(log(intake)) == 4)
+        intake.record(people(1, "later"))
+        time.sleep(0.1)
+        assert keeper.healthy
+    assert len(log(intake)) == 6
+    assert not keeper.healthy
+
+
+def test_the_thread_ends_where_the_index_contradicts_the_log(intake):
+    intake.record(people(1))
+    epoch(intake)
+    with intake.db.begin() as tx:
+        tx.execute(delete(index_row))
+        tx.execute(update(index_state).values(epoch_idx=None))
+    size = len(log(intake))
+    with Epochs(intake, poll_s=0.01) as keeper:
+        eventually(lambda: not keeper.healthy)
+    assert len(log(intake)) == size
 
 
 def test_before_a_bundle_an_epoch_is_made_only_where_the_tail_would_be_too_long(intake):

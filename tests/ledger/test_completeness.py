@@ -313,8 +313,17 @@ def test_an_opening_of_somebody_else_is_refused():
 
 def test_an_epoch_under_another_directory_key_than_the_log_began_with_is_refused():
     other = [genesis(bytes(32)), *BEFORE[1:]]
-    with pytest.raises(Tampered, match="another directory key"):
+    with pytest.raises(Tampered, match="no entry before it committed to"):
         judge(*answer(other, [], {1: PERSON}, held=(1, 2), versions=1))
+
+
+def test_an_epoch_may_rest_on_a_later_directory_key_that_the_log_committed_to():
+    told = {"dkc": base64.b64encode(commit_key(KEY)).decode()}
+    rekeyed = entry.encode(entry.Entry(category="directory.rekey", at=WHEN, extra=told), INGEST)
+    later = [genesis(bytes(32)), rekeyed, *BEFORE[1:]]
+    assert judge(*answer(later, [], {2: PERSON}, held=(1, 2, 3), versions=1)).complete
+    with pytest.raises(Tampered, match="no entry before it committed to"):
+        judge(*answer(later, [], {2: PERSON}, held=(2, 3), versions=1))
 
 
 def test_an_epoch_cannot_cover_what_came_after_it():
