@@ -13,11 +13,16 @@ from litestar import Litestar
 
 from service import db as database
 from service import policy as policies
+from service.anchor import attestation as attesting
+from service.anchor.anchors import Anchors
+from service.anchor.attestation import Attestation
 from service.db import Database
 from service.intake import Intake
 from service.intake.epoch import Epochs
 from service.jobs import Nightly, Worker, node
 from service.ledger.publication import Publisher
+from service.ledger.fence import Fence
+from service.ledger.store import Store
 from service.mail import FolderOutbox, Outbox, SmtpOutbox, send_nightly
 from service.policy import PolicySet
 from service.reconciler import enforce
@@ -51,6 +56,7 @@ class Parts:
     keys: Keys
     db: Database
     intake: Intake
+    attestation: Attestation
 
     def zoho(self, pace: Pace | None = None) -> Zoho:
         """Return clients of the Zoho organisation; `Misconfigured` where none is connected."""
@@ -67,6 +73,10 @@ class Parts:
             now=now,
             progress=progress,
         )
+
+    def anchors(self) -> Anchors:
+        """Return who asks witnesses and time-stamping authorities about the log."""
+        return _anchors(self.db, self.keys, self.attestation)
 
     @property
     def connected(self) -> bool:
@@ -92,6 +102,7 @@ class Parts:
             intake=self.intake,
             keyring=KeyRing(self.db, now),
             now=now,
+            log_policy=self.attestation.policy,
         )
         return create_site(edge)
 
@@ -116,7 +127,7 @@ def send_drift_mail(parts: Parts) -> str | None:
 
 
 def work(parts: Parts, stop: threading.Event, *, nightly: bool = True) -> None:
-    """Carry withdrawals out, run nightly jobs, make epochs, publish the log until `stop`; without Zoho nothing is synced."""
+    """Carry withdrawals out, run nightly jobs, make epochs and publish the log until `stop`."""
     with ExitStack() as stack:
         stack.enter_context(Epochs(parts.intake))
         stack.enter_context(parts.publisher())
