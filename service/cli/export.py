@@ -10,7 +10,6 @@ from service.ledger.export import Export, Exported
 from service.ledger.export import Progress as Count
 from service.ledger.export.folder import Folder
 from service.ledger.export.texts import beside
-from service.ledger.publication import Publisher
 
 
 @click.command(short_help="Bring a folder to the newest state of the log, for auditors and mirrors.")
@@ -31,7 +30,7 @@ def export(folder: Path) -> None:
 def export_log(parts: app.Parts, folder: Path, progress: Count) -> Exported:
     """Publish what is new, then export it; `progress` is told entries done, and entries in all."""
     keys, store = parts.keys, parts.intake.store
-    Publisher(parts.db, store, keys.log, keys.log_pq, app.now).publish()
+    parts.publisher().publish()
     texts = beside(
         log=keys.log.vkey,
         log_pq=keys.log_pq.vkey,

@@ -17,12 +17,12 @@ from service.zoho import simulator
 @click.option("--host", help="Address to listen on (default: CONSENT_HOST).")
 @click.option("--port", type=int, help="Port to listen on (default: CONSENT_PORT).")
 def serve(host: str | None, port: int | None) -> None:
-    """Serve the forms, the API and the pages."""
+    """Serve the forms, the API, the pages and the published log."""
     chosen = settings.load()
     told = {"host": host or chosen.host, "port": chosen.port if port is None else port}
     chosen = chosen.model_copy(update=told)
     show.log_from(chosen.log_level)
-    with app.running(chosen) as parts:
+    with app.running(chosen) as parts, parts.publisher():
         config = uvicorn.Config(
             parts.site(),
             host=chosen.host,

@@ -1,14 +1,22 @@
 """The published log as a verifier meets it over HTTP."""
 
 import gzip
+import socket
+import threading
+from collections.abc import Iterator
 
 import pytest
+import uvicorn
+from tlog_scales.backend import HttpBackend
+from tlog_scales.reader import TilesReader
+from tlog_scales.signing import Vkey
 
 from service.ledger import merkle, tiles
 from service.ledger.proof import open_checkpoint
 from service.ledger.publication import Publisher
 from service.ledger.tiles import Tile, decode_entries, hash_tile
 from service.web.auth import EVENTS_WRITE, LOG_READ, create_account, create_key
+from service.web.site import create_site
 
 from .conftest import PASSWORD, Site, log_in
 
@@ -158,3 +166,35 @@ def test_entries_travel_compressed_where_that_is_accepted(
     assert answer.headers.get("Content-Encoding") == encoding
     assert "Accept-Encoding" in answer.headers["Vary"]
     assert len(decode_entries(gzip.decompress(raw) if encoding else raw, 256)) == 256
+
+
+@pytest.fixture
+def address(published: Site) -> Iterator[str]:
+    """Yield where a real server answers for the site, on loopback."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        config = uvicorn.Config(create_site(published.edge), log_level="error", access_log=False)
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+        thread.start()
+        try:
+            while not server.started:
+                thread.join(0.02)
+            yield f"http://127.0.0.1:{listening.getsockname()[1]}/log"
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+def test_a_foreign_reader_verifies_the_log_over_http(published: Site, reader: dict[str, str], address: str):
+    backend = HttpBackend(address)
+    backend.session.headers.update(reader)
+    with backend.session:
+        foreign = TilesReader(backend)
+        head = foreign.get_checkpoint()
+        for key in (published.edge.intake.keys.log, published.edge.intake.keys.log_pq):
+            head.verify(Vkey.from_string(key.vkey))
+        assert foreign.calculate_root_hash() == head.root_hash
+        assert [foreign.get_entry(index) for index in (100, 258)] == [b"entry 100", b"entry 258"]
+        with published.edge.db.read() as tx:
+            first = merkle.root(SIZES[0], published.edge.intake.store.reader(tx))
+        foreign.get_consistency_proof(SIZES[0], head.size).check(first, head.root_hash)
