@@ -20,8 +20,8 @@ from service.db import Database
 from service.intake import Intake
 from service.intake.epoch import Epochs
 from service.jobs import Nightly, Worker, node
-from service.ledger.publication import Publisher
 from service.ledger.fence import Fence
+from service.ledger.publication import Publisher
 from service.ledger.store import Store
 from service.mail import FolderOutbox, Outbox, SmtpOutbox, send_nightly
 from service.policy import PolicySet
@@ -131,6 +131,7 @@ def work(parts: Parts, stop: threading.Event, *, nightly: bool = True) -> None:
     with ExitStack() as stack:
         stack.enter_context(Epochs(parts.intake))
         stack.enter_context(parts.publisher())
+        stack.enter_context(parts.anchors())
         turns: dict[str, Nightly] = {}
         carry_out: Callable[[], int] = int
         if parts.connected:
@@ -150,7 +151,12 @@ def work(parts: Parts, stop: threading.Event, *, nightly: bool = True) -> None:
         ).run(stop)
 
 
+def _anchors(db: Database, keys: Keys, attestation: Attestation) -> Anchors:
+    return Anchors(db, Store(keys.log.name), keys.log.verifier, attestation, now=now)
+
+
 def _reconcile(context: Context) -> None:
+    context.intake.require_writable()
     reconcile(context, applying=True)
 
 
@@ -167,13 +173,18 @@ def running(settings: Settings) -> Iterator[Parts]:
     the service refuses to start with.
     """
     policy = policies.load(settings.policies_dir)
+    attestation = attesting.load(settings.policies_dir)
     keys = open_keys(settings)
     if settings.embedded:
         database.migrate(settings.database_url)
     db = Database(settings.database_url)
     try:
         database.require_current(db)
-        with Intake(db, keys, policy, origin=settings.origin, now=now) as intake:
-            yield Parts(settings=settings, policy=policy, keys=keys, db=db, intake=intake)
+        _anchors(db, keys, attestation).look()
+        fence = Fence(settings.fence_path, keys.log.verifier)
+        with Intake(db, keys, policy, origin=settings.origin, now=now, fence=fence) as intake:
+            yield Parts(
+                settings=settings, policy=policy, keys=keys, db=db, intake=intake, attestation=attestation
+            )
     finally:
         db.close()

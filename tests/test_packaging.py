@@ -35,6 +35,7 @@ IMPURE = {
     "reread",
     "sequencer",
     "store",
+    "upgrade",
 }
 """The rooms of the ledger that may know a database."""
 

@@ -4,11 +4,11 @@ Only this module touches the tables `cosignature` and `time_stamp`. Nothing here
 speaks to anybody: `service.anchor` does, and keeps here what it has checked.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, func, insert, select, tuple_
+from sqlalchemy import Connection, insert, select
 
 from service.db import checkpoint, cosignature, time_stamp
 from service.ledger.store import LOG_ID
@@ -60,35 +60,42 @@ def keep_time_stamp(tx: Connection, stamp: TimeStamp) -> None:
         tx.execute(insert(time_stamp).values(log_id=LOG_ID, **row))
 
 
-def cosigned(tx: Connection, *, above: int) -> Mapping[int, tuple[Cosignature, ...]]:
-    """Return the cosignatures of the newest sizes that are larger than `above`, newest size first.
+def cosigned_sizes(tx: Connection, *, above: int) -> list[int]:
+    """Return the newest cosigned sizes that are larger than `above`, largest first, some hundred at most."""
+    return list(
+        tx.scalars(
+            select(cosignature.c.size)
+            .where(cosignature.c.log_id == LOG_ID, cosignature.c.size > above)
+            .distinct()
+            .order_by(cosignature.c.size.desc())
+            .limit(_SIZES)
+        )
+    )
 
-    Of each witness and size only the first one in time: that is what proves most.
+
+def cosigned(
+    tx: Connection, sizes: Collection[int], *, newest: bool = False
+) -> dict[int, tuple[Cosignature, ...]]:
+    """Return the cosignatures of these sizes, one of each witness and size.
+
+    That is the first in time, which proves most; with `newest` the last, which shows who is awake.
     """
-    sizes = (
-        select(cosignature.c.size)
-        .where(cosignature.c.log_id == LOG_ID, cosignature.c.size > above)
-        .distinct()
-        .order_by(cosignature.c.size.desc())
-        .limit(_SIZES)
-    )
-    first = (
-        select(cosignature.c.size, cosignature.c.witness, func.min(cosignature.c.at))
-        .where(cosignature.c.log_id == LOG_ID, cosignature.c.size.in_(tx.scalars(sizes).all()))
-        .group_by(cosignature.c.size, cosignature.c.witness)
-    )
+    at = cosignature.c.at if newest else cosignature.c.at.desc()
     rows = tx.execute(
         select(cosignature.c.size, cosignature.c.witness, cosignature.c.at, cosignature.c.line)
-        .where(
-            cosignature.c.log_id == LOG_ID,
-            tuple_(cosignature.c.size, cosignature.c.witness, cosignature.c.at).in_(first),
-        )
-        .order_by(cosignature.c.size.desc(), cosignature.c.witness)
+        .where(cosignature.c.log_id == LOG_ID, cosignature.c.size.in_(sizes))
+        .order_by(cosignature.c.size, cosignature.c.witness, at)
     )
-    found: dict[int, tuple[Cosignature, ...]] = {}
-    for size, key, at, line in rows:
-        found[size] = (*found.get(size, ()), Cosignature(key=key, at=at, line=line))
-    return found
+    found: dict[int, dict[str, Cosignature]] = {}
+    for size, key, signed_at, line in rows:
+        found.setdefault(size, {})[key] = Cosignature(key=key, at=signed_at, line=line)
+    return {size: tuple(of_size.values()) for size, of_size in found.items()}
+
+
+def dressed(tx: Connection, size: int, note: bytes) -> bytes:
+    """Return a published checkpoint of this size with the newest line of each witness under it."""
+    lines = cosigned(tx, [size], newest=True).get(size, ())
+    return note + b"".join(one.line for one in lines)
 
 
 def time_stamps(tx: Connection, *, above: int = -1) -> list[TimeStamp]:

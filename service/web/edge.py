@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from service.db import Database
 from service.intake import Intake
+from service.ledger.quorum import LogPolicy
 from service.policy import PolicySet
 from service.web.auth import KeyRing
 
@@ -32,6 +33,8 @@ class Edge:
     intake: Intake
     keyring: KeyRing
     now: Callable[[], datetime]
+    log_policy: LogPolicy = field(default_factory=LogPolicy)
+    """Whose cosignatures upgrade a receipt."""
     logins: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
 
     @property

@@ -14,6 +14,7 @@ from litestar.di import NamedDependency
 from sqlalchemy import Connection
 
 from service.errors import NotFound
+from service.ledger.anchors import dressed
 from service.ledger.publication import latest, was_published
 from service.ledger.store import Store
 from service.ledger.tiles import FULL_BYTES, Tile, encode_entries, hash_tile, parse_path
@@ -36,9 +37,10 @@ def show_checkpoint(edge: NamedDependency[Edge]) -> Response[bytes]:
     """Return the newest published checkpoint, with all its signature lines."""
     with edge.db.read() as tx:
         found = latest(tx)
-    if found is None:
+        note = None if found is None else dressed(tx, found.size, found.note)
+    if note is None:
         raise NotFound("nothing is published yet; the first checkpoint comes within seconds of the start")
-    return Response(found.note, media_type=_PLAIN, headers={"Cache-Control": _FRESH})
+    return Response(note, media_type=_PLAIN, headers={"Cache-Control": _FRESH})
 
 
 @get("/log/tile/{tile:path}", name="log-tile")

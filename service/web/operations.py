@@ -12,6 +12,7 @@ from service.web.forms import FormIn, FormOut
 from service.web.login import LoginIn, LogoutIn
 from service.web.pages import SearchIn
 from service.web.problems import Problem
+from service.web.receipts import ReceiptOut
 from service.web.strict import JSON, URLENCODED
 
 STRUCTS: Final = (
@@ -25,6 +26,7 @@ STRUCTS: Final = (
     LogoutIn,
     SearchIn,
     Problem,
+    ReceiptOut,
 )
 TEMPLATE: Final = "#/components/schemas/{name}"
 
@@ -117,6 +119,19 @@ OPERATIONS: Final = (
         gives={200: {"application/zip": {}}},
         errors=_LOOKUP_ERRORS,
         security="key",
+    ),
+    Operation(
+        path="/api/receipts/{index}",
+        method="get",
+        name="receipt",
+        summary=(
+            "The newest receipt of an entry: logged, witnessed or anchored; needs history:read, "
+            "or events:write for what the key recorded itself"
+        ),
+        gives={200: {JSON: reference(ReceiptOut)}},
+        errors=(401, 403, 404),
+        security="key",
+        parameters=(_in_path("index"),),
     ),
     Operation(
         path="/forms/{form}",

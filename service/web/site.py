@@ -8,7 +8,7 @@ from litestar.datastructures import CacheControlHeader
 from litestar.di import NamedDependency, Provide
 from litestar.static_files import create_static_files_router
 
-from service.web import api, events, forms, health, log, login, pages, unsubscribe
+from service.web import api, events, forms, health, log, login, pages, receipts, unsubscribe
 from service.web.edge import Edge
 from service.web.headers import protect
 from service.web.openapi import document
@@ -38,6 +38,7 @@ ROUTES: Final = (
     pages.show_search,
     pages.show_history,
     pages.download_bundle,
+    receipts.get_receipt,
     log.show_checkpoint,
     log.show_tile,
     health.healthz,

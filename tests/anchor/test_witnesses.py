@@ -20,7 +20,7 @@ def state(log, name="w1.example"):
 
 def lines(log, above=-1):
     with log.db.read() as tx:
-        return anchors.cosigned(tx, above=above)
+        return anchors.cosigned(tx, anchors.cosigned_sizes(tx, above=above))
 
 
 def test_a_published_checkpoint_is_cosigned_and_the_line_holds(log, witness, party):
