@@ -268,6 +268,17 @@ def test_a_server_elsewhere_without_starttls_gets_nothing(inbox):
     assert inbox.taken == []
 
 
+def test_a_mail_catcher_without_tls_is_reached_only_by_saying_so(inbox):
+    with serving(inbox) as port:
+        SmtpOutbox(f"smtp+plain://0.0.0.0:{port}").send(mail())
+    assert len(inbox.taken) == 1
+
+
+def test_no_password_is_ever_sent_in_the_clear():
+    with pytest.raises(Misconfigured, match="in the clear"):
+        SmtpOutbox("smtp+plain://user:secret@mailcatcher:1025")
+
+
 def login(_server, _session, _envelope, mechanism, data):
     known = (data.login, data.password) == (b"ledger@acme", b"p@ss word")
     return AuthResult(success=known and mechanism == "PLAIN", handled=False)

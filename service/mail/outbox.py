@@ -57,7 +57,8 @@ class FolderOutbox:
 class SmtpOutbox:
     """Hands each mail to a mail server: `smtp://[user:password@]host[:port]`, or `smtps://` for TLS at once.
 
-    Over `smtp://` the server must offer STARTTLS, unless it is on this very machine.
+    Over `smtp://` the server must offer STARTTLS, unless it is on this very machine. `smtp+plain://`
+    gives that up by name, and with it any password: for a mail catcher on a network of its own.
     """
 
     def __init__(self, url: str, *, context: ssl.SSLContext | None = None) -> None:
@@ -66,10 +67,13 @@ class SmtpOutbox:
             port = parts.port
         except ValueError:
             parts, port = urlsplit(""), None
-        if parts.scheme not in ("smtp", "smtps") or not parts.hostname:
+        if parts.scheme not in ("smtp", "smtps", "smtp+plain") or not parts.hostname:
             raise Misconfigured(
                 "CONSENT_SMTP_URL must look like smtp://user:password@host:587 or smtps://host"
             )
+        self._in_the_clear = parts.scheme == "smtp+plain"
+        if self._in_the_clear and parts.username:
+            raise Misconfigured("CONSENT_SMTP_URL would send a password in the clear; use smtp:// or smtps://")
         self._tls_at_once = parts.scheme == "smtps"
         self._host = parts.hostname
         self._port = port or (465 if self._tls_at_once else 587)
@@ -111,7 +115,7 @@ class SmtpOutbox:
 
     def _secure(self, server: smtplib.SMTP) -> None:
         server.ehlo_or_helo_if_needed()
-        if self._tls_at_once:
+        if self._tls_at_once or self._in_the_clear:
             return
         if server.has_extn("starttls"):
             if needs_tls(self._host):
