@@ -20,6 +20,7 @@ from service.intake import Intake
 from service.ledger import lists
 from service.ledger.entry import decode
 from service.ledger.index import Commitment, commit_key
+from service.ledger.whole import read_whole
 
 EVERY: Final = timedelta(days=1)
 EVERY_ENTRIES: Final = 65_536
@@ -132,12 +133,12 @@ def _take_in(intake: Intake, target: int, step: int) -> None:
 def _state(intake: Intake) -> int | None:
     """Append the entry that states the lists as they are; None if they moved on while they were read."""
     with intake.db.read() as tx:
-        stated = lists.read_whole(tx, intake.store, commit_key(intake.keys.directory))
+        stated = read_whole(tx, intake.store, commit_key(intake.keys.directory))
     with intake.db.begin() as tx:
         if not lists.lock(tx, stated.commitment.covered):
             return None
         if (already := lists.state(tx).epoch) is not None:
             return already
         index = intake.announce(tx, Category.INDEX_EPOCH, stated.commitment.extra())
-        lists.keep(tx, stated, index)
+        lists.keep(tx, stated.commitment.covered, stated.nodes, index)
     return index

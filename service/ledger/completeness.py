@@ -3,7 +3,7 @@
 Pure (tlog.md 3.9 c). The directory's rows lead from the address to its subjects, the subjects' rows fix
 how many entries each has and their hashes, and every entry between the epoch and the checkpoint is here,
 so that nothing newer is hidden. What an epoch states is believed because anyone who holds the
-entries builds the same lists (`index.Register`); what it rests on beyond that is said in the verdict.
+entries builds the same lists (`register.Register`); what it rests on beyond that is said in the verdict.
 """
 
 import unicodedata
@@ -13,6 +13,7 @@ from typing import Final
 
 from service.errors import Tampered
 from service.ledger.entry import Entry, decode, directory_key_value
+from service.ledger.finding import Finding
 from service.ledger.index import (
     DIRECTORY,
     SUBJECTS,
@@ -66,54 +67,6 @@ class Case:
     address: str
     entries: Mapping[int, bytes]
     subjects: Mapping[int, bytes]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """What holds: all `events` of the subjects shown are here, as of a log of `size` entries.
-
-    `addressed`: it was checked with the directory key that the address leads to these subjects and to
-    no others. `closed` counts identities of the address that are not opened, as after an erasure.
-    """
-
-    size: int
-    covered: int
-    events: int
-    subjects: int
-    closed: int
-    addressed: bool
-
-    @property
-    def complete(self) -> bool:
-        """Return whether this is everything about the address."""
-        return self.addressed and self.closed == 0
-
-    def words(self) -> str:
-        """Return the finding as one sentence for people."""
-        if not self.addressed:
-            return self._without_key()
-        if self.closed:
-            return (
-                f"not shown: completeness. {self.closed} identities of this address are closed (as after "
-                f"erasure), so their entries cannot be told; all {self.events} of the open ones are here."
-            )
-        if not self.subjects:
-            return f"complete: this address was not known to the log when it had {self.size} entries."
-        return (
-            f"complete: all {self.events} entries about this address among the {self.size} of the log are "
-            f"here (the index covers the first {self.covered}, every later one was looked through)."
-        )
-
-    def _without_key(self) -> str:
-        if not self.subjects:
-            return (
-                "not shown: completeness (whether the directory has the address can only be checked with the "
-                "directory key, which is not here, or the address is not in its normal form)."
-            )
-        return (
-            f"complete for the person shown: all {self.events} entries among {self.size} are here. "
-            "Not shown: completeness for the address (that it leads to nobody else); the directory key tells."
-        )
 
 
 def judge(shown: Completeness, case: Case, directory_key: bytes | None = None) -> Finding:

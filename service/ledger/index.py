@@ -3,7 +3,7 @@
 Pure (tlog.md 3.9 c). One list has a row for each subject that any entry is about, the other a row for
 each entry that opened a subject in the directory. Both are sorted by key, hold no key twice and are
 hashed as RFC 6962 trees; so one path shows that a row is there, and two neighbouring rows show that
-none is in between. Whoever holds the entries builds the same lists: `Register` does.
+none is in between. Whoever holds the entries builds the same lists: `register.Register` does.
 
     subject leaf   = "idx1" || sub || u64 count || MTH over (u64 index || leaf hash) of that subject's entries
     directory leaf = "dir1" || dk || dv || u64 index of the entry that opened it
@@ -11,8 +11,7 @@ none is in between. Whoever holds the entries builds the same lists: `Register` 
 """
 
 import base64
-from bisect import bisect_left
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Final
@@ -22,7 +21,7 @@ import msgspec
 from service.errors import Tampered
 from service.ledger import merkle
 from service.ledger.canonical import Json
-from service.ledger.merkle import EMPTY, HASH_BYTES, Edge, Read, leaf_hash
+from service.ledger.merkle import EMPTY, HASH_BYTES, Read, leaf_hash
 from service.ledger.note import decode_base64
 
 SUBJECTS: Final = b"idx1"
@@ -154,55 +153,6 @@ def read_line(entry: bytes) -> tuple[bytes | None, tuple[bytes, bytes] | None]:
     return line.sub, opened
 
 
-class Register:
-    """Both lists as they grow entry by entry, in memory: what an auditor builds from the entries alone."""
-
-    def __init__(self) -> None:
-        self.covered = 0
-        self._subjects: dict[bytes, Edge] = {}
-        self._directory: dict[bytes, bytes] = {}
-
-    def add(self, entry: bytes) -> None:
-        """Take in the next entry; `Tampered` if it opens what was opened before."""
-        subject, opened = read_line(entry)
-        if subject is not None:
-            self._subjects.setdefault(subject, Edge()).add(event_leaf(self.covered, leaf_hash(entry)))
-        if opened is not None:
-            if opened[0] in self._directory:
-                raise Tampered(f"entry {self.covered} opens a directory row that an earlier entry opened")
-            self._directory[opened[0]] = directory_row(*opened, self.covered)
-        self.covered += 1
-
-    def rows(self, kind: bytes) -> list[bytes]:
-        """Return one list, sorted by key."""
-        if kind == DIRECTORY:
-            return [self._directory[key] for key in sorted(self._directory)]
-        return [subject_row(sub, edge.size, edge.root()) for sub, edge in sorted(self._subjects.items())]
-
-    def commitment(self, key_commitment: bytes) -> Commitment:
-        """Return what an epoch over these entries commits to."""
-        subjects, openings = self.rows(SUBJECTS), self.rows(DIRECTORY)
-        return Commitment(
-            covered=self.covered,
-            subjects=len(subjects),
-            subject_root=_root(subjects),
-            openings=len(openings),
-            directory_root=_root(openings),
-            key_commitment=key_commitment,
-        )
-
-    def show(self, kind: bytes, key: bytes) -> Shown | Absent:
-        """Return what shows that the list has this key, or that it has not."""
-        rows = self.rows(kind)
-        hashes = _stored(rows)
-        position = bisect_left(rows, key, key=key_of)
-
-        def read(wanted: Sequence[tuple[int, int]]) -> list[bytes]:
-            return [hashes[pair] for pair in wanted]
-
-        return show(key, position, len(rows), rows.__getitem__, read)
-
-
 def show(key: bytes, position: int, size: int, row_at: Callable[[int], bytes], read: Read) -> Shown | Absent:
     """Return what shows that a sorted list of `size` rows has a key or not.
 
@@ -243,22 +193,6 @@ def require_absent(key: bytes, absent: Absent, kind: bytes, commitment: Commitme
 
 def _is_count(value: object) -> bool:
     return type(value) is int and 0 <= value < _MOST
-
-
-def _root(rows: Sequence[bytes]) -> bytes:
-    edge = Edge()
-    for row in rows:
-        edge.add(leaf_hash(row))
-    return edge.root()
-
-
-def _stored(rows: Sequence[bytes]) -> dict[tuple[int, int], bytes]:
-    """Return the hashes of a list's tree that `merkle` asks for, by level and index."""
-    edge, stored = Edge(), {}
-    for position, row in enumerate(rows):
-        stored[0, position] = leaf_hash(row)
-        stored.update(((level, index), node) for level, index, node in edge.add(stored[0, position]))
-    return stored
 
 
 def _base64(data: bytes) -> str:

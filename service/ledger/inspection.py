@@ -15,7 +15,7 @@ from typing import Final
 
 from service.errors import Malformed, Tampered
 from service.ledger import archive, members
-from service.ledger.completeness import Case, Finding, judge
+from service.ledger.completeness import Case, judge
 from service.ledger.entry import (
     DirectoryOpening,
     Disclosure,
@@ -24,6 +24,7 @@ from service.ledger.entry import (
     directory_value,
     verify_disclosure,
 )
+from service.ledger.finding import Finding
 from service.ledger.members import CHECKPOINT, COMPLETENESS, HISTORY, MANIFEST, QUESTION, README
 from service.ledger.note import Verifier, open_note, split_note
 from service.ledger.proof import Checkpoint, Receipt, decode_proof, open_checkpoint, require_inclusion

@@ -6,29 +6,24 @@ to the log's own tree. Nothing here commits; `lookup.py` shows single
 rows.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
-from operator import lt
 from typing import Any, Final
 
 from sqlalchemy import Connection, delete, insert, select, update
 
 from service.db import chunks, index_node, index_row, index_state, insert_rows, leaf
 from service.errors import Tampered
-from service.ledger import merkle
 from service.ledger.index import (
     DIRECTORY,
     SUBJECTS,
-    Commitment,
     directory_row,
     event_leaf,
-    key_of,
     read_line,
     subject_row,
 )
-from service.ledger.merkle import HASH_BYTES, Edge, leaf_hash, node_hash
-from service.ledger.store import LOG_ID, Store
+from service.ledger.merkle import HASH_BYTES, Edge, leaf_hash
+from service.ledger.store import LOG_ID
 
 KINDS: Final = {SUBJECTS: 1, DIRECTORY: 2}
 """What the lists are called in the database."""
@@ -48,14 +43,6 @@ class State:
     edge: Edge
     total: int
     epoch: int | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stated:
-    """What an epoch is about to state, and the nodes that rows are shown by."""
-
-    commitment: Commitment
-    nodes: Sequence[dict[str, Any]]
 
 
 def state(tx: Connection) -> State:
@@ -115,38 +102,9 @@ def take_in(tx: Connection, target: int, *, step: int = STEP) -> int:
     tx.execute(
         update(index_state)
         .where(index_state.c.log_id == LOG_ID)
-        .values(edge=edge.to_bytes(), total=_total(total))
+        .values(edge=edge.to_bytes(), total=total_bytes(total))
     )
     return edge.size
-
-
-def read_whole(tx: Connection, store: Store, key_commitment: bytes) -> Stated:
-    """Return what the lists amount to in this (read) transaction's view; takes about 3 s per million rows.
-
-    Raises `Tampered` unless the entries taken in are the first ones of the log, and the rows are those
-    that were made of them.
-    """
-    found = state(tx)
-    edge = found.edge
-    if merkle.root(edge.size, store.reader(tx)) != edge.root():
-        raise Tampered(
-            "the index was made of other entries than the log holds; drop its rows, then make it again"
-        )
-    subjects, subject_sum, subject_nodes = _grow(tx, SUBJECTS)
-    openings, directory_sum, directory_nodes = _grow(tx, DIRECTORY)
-    if _total(subject_sum + directory_sum) != _total(found.total):
-        raise Tampered(
-            "a row of the index was changed or lost since it was made; drop its rows, then make it again"
-        )
-    commitment = Commitment(
-        covered=edge.size,
-        subjects=subjects.size,
-        subject_root=subjects.root(),
-        openings=openings.size,
-        directory_root=openings.root(),
-        key_commitment=key_commitment,
-    )
-    return Stated(commitment=commitment, nodes=[*subject_nodes, *directory_nodes])
 
 
 def lock(tx: Connection, covered: int) -> bool:
@@ -154,14 +112,12 @@ def lock(tx: Connection, covered: int) -> bool:
     return _lock(tx).edge.size == covered
 
 
-def keep(tx: Connection, stated: Stated, epoch: int) -> None:
+def keep(tx: Connection, covered: int, nodes: Sequence[Mapping[str, Any]], epoch: int) -> None:
     """Keep the nodes of the locked lists and the index of the entry that states them."""
     tx.execute(delete(index_node))
-    insert_rows(tx, index_node, stated.nodes)
+    insert_rows(tx, index_node, nodes)
     tx.execute(
-        update(index_state)
-        .where(index_state.c.log_id == LOG_ID)
-        .values(listed=stated.commitment.covered, epoch_idx=epoch)
+        update(index_state).where(index_state.c.log_id == LOG_ID).values(listed=covered, epoch_idx=epoch)
     )
 
 
@@ -171,7 +127,8 @@ def _lock(tx: Connection) -> State:
     return state(tx)
 
 
-def _total(total: int) -> bytes:
+def total_bytes(total: int) -> bytes:
+    """Return a sum of rows' hashes as it is stored: modulo 2**256."""
     return (total % (1 << 256)).to_bytes(HASH_BYTES, "big")
 
 
@@ -226,49 +183,3 @@ def _found(tx: Connection, number: int, keys: Sequence[bytes]) -> dict[bytes, tu
         )
         found.update((row.key, (row.row, row.edge or b"")) for row in rows)
     return found
-
-
-def _grow(tx: Connection, kind: bytes) -> tuple[Edge, int, list[dict[str, Any]]]:
-    """Return the right edge of one list's tree, the sum of its rows' hashes, and its nodes above the rows."""
-    number, blocks, rest, total, last = KINDS[kind], Edge(), Edge(), 0, b""
-    nodes: list[dict[str, Any]] = []
-    for rows in _blocks(tx, number):
-        keys = [last, *map(key_of, rows)]
-        if not all(map(lt, keys, keys[1:])) or not all(row.startswith(kind) for row in rows):
-            raise Tampered("the rows of the index are not in order; drop them and make the index again")
-        last, hashes = keys[-1], [leaf_hash(row) for row in rows]
-        total += sum(int.from_bytes(hashed, "big") for hashed in hashes)
-        if len(rows) < BLOCK:
-            for hashed in hashes:
-                rest.add(hashed)
-            break
-        top = _whole(hashes)
-        nodes.append({"kind": number, "level": 1, "idx": blocks.size, "hash": top, "last_key": last})
-        for level, index, node in blocks.add(top):
-            above = {"kind": number, "level": level + 1, "idx": index, "hash": node, "last_key": None}
-            nodes.append(above)
-    return _joined(blocks, rest), total, nodes
-
-
-def _blocks(tx: Connection, number: int) -> Iterator[Sequence[bytes]]:
-    """Yield the rows of a list in order, 256 at a time; the last ones may be fewer."""
-    rows = iter(
-        tx.execution_options(yield_per=_FETCH).scalars(
-            select(index_row.c.row).where(index_row.c.kind == number).order_by(index_row.c.key)
-        )
-    )
-    while block := list(islice(rows, BLOCK)):
-        yield block
-
-
-def _whole(hashes: Sequence[bytes]) -> bytes:
-    """Return the root over a power of two of leaf hashes."""
-    while len(hashes) > 1:
-        hashes = [node_hash(left, right) for left, right in zip(hashes[::2], hashes[1::2], strict=True)]
-    return hashes[0]
-
-
-def _joined(blocks: Edge, rest: Edge) -> Edge:
-    """Return the edge over whole blocks and the fewer than 256 rows behind them."""
-    size = blocks.size * BLOCK + rest.size
-    return Edge.from_bytes(size.to_bytes(8, "big") + blocks.to_bytes()[8:] + rest.to_bytes()[8:])

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from service.errors import Tampered
-from service.ledger.completeness import Finding
+from service.ledger.finding import Finding
 from service.ledger.inspection import Inspection
 from service.ledger.note import Verifier
 
@@ -28,7 +28,7 @@ class State(StrEnum):
     INCOMPLETE = "incomplete"
 
 
-_EXIT_CODES = {State.GOOD: 0, State.BAD: 1, State.INCOMPLETE: 2}
+EXIT_CODES = {State.GOOD: 0, State.BAD: 1, State.INCOMPLETE: 2}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +55,7 @@ class Verdict:
     @property
     def exit_code(self) -> int:
         """What a program exits with: 0 good, 1 bad, 2 incomplete."""
-        return _EXIT_CODES[self.state]
+        return EXIT_CODES[self.state]
 
     def report(self) -> str:
         """Return the verdict for people, several lines, the state first."""

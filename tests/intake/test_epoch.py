@@ -13,8 +13,9 @@ from service.errors import Tampered
 from service.intake.epoch import EVERY, EVERY_ENTRIES, Epochs, epoch, epoch_if_due, refresh
 from service.ledger import lists
 from service.ledger.entry import check
-from service.ledger.index import DIRECTORY, SUBJECTS, Commitment, Register, commit_key, key_of
+from service.ledger.index import DIRECTORY, SUBJECTS, Commitment, commit_key, key_of
 from service.ledger.lookup import show_row
+from service.ledger.register import Register
 from tests.running import claim, keys, people, start, withdrawal
 
 

@@ -14,6 +14,7 @@ from service.ledger import bundle, entry, index, merkle, proof
 from service.ledger.canonical import Json
 from service.ledger.completeness import Completeness
 from service.ledger.note import Signer, Verifier
+from service.ledger.register import Register
 
 FOLDER = Path(__file__).parent.parent / "vectors"
 VECTORS: dict[str, Any] = json.loads((FOLDER / "tlog.json").read_text())
@@ -148,7 +149,7 @@ def small() -> bundle.Bundle:
 def complete() -> bundle.Bundle:
     """Genesis, one person opened, one consent, the epoch over them, and one entry about nobody after it."""
     covered = [genesis_entry(), opened_entry(), event_entry()]
-    register, edge = index.Register(), merkle.Edge()
+    register, edge = Register(), merkle.Edge()
     for data in covered:
         register.add(data)
         edge.add(merkle.leaf_hash(data))
@@ -171,13 +172,13 @@ def complete() -> bundle.Bundle:
     return replace(whole, items=whole.items[:4])
 
 
-def _row(register: index.Register, kind: bytes, key: bytes) -> index.Shown:
+def _row(register: Register, kind: bytes, key: bytes) -> index.Shown:
     found = register.show(kind, key)
     assert isinstance(found, index.Shown)
     return found
 
 
-def _gap(register: index.Register, key: bytes) -> index.Absent:
+def _gap(register: Register, key: bytes) -> index.Absent:
     found = register.show(index.DIRECTORY, key)
     assert isinstance(found, index.Absent)
     return found

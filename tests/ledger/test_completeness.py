@@ -13,13 +13,13 @@ from service.ledger.index import (
     SUBJECTS,
     Absent,
     Commitment,
-    Register,
     Shown,
     commit_key,
     require_absent,
 )
 from service.ledger.merkle import Edge, leaf_hash, verify_inclusion
 from service.ledger.proof import Checkpoint
+from service.ledger.register import Register
 from tests.ledger.evidence import INGEST, VECTORS, WHEN
 
 LOG = VECTORS["consent_log"]

@@ -14,7 +14,6 @@ from service.ledger.index import (
     SUBJECTS,
     Absent,
     Commitment,
-    Register,
     Shown,
     commit_key,
     directory_row,
@@ -25,6 +24,7 @@ from service.ledger.index import (
     require_shown,
     subject_row,
 )
+from service.ledger.register import Register
 from tests.ledger.evidence import INGEST, VECTORS, WHEN, signer
 
 LOG = VECTORS["consent_log"]
