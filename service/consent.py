@@ -37,6 +37,7 @@ class Category(StrEnum):
     SUBJECT_OPENED = "subject.opened"
     LOG_GENESIS = "log.genesis"
     KEY_ROTATED = "key.rotated"
+    DIRECTORY_REKEYED = "directory.rekey"
     POLICY_ADOPTED = "policy.adopted"
     INDEX_EPOCH = "index.epoch"
     LOG_FROZEN = "log.frozen"

@@ -106,6 +106,12 @@ class LogStateColumns(TypedColumns):
     size: Named[int] = Column(Int, nullable=False)
     edge: Named[bytes] = Column(LargeBinary, nullable=False)
     head: Named[bytes] = Column(LargeBinary, nullable=False)
+    generation: Named[int] = Column(Int, nullable=False, server_default="0")
+    """How often the keys changed; a process whose keys are of another generation reads them again."""
+    erasures: Named[int] = Column(Int, nullable=False, server_default="0")
+    """How many persons were erased; what was prepared before the last of them is prepared again."""
+    frozen: Named[int] = Column(Small, nullable=False, server_default="0")
+    """1 once the log has its last entry."""
 
 
 class LeafColumns(TypedColumns):
@@ -220,6 +226,7 @@ _RAZING = (
 _PRAGMAS = (
     "writable_schema",
     "recursive_triggers",
+    "secure_delete",
     "ignore_check_constraints",
     "synchronous",
     "journal_mode",
@@ -260,6 +267,57 @@ class PayloadColumns(TypedColumns):
 subject = Table("subject", metadata, SubjectColumns)
 subject_key = Table("subject_key", metadata, SubjectKeyColumns)
 payload = Table("payload", metadata, PayloadColumns, PrimaryKeyConstraint("log_id", "idx"))
+
+# --- forgetting, and changes of keys ------------------------------------------------------------
+
+
+class SuppressionColumns(TypedColumns):
+    """Who was erased and is to be kept out, as a keyed hash of the address; names no person and no entry.
+
+    `versions` says how often the address stands in the directory under the key in use, `next_versions`
+    the same for the directory key that a re-key under way will bring.
+    """
+
+    address_index: Named[bytes] = Column(LargeBinary, primary_key=True)
+    reason: Named[str] = Column(Text, nullable=False)
+    since: Named[datetime] = Column(Moment, nullable=False)
+    versions: Named[int] = Column(Small, nullable=False)
+    next_versions: Named[int] = Column(Small, nullable=False)
+
+
+class ErasureColumns(TypedColumns):
+    """Erasures that were carried out, by the entry that says so; holds nothing that the log does not."""
+
+    log_id: Named[int] = Column(Small)
+    idx: Named[int] = Column(Int)
+    sub: Named[bytes] = Column(LargeBinary, nullable=False, index=True)
+    reason: Named[str] = Column(Text, nullable=False)
+    erased_at: Named[datetime] = Column(Moment, nullable=False)
+    certificate: Named[bytes] = Column(LargeBinary, nullable=False)
+
+
+class KeyChangeColumns(TypedColumns):
+    """Where in the log changes of keys stand; `kind` is log, ingest, kek, directory or log_pq."""
+
+    log_id: Named[int] = Column(Small)
+    idx: Named[int] = Column(Int)
+    kind: Named[str] = Column(Text, nullable=False)
+    generation: Named[int] = Column(Int, nullable=False)
+
+
+class DirectoryNextColumns(TypedColumns):
+    """Directory rows under the key that a re-key under way will bring; empty at other times."""
+
+    sub: Named[bytes] = Column(LargeBinary, primary_key=True)
+    dk: Named[bytes] = Column(LargeBinary, nullable=False)
+    r: Named[bytes] = Column(LargeBinary, nullable=False)
+    opened_idx: Named[int] = Column(Int, nullable=False)
+
+
+suppression = Table("suppression", metadata, SuppressionColumns)
+erasure = Table("erasure", metadata, ErasureColumns, PrimaryKeyConstraint("log_id", "idx"))
+key_change = Table("key_change", metadata, KeyChangeColumns, PrimaryKeyConstraint("log_id", "idx"))
+directory_next = Table("directory_next", metadata, DirectoryNextColumns)
 
 # --- derived: what the entries add up to ------------------------------------------------------
 
@@ -647,6 +705,18 @@ class Database:
         with self._reads.connect() as tx, tx.begin():
             yield tx
 
+    def scrub(self) -> None:
+        """Take what was deleted out of SQLite's write-ahead log; its pages were overwritten when it was.
+
+        PostgreSQL keeps dead rows until VACUUM (autovacuum, or by hand); there this does nothing.
+        """
+        if self.dialect == "sqlite":
+            connection = self.engine.raw_connection()
+            try:
+                connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            finally:
+                connection.close()
+
     def close(self) -> None:
         """Give all connections back to the operating system."""
         self.engine.dispose()
@@ -746,6 +816,7 @@ def _tune_sqlite(connection: sqlite3.Connection, _record: object) -> None:
         "fullfsync=ON",
         "foreign_keys=ON",
         "recursive_triggers=ON",
+        "secure_delete=ON",
         "busy_timeout=30000",
         "trusted_schema=OFF",
     ):

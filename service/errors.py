@@ -8,11 +8,13 @@
         UnknownSubject      404  no entry names this person
         NotFound            404  no such form, token or page
         KeyReused           409  one idempotency key, two different events
+        KeptOut             409  the address was erased and is kept out; only its owner brings it back
         Unsafe              409  a run would change more, or knows less, than its limits allow
         TooLarge            413  a body, array or field over its limit
         UnsupportedMedia    415  a body of a type that this address does not read
       Unavailable           503  a system that we depend on is down, or its outcome is unknown
         ReadOnly            503  the log was rolled back or forked; nothing is signed until somebody acts
+        KeysChanged         503  another process changed the service's keys; they are being read again
         Busy                503  our own queue is full; says when to come back
         ZohoError           502  Zoho answered with an error; carries its code and endpoint
           ZohoDenied        502  token, scope or permission; somebody must act
@@ -82,6 +84,11 @@ class KeyReused(Refused):
         self.index = index
 
 
+class KeptOut(Refused):
+    status = 409
+    title = "This address is kept out"
+
+
 class Unsafe(Refused):
     status = 409
     title = "This would not be safe"
@@ -106,6 +113,14 @@ class ReadOnly(Unavailable):
     """Nothing is recorded: the database contradicts what is known of the log outside it."""
 
     title = "The ledger can only be read at the moment"
+
+
+class KeysChanged(Unavailable):
+    """The ledger is at another generation of keys than this process; `generation` is the ledger's."""
+
+    def __init__(self, generation: int) -> None:
+        super().__init__("the service's keys were changed a moment ago; send the same request again")
+        self.generation = generation
 
 
 class Busy(Unavailable):

@@ -44,6 +44,16 @@ class Settings(BaseSettings):
             description="newest known checkpoint, kept outside the database's backups; default: state_dir/fence"
         ),
     ] = None
+    kms_key: Annotated[
+        str,
+        Field(description="AWS KMS key (id, ARN or alias) that wraps the KEK; empty: the KEK file is the key"),
+    ] = ""
+    kms_endpoint_url: Annotated[
+        str | None, Field(description="where AWS KMS is reached, if not at the region's own address")
+    ] = None
+    backup_days: Annotated[
+        int, Field(ge=0, le=3650, description="how long backups are kept; erasure certificates say so")
+    ] = 30
     policies_dir: Annotated[Path, Field(description="purposes, mapping, enforcement and law as TOML")] = (
         HERE / "policies"
     )

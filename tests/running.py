@@ -41,6 +41,7 @@ def keys(origin: str = ORIGIN, kek: str = "kek", log: str = "log") -> Keys:
         log_pq=Cosigner(origin, secret(f"{log} pq")),
         ingest=Signer(f"{origin}/ingest-1", secret("ingest")),
         directory=secret("directory"),
+        index=secret("index"),
         dedupe=secret("dedupe"),
         token=secret("token"),
         mirror=secret("mirror"),

@@ -9,6 +9,7 @@ from alembic.config import Config
 
 from service.db import MIGRATIONS, Database, migrate, require_current
 from service.errors import Misconfigured
+from service.ledger.merkle import Edge
 from service.ledger.publication import Publisher, latest
 from service.ledger.store import Store
 from tests.running import ORIGIN, keys
@@ -37,7 +38,7 @@ def test_a_log_that_is_older_than_published_checkpoints_is_migrated_and_publishe
             require_current(database)
         with database.begin() as tx:
             store.begin(tx)
-            store.append(tx, store.lock(tx), [b"entry %d" % n for n in range(300)])
+            store.append(tx, Edge(), [b"entry %d" % n for n in range(300)])
     migrate(empty_url)
     with closing(Database(empty_url)) as database:
         require_current(database)

@@ -21,20 +21,25 @@ from sqlalchemy.exc import IntegrityError
 
 from service.consent import Category, Event, Standing, SubjectId
 from service.db import Database, subject_key
-from service.errors import Busy, Misconfigured, ServiceError
+from service.errors import Busy, KeysChanged, Misconfigured, ServiceError
 from service.intake.claim import Claim, Recorded, require_sense
+from service.intake.erasures import ErasureList
+from service.intake.forgetting import replay
 from service.intake.journal import ClaimJournal
+from service.intake.keychanges import keys_told
 from service.intake.making import NOBODY
 from service.intake.projection import events_of, standings
+from service.intake.suppression import suppressed, token_of
 from service.ledger.canonical import Json
-from service.ledger.entry import Entry, decode, encode
+from service.ledger.entry import Entry, encode
 from service.ledger.fence import Fence, Guard, GuardedStore
 from service.ledger.keeper import Keeper
+from service.ledger.merkle import Edge
 from service.ledger.sequencer import Sequencer
 from service.ledger.store import Known
 from service.policy import PolicySet
 from service.vault import Vault
-from service.vault.keys import KEY, NONCE, Keys
+from service.vault.keys import KEY, NONCE, Keys, KeySource
 
 __all__ = ["Claim", "Intake", "Recorded"]
 
@@ -43,6 +48,10 @@ CHUNK = 1000  # claims handed to the sequencer before we wait for the first of t
 
 def _now() -> datetime:
     return datetime.now(UTC)
+
+
+def _nobody_to_ask() -> None:
+    """Stand for the keeper of keys that were handed in as they are."""
 
 
 class Intake(AbstractContextManager["Intake"]):
@@ -57,15 +66,28 @@ class Intake(AbstractContextManager["Intake"]):
         origin: str,
         now: Callable[[], datetime] = _now,
         fence: Fence | None = None,
+        source: KeySource | None = None,
+        erasures: ErasureList | None = None,
     ) -> None:
         self.db = db
         self.keys = keys
         self.policy = policy
         self.now = now
-        self.vault = Vault(keys)
-        self.store = GuardedStore(origin, keys.log, guard=Guard())
+        self.erasures = erasures
+        self.source = source
+        self.vault = Vault(keys, None if source is None else source.open)
+        self.store = GuardedStore(origin, keys.heads, guard=Guard(), generation=keys.generation)
         self._keeper = Keeper(db, self.store, fence)
-        self._sequencer = Sequencer(db.begin, self.store, ClaimJournal(db, self.vault, keys, policy))
+        self._journal = ClaimJournal(
+            db,
+            self.vault,
+            self.store,
+            keys,
+            policy,
+            renew=self.renew,
+            require_keeper=_nobody_to_ask if source is None else source.require_available,
+        )
+        self._sequencer = Sequencer(db.begin, self.store, self._journal)
 
     def start(self) -> None:
         """Begin the log if this database has none, check that our keys are its keys, take claims.
@@ -82,9 +104,11 @@ class Intake(AbstractContextManager["Intake"]):
                     self._begin_log(tx)
             except IntegrityError:
                 pass  # another process began it a moment ago
+        self._meet_generation()
         genesis = self._require_own_log()
         if self.trouble is None:
             self._announce_key(genesis)
+        replay(self)
         self._keeper.start()
         self._sequencer.start()
 
@@ -134,19 +158,51 @@ class Intake(AbstractContextManager["Intake"]):
             results.extend(_outcome(item) for item in waiting)
         return results
 
+    def renew(self, generation: int) -> None:
+        """Read the keys of this generation, which the ledger is at, and use them from now on.
+
+        Raises `KeysChanged` where this process was not told where its keys come from, and `Misconfigured`
+        where the keys file is older than the ledger.
+        """
+        if self.source is None:
+            raise KeysChanged(generation)
+        self.adopt(self.source.at(generation))
+
+    def adopt(self, keys: Keys) -> None:
+        """Use these keys from now on."""
+        self.keys = keys
+        self.vault.adopt(keys)
+        self.store.adopt(keys.heads, keys.generation)
+        self._journal.adopt(keys)
+
+    def lock(self, tx: Connection) -> Edge:
+        """Lock the log's head until the transaction ends, with the keys that the ledger is at."""
+        try:
+            return self.store.lock(tx)
+        except KeysChanged as changed:
+            self.renew(changed.generation)
+        return self.store.lock(tx)
+
     def announce(self, tx: Connection, category: Category, extra: Mapping[str, Json]) -> int:
         """Append what the log says about itself, in the caller's transaction; return the entry's index.
 
         Locks the head until the transaction ends, so write nothing slow after it.
         """
-        edge = self.store.lock(tx)
+        edge = self.lock(tx)
         entry = Entry(category=category, at=self.now(), extra=extra)
         self.store.append(tx, edge, [encode(entry, self.keys.ingest)])
         return edge.size - 1
 
     def standings(self, tx: Connection, subject: SubjectId, at: datetime | None = None) -> list[Standing]:
-        """Return one standing per purpose of the policy, now or as of `at`."""
-        return standings(self.events(tx, subject), self.policy, at or self.now())
+        """Return one standing per purpose of the policy, now or as of `at`.
+
+        Somebody who was erased and came back is kept out of every purpose but those they consented to.
+        """
+        token = token_of(tx, subject)
+        return [
+            suppressed(found, token)
+            for found in standings(self.events(tx, subject), self.policy, at or self.now())
+        ]
 
     def events(self, tx: Connection, subject: SubjectId) -> list[Event]:
         """Return a person's events in the order of the log."""
@@ -175,29 +231,38 @@ class Intake(AbstractContextManager["Intake"]):
         wrapped = nonce + AESGCM(self.keys.kek).encrypt(nonce, secrets.token_bytes(KEY), NOBODY)
         tx.execute(insert(subject_key).values(sub=NOBODY, kek_id=self.keys.kek_id, wrapped=wrapped))
 
+    def _meet_generation(self) -> None:
+        """Use the keys of the generation that the ledger is at, if they changed while we read them."""
+        with self.db.read() as tx:
+            generation = self.store.ledger_generation(tx)
+        if generation > self.keys.generation:
+            self.renew(generation)
+
     def _require_own_log(self) -> Mapping[str, Json]:
+        """Return what the log says about its keys; raises `Misconfigured` unless they are ours."""
         with self.db.read() as tx:
             self.store.exists(tx)
-            genesis = decode(self.store.entries(tx, [0])[0]).extra
+            told = keys_told(tx, self.store)
         mine = _genesis(self.keys, self.policy)
-        if any(genesis.get(name) != mine[name] for name in ("log", "dkc")):
+        theirs = told.get("log") in {key.vkey for key in self.keys.log_verifiers}
+        if not theirs or told.get("dkc") != mine["dkc"]:
             raise Misconfigured(
                 "the keys file is not the one this ledger was begun with; "
                 "put back the keys that belong to this database"
             )
-        return genesis
+        return told
 
-    def _announce_key(self, genesis: Mapping[str, Json]) -> None:
-        """Say in the log which ML-DSA key signs its checkpoints, where the first entry does not; once."""
+    def _announce_key(self, told: Mapping[str, Json]) -> None:
+        """Say in the log which ML-DSA key signs its checkpoints, where it does not say so yet; once."""
         vkey = self.keys.log_pq.vkey
-        if genesis.get("log_pq") == vkey:
+        if told.get("log_pq") == vkey:
             return
         key = hmac.digest(self.keys.dedupe, f"\0key.rotated\n{vkey}".encode(), "sha256")
         with self.db.read() as tx:
             if self.store.known(tx, [key]):
                 return
         with self.db.begin() as tx:
-            self.store.lock(tx)
+            self.lock(tx)
             if not self.store.known(tx, [key]):
                 index = self.announce(tx, Category.KEY_ROTATED, {"log_pq": vkey})
                 self.store.remember(tx, [(key, Known(request=key, index=index, size=index + 1))])

@@ -5,7 +5,7 @@ that is new opens a person first: `subject.opened` and the event are one submiss
 neither exists without the other.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from sqlalchemy import Connection, Table, bindparam, delete
@@ -16,9 +16,10 @@ from service.errors import ServiceError
 from service.intake.claim import Claim, Recorded
 from service.intake.making import NOBODY, Known, Maker, Prepared
 from service.intake.projection import event_of, events_of, row_of, standings
+from service.intake.suppression import count_versions, kept_out
 from service.ledger.batch import Appended, Placed, Submission
 from service.ledger.entry import decode
-from service.ledger.store import LOG_ID
+from service.ledger.store import LOG_ID, Store
 from service.policy import PolicySet
 from service.vault import Vault
 from service.vault.keys import Keys
@@ -46,15 +47,40 @@ _FORGET = delete(standing).where(standing.c.sub.in_(bindparam("subs", expanding=
 class ClaimJournal:
     """The journal of claims: makes entries of them and keeps everything derived in step."""
 
-    def __init__(self, db: Database, vault: Vault, keys: Keys, policy: PolicySet) -> None:
+    def __init__(
+        self,
+        db: Database,
+        vault: Vault,
+        store: Store,
+        keys: Keys,
+        policy: PolicySet,
+        *,
+        renew: Callable[[int], None],
+        require_keeper: Callable[[], None],
+    ) -> None:
         self._db = db
         self._vault = vault
-        self._kek_id = keys.kek_id
+        self._store = store
         self._policy = policy
-        self._maker = Maker(vault, keys, policy.digest.hex())
+        self._renew = renew
+        self._require_keeper = require_keeper
+        self.adopt(keys)
+
+    def adopt(self, keys: Keys) -> None:
+        """Sign and wrap with these keys from now on."""
+        self._kek_id = keys.kek_id
+        self._maker = Maker(self._vault, keys, self._policy.digest.hex())
+
+    def renew(self, generation: int) -> None:
+        """Read the service's keys again; raises what keeps them from being read."""
+        self._renew(generation)
 
     def prepare(self, drafts: Sequence[Claim]) -> Sequence[Submission | ServiceError]:
         """Return signed entries for each claim; a person seen twice in one call is opened once."""
+        try:
+            self._require_keeper()
+        except ServiceError as error:
+            return [error for _ in drafts]
         known = self._known(drafts)
         made: list[Submission | ServiceError] = []
         for claim in drafts:
@@ -65,8 +91,11 @@ class ClaimJournal:
         return made
 
     def stale(self, tx: Connection, submissions: Sequence[Submission]) -> frozenset[int]:
-        """Return the claims whose person somebody else opened, or did not open, in the meantime."""
+        """Return the claims whose person somebody else opened, did not open, or erased in the meantime."""
         contexts = [_context(submission) for submission in submissions]
+        erasures = self._store.erasures
+        if any(context.erasures != erasures for context in contexts):
+            return frozenset(range(len(contexts)))
         known = self._vault.find_many(tx, list({c.new.address_index for c in contexts if c.new is not None}))
         late: set[int] = set()
         for position, context in enumerate(contexts):
@@ -89,6 +118,8 @@ class ClaimJournal:
             self._attach_event(rows, context, place)
         for table, values in rows.items():
             insert_rows(tx, table, values)
+        if self._store.erasures:
+            count_versions(tx, {row["address_index"]: row["version"] for row in rows[subject]})
         self._stand(tx, placed, rows[happening])
 
     def release(self, appended: Appended, context: object) -> Recorded:
@@ -111,10 +142,14 @@ class ClaimJournal:
         addresses = {claim.address for claim in drafts if claim.address is not None}
         indexes = {address: self._vault.address_index(address) for address in addresses}
         named = {claim.subject for claim in drafts if claim.subject is not None}
+        erasures = self._store.erasures  # asked first: what is erased after this makes the claims stale
         with self._db.read() as tx:
             subjects = self._vault.find_many(tx, list(indexes.values()))
             keys = self._vault.keys_of(tx, list({*subjects.values(), *named, NOBODY}))
-        return Known(indexes=indexes, subjects=subjects, keys=keys, opened={})
+            tokens = kept_out(tx, list(indexes.values())) if erasures else {}
+        return Known(
+            indexes=indexes, subjects=subjects, keys=keys, opened={}, tokens=tokens, erasures=erasures
+        )
 
     def _open(self, rows: _Rows, context: Prepared, place: Placed) -> None:
         new = context.new

@@ -8,13 +8,15 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 import uuid_utils
 
 from service.consent import Category, SubjectId
+from service.errors import UnknownSubject
 from service.intake.claim import Claim, grade
+from service.intake.suppression import Token, admit
 from service.ledger.batch import Submission
 from service.ledger.canonical import Json, canonical
 from service.ledger.entry import Entry, Opening, commit, encode
@@ -28,12 +30,17 @@ NOBODY = SubjectId(bytes(KEY))
 
 @dataclass(slots=True, kw_only=True)
 class Known:
-    """What the vault knows about the persons of one call; `opened` grows as new ones are met."""
+    """What the vault knows about the persons of one call; `opened` grows as new ones are met.
+
+    `tokens` are those of addresses that are kept out, `erasures` how many persons were erased until then.
+    """
 
     indexes: Mapping[str, bytes]
     subjects: Mapping[bytes, SubjectId]
     keys: Mapping[bytes, bytes]
     opened: dict[bytes, NewSubject]
+    tokens: Mapping[bytes, Token] = field(default_factory=dict)
+    erasures: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +48,7 @@ class Prepared:
     """A claim with its person, and what is to be sealed.
 
     `new` is a person whom nobody knew when this was prepared; `opens` tells whether this claim's
-    own submission opens them, or an earlier one of the same call.
+    own submission opens them, or an earlier one of the same call. `erasures` as in `Known`.
     """
 
     claim: Claim
@@ -51,6 +58,7 @@ class Prepared:
     opens: bool
     opening: Opening | None
     grade: str
+    erasures: int = 0
 
 
 class Maker:
@@ -64,7 +72,7 @@ class Maker:
     def submission(self, claim: Claim, known: Known) -> Submission:
         """Return the signed entries of one claim; raises `Malformed` if its evidence cannot be signed."""
         request = self._keyed(b"request\n" + _request(claim))
-        prepared = self._prepared(claim, known)
+        prepared = self._prepared(self._admitted(claim, known), known)
         entry = self._entry(prepared)
         entries: tuple[bytes, ...] = (entry,)
         if prepared.new is not None and prepared.opens:
@@ -72,6 +80,17 @@ class Maker:
             entries = (self._opening_entry(prepared.new, claim.received_at), entry)
         key = self._keyed(f"{claim.source}\n{claim.key}".encode())
         return Submission(key=key, request=request, entries=entries, context=prepared)
+
+    def _admitted(self, claim: Claim, known: Known) -> Claim:
+        """Return what of a claim may be recorded; raises `UnknownSubject` or `KeptOut` for the erased."""
+        if claim.subject is not None and claim.subject not in known.keys:
+            raise UnknownSubject(
+                "this person is not known, or was erased; nothing more is recorded about them"
+            )
+        if claim.address is None or not known.tokens:
+            return claim
+        index = known.indexes[claim.address]
+        return admit(claim, known.tokens.get(index), returned=index in known.subjects)
 
     def _prepared(self, claim: Claim, known: Known) -> Prepared:
         new, sub, opens = None, claim.subject or NOBODY, False
@@ -81,7 +100,8 @@ class Maker:
                 sub = found
             else:
                 opens = index not in known.opened
-                new = self._vault.create(claim.address) if opens else known.opened[index]
+                new = self._vault.create(claim.address, version=_version(known, index)) if opens else None
+                new = new or known.opened[index]
                 sub = new.sub
         key = known.keys.get(sub) if new is None else new.key
         graded = grade(claim)
@@ -90,7 +110,7 @@ class Maker:
             opening = Opening(
                 event_salt=secrets.token_bytes(KEY), fields=_fields(claim, graded, self._digest)
             )
-        return Prepared(claim, sub, key, new, opens, opening, graded)
+        return Prepared(claim, sub, key, new, opens, opening, graded, known.erasures)
 
     def _keyed(self, data: bytes) -> bytes:
         return hmac.digest(self._keys.dedupe, data, "sha256")
@@ -112,6 +132,12 @@ class Maker:
             source_number=claim.source_number,
         )
         return encode(entry, self._keys.ingest)
+
+
+def _version(known: Known, index: bytes) -> int:
+    """Return how often the address will stand in the directory, this time included (tlog.md 3.4)."""
+    token = known.tokens.get(index)
+    return 1 if token is None else token.versions + 1
 
 
 def _fields(claim: Claim, graded: str, digest: str) -> dict[str, Json]:

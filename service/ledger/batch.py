@@ -68,6 +68,9 @@ class Journal(Protocol[D_contra, R_co]):
     def prepare(self, drafts: Sequence[D_contra]) -> Sequence[Submission | ServiceError]:
         """Return signed entries for each draft, or why there are none; called outside the lock."""
 
+    def renew(self, generation: int) -> None:
+        """Read the service's keys again, because the ledger is at this generation of them."""
+
     def stale(self, tx: Connection, submissions: Sequence[Submission]) -> frozenset[int]:
         """Return the positions whose preparation no longer holds, now that the head is locked."""
 

@@ -24,7 +24,7 @@ import msgspec
 
 from service.errors import Malformed, Tampered, TooLarge
 from service.ledger.canonical import Json, canonical
-from service.ledger.note import Signer, Verifier, decode_base64, open_note, split_note
+from service.ledger.note import Signs, Verifier, decode_base64, open_note, split_note
 
 VERSION: Final = 1
 MAX_ENTRY_BYTES: Final = 65_535  # the length field of an entry bundle (c2sp.org/tlog-tiles) has 16 bits
@@ -69,7 +69,7 @@ class Entry:
             raise ValueError(f"extra may not use the entry's own fields {sorted(taken)}")
 
 
-def encode(entry: Entry, signer: Signer) -> bytes:
+def encode(entry: Entry, signer: Signs) -> bytes:
     """Return the entry's bytes: one line of canonical JSON, signed. Times are cut to the millisecond.
 
     Raises `Malformed` if `extra` leaves the JSON profile and `TooLarge` beyond 65,535 bytes.

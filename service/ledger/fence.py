@@ -20,7 +20,7 @@ from sqlalchemy import Connection
 
 from service.errors import Misconfigured, ReadOnly, Tampered
 from service.ledger.merkle import Edge, Read
-from service.ledger.note import Signer, Verifies, split_note
+from service.ledger.note import Signs, Verifies, split_note
 from service.ledger.proof import Checkpoint, open_checkpoint
 from service.ledger.store import Extent, Store
 from service.ledger.views import View, compare
@@ -45,9 +45,9 @@ class Sighting:
 class Fence:
     """The file. Whoever changes it holds a lock on it, and it only ever moves forward."""
 
-    def __init__(self, path: Path, key: Verifies) -> None:
+    def __init__(self, path: Path, *keys: Verifies) -> None:
         self.path = path
-        self._key = key
+        self._keys = keys
 
     def read(self) -> Checkpoint | None:
         """Return the checkpoint in the file, None if there is no file; `Misconfigured` if it is damaged."""
@@ -60,7 +60,7 @@ class Fence:
                 f"the fence {self.path} cannot be read ({error.strerror}); let the service read it"
             ) from None
         try:
-            return open_checkpoint(note, [self._key])
+            return open_checkpoint(note, self._keys)
         except Tampered as error:
             raise Misconfigured(
                 f"the fence {self.path} is damaged or of another log ({error}); "
@@ -144,6 +144,11 @@ class Guard:
             self.require()
         self._known = head
 
+    def learn(self, head: Checkpoint) -> None:
+        """Take in that the log was committed up to here."""
+        if self._known is None or self._known.size < head.size:
+            self._known = head
+
     def appended(self, origin: str, edge: Edge) -> None:
         """Note where an append leads, before it is committed."""
         self._hoped = Checkpoint(origin, edge.size, edge.root())
@@ -153,8 +158,10 @@ class Guard:
 class GuardedStore(Store):
     """A log that is appended to only where it stands as this process last saw it."""
 
-    def __init__(self, origin: str, signer: Signer | None = None, *, guard: Guard) -> None:
-        super().__init__(origin, signer)
+    def __init__(
+        self, origin: str, signer: Signs | None = None, *, guard: Guard, generation: int = 0
+    ) -> None:
+        super().__init__(origin, signer, generation=generation)
         self.guard = guard
 
     def lock(self, tx: Connection) -> Edge:
@@ -172,6 +179,11 @@ class GuardedStore(Store):
         extent = super().append(tx, edge, entries)
         self.guard.appended(self.origin, edge)
         return extent
+
+    def committed(self) -> None:
+        """Take in that the last append was committed."""
+        if self.guard.hoped is not None:
+            self.guard.learn(self.guard.hoped)
 
 
 def _view(seen: Sighting, head: Checkpoint, read: Read) -> View:

@@ -62,6 +62,17 @@ class Verifies(Protocol):
         """Tell whether the signature bytes that follow the key id hold for the note text."""
 
 
+class Signs(Protocol):
+    """Whatever signs whole notes: one key, or two while one takes over from the other."""
+
+    @property
+    def name(self) -> str:
+        """The name that its signature lines bear."""
+
+    def sign(self, text: bytes) -> bytes:
+        """Return the whole signed note."""
+
+
 class Signer:
     """An Ed25519 key with a name; signs whole notes.
 
@@ -116,6 +127,24 @@ class Signer:
         return f"Signer({self.vkey})"
 
 
+class Joint:
+    """Several keys that sign a note together, one line each; the first one gives the name."""
+
+    def __init__(self, first: Signer, *others: Signer) -> None:
+        self.name = first.name
+        self._signers = (first, *others)
+
+    @property
+    def verifier(self) -> "Verifier":
+        """The public half of the first key."""
+        return self._signers[0].verifier
+
+    def sign(self, text: bytes) -> bytes:
+        """Return the whole signed note: the text, an empty line, a signature line of each key."""
+        first, *others = self._signers
+        return first.sign(text) + b"".join(other.sign(text)[len(text) + 1 :] for other in others)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verifier:
     """The public half of a key: Ed25519 signatures (kind 1) or timestamped cosignatures (kind 4)."""
@@ -136,6 +165,11 @@ class Verifier:
             raise Malformed(f"the key {name} is of type {kind}; only Ed25519 keys (1 and 4) are understood")
         require_key_id(name, key_id, derive_key_id(name, kind, public))
         return cls(name=name, key_id=key_id, kind=kind, public=public)
+
+    @property
+    def vkey(self) -> str:
+        """The key as text, as `from_vkey` reads it."""
+        return format_key(self.name, self.key_id, self.kind, self.public)
 
     def verify(self, text: bytes, signature: bytes) -> bool:
         """Tell whether the signature bytes that follow the key id hold for the note text."""

@@ -13,7 +13,7 @@ from typing import Final
 
 from service.errors import Tampered
 from service.ledger.merkle import HASH_BYTES, leaf_hash, verify_inclusion
-from service.ledger.note import Signer, Verifies, decode_base64, open_note
+from service.ledger.note import Signs, Verifies, decode_base64, open_note
 
 MAX_PROOF_HASHES: Final = 63  # a tree of 2**63 entries
 
@@ -68,7 +68,7 @@ class Verified:
     checkpoint: Checkpoint
 
 
-def sign_checkpoint(checkpoint: Checkpoint, signer: Signer) -> bytes:
+def sign_checkpoint(checkpoint: Checkpoint, signer: Signs) -> bytes:
     """Return the checkpoint as a signed note; the key's name must be the log's origin."""
     assert signer.name == checkpoint.origin, "a log signs checkpoints with the key that bears its name"
     return signer.sign(checkpoint.text())

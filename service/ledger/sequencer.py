@@ -19,7 +19,7 @@ import structlog
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
 from service.db import Begin
-from service.errors import Busy, ReadOnly, ServiceError, Unavailable
+from service.errors import Busy, KeysChanged, ReadOnly, ServiceError, Unavailable
 from service.ledger.batch import Appended, Journal, Outcome, Submission, append, replay
 from service.ledger.store import Store
 
@@ -159,6 +159,8 @@ class Sequencer(Generic[D, R]):
             with self._begin() as tx:
                 begun = True
                 outcomes = append(tx, self._store, self._journal, [submission for _, submission in prepared])
+        except KeysChanged as error:
+            return self._renew(prepared, error)
         except (ServiceError, DataError, IntegrityError) as error:
             return self._separate(prepared, error)
         except DBAPIError as error:
@@ -166,6 +168,7 @@ class Sequencer(Generic[D, R]):
                 return self._settle(prepared, error)
             self._give_up([waiter for waiter, _ in prepared], AWAY)
             return []
+        self._store.committed()
         return self._release(prepared, outcomes)
 
     def _release(self, prepared: list[_Prepared[D, R]], outcomes: Sequence[Outcome]) -> list[_Waiter[D, R]]:
@@ -186,6 +189,18 @@ class Sequencer(Generic[D, R]):
             waiter.future.set_result(self._journal.release(appended, submission.context))
         except ServiceError as error:
             waiter.fail(error)
+
+    def _renew(self, prepared: list[_Prepared[D, R]], changed: KeysChanged) -> list[_Waiter[D, R]]:
+        """Read the service's keys again, so that everybody is prepared anew under them."""
+        waiters = [waiter for waiter, _ in prepared]
+        try:
+            self._journal.renew(changed.generation)
+        except ServiceError as error:
+            log.error("keys.unknown", kind=type(error).__name__)  # noqa: TRY400  # a trace says nothing more
+            for waiter in waiters:
+                waiter.fail(error)
+            return []
+        return waiters
 
     def _separate(
         self, prepared: list[_Prepared[D, R]], error: ServiceError | DBAPIError
@@ -234,6 +249,8 @@ class Sequencer(Generic[D, R]):
                     receipts = replay(tx, self._store, mine.values())
                     self._store.note_replay(tx)
                 return {key: receipts[one.index] for key, one in mine.items()}
+            except KeysChanged as error:
+                self._journal.renew(error.generation)
             except ReadOnly:
                 break  # what came back is an older database: each waiter is told when it is tried again
             except DBAPIError:

@@ -11,15 +11,19 @@ from itertools import groupby
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, insert, or_, select, text, update
 
 from service.db import CHUNK, chunks, dedupe, insert_rows, leaf, log_state, node
-from service.errors import Tampered
+from service.errors import KeysChanged, ReadOnly, Tampered
 from service.ledger import merkle
 from service.ledger.merkle import Edge
-from service.ledger.note import Signer
+from service.ledger.note import Signs
 from service.ledger.proof import Checkpoint, sign_checkpoint
 
 LOG_ID = 1
 
-_LOCK = select(log_state.c.edge).where(log_state.c.log_id == LOG_ID).with_for_update()
+_LOCK = (
+    select(log_state.c.edge, log_state.c.generation, log_state.c.erasures, log_state.c.frozen)
+    .where(log_state.c.log_id == LOG_ID)
+    .with_for_update()
+)
 _ADVANCE = (
     update(log_state)
     .where(log_state.c.log_id == LOG_ID, log_state.c.size == bindparam("old_size"))
@@ -50,11 +54,21 @@ class Extent:
 
 
 class Store:
-    """The ledger tables of one log; `signer` is the log key, None where nothing is appended."""
+    """The ledger tables of one log; `signer` is the log key, None where nothing is appended.
 
-    def __init__(self, origin: str, signer: Signer | None = None) -> None:
+    `generation` is that of the keys in use. `erasures` is how many persons were erased when the head was
+    last locked; only whoever holds that lock may trust it.
+    """
+
+    def __init__(self, origin: str, signer: Signs | None = None, *, generation: int = 0) -> None:
         self.origin = origin
+        self.generation = generation
+        self.erasures = 0
         self._signer = signer
+
+    def adopt(self, signer: Signs, generation: int) -> None:
+        """Sign with this key, of this generation, from now on."""
+        self._signer, self.generation = signer, generation
 
     def exists(self, tx: Connection) -> bool:
         """Return whether this log was begun in this database; `Tampered` if another one was."""
@@ -73,11 +87,19 @@ class Store:
         )
 
     def lock(self, tx: Connection) -> Edge:
-        """Lock the head row until the transaction ends and return the right edge of the tree."""
-        stored = tx.scalar(_LOCK)
-        if stored is None:
+        """Lock the head row until the transaction ends and return the right edge of the tree.
+
+        Raises `KeysChanged` where the ledger is at a newer generation of keys, `ReadOnly` for a frozen log.
+        """
+        found = tx.execute(_LOCK).one_or_none()
+        if found is None:
             raise Tampered("the head of the log is missing; restore the database from a backup that verifies")
-        return Edge.from_bytes(stored)
+        edge, generation, self.erasures, frozen = found
+        if generation > self.generation:
+            raise KeysChanged(generation)
+        if frozen:
+            raise ReadOnly("this log is frozen and takes no entry any more; send the event to its successor")
+        return Edge.from_bytes(edge)
 
     def append(self, tx: Connection, edge: Edge, entries: Sequence[bytes]) -> Extent:
         """Write entries behind the locked `edge`, which grows, then advance and sign the head."""
@@ -88,6 +110,9 @@ class Store:
         insert_rows(tx, leaf, [{"log_id": LOG_ID, "idx": i, "hash": h, "entry": e} for i, h, e in leaves])
         insert_rows(tx, node, [{"log_id": LOG_ID, "level": n, "idx": i, "hash": h} for n, i, h in nodes])
         return Extent(start, edge.size, hashes, self._advance(tx, start, edge))
+
+    def committed(self) -> None:
+        """Hear that the last append was committed; nothing here depends on it."""
 
     def known(self, tx: Connection, keys: Sequence[bytes]) -> dict[bytes, Known]:
         """Return what these idempotency keys already stand for."""
@@ -119,6 +144,28 @@ class Store:
     def size(self, tx: Connection) -> int:
         """Return how many entries the log has."""
         return tx.execute(select(log_state.c.size).where(log_state.c.log_id == LOG_ID)).scalar_one()
+
+    def ledger_generation(self, tx: Connection) -> int:
+        """Return how often the service's keys changed, as the ledger counts it."""
+        return tx.execute(select(log_state.c.generation).where(log_state.c.log_id == LOG_ID)).scalar_one()
+
+    def note(self, tx: Connection, *, erasures: int = 0, generations: int = 0) -> None:
+        """Count erasures and changes of keys, in the transaction that carries them out and holds the head."""
+        tx.execute(
+            update(log_state)
+            .where(log_state.c.log_id == LOG_ID)
+            .values(
+                erasures=log_state.c.erasures + erasures, generation=log_state.c.generation + generations
+            )
+        )
+
+    def freeze(self, tx: Connection) -> None:
+        """Take no entry any more after this transaction, which holds the head."""
+        tx.execute(update(log_state).where(log_state.c.log_id == LOG_ID).values(frozen=1))
+
+    def frozen(self, tx: Connection) -> bool:
+        """Return whether the log has its last entry."""
+        return bool(tx.scalar(select(log_state.c.frozen).where(log_state.c.log_id == LOG_ID)))
 
     def checkpoint(self, tx: Connection, size: int) -> bytes:
         """Return the signed checkpoint of the log as it was at `size`; the same bytes every time."""

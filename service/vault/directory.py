@@ -4,7 +4,7 @@ import base64
 import binascii
 import hmac
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ from sqlalchemy import Connection, bindparam, select
 
 from service.consent import SubjectId
 from service.db import chunks, leaf, payload, subject, subject_key
-from service.errors import NotFound, Tampered
+from service.errors import Misconfigured, NotFound, Tampered
 from service.ledger.canonical import canonical
 from service.ledger.entry import Opening, directory_key_value, directory_value
 from service.vault.address import fold
@@ -27,7 +27,7 @@ FIRST_VERSION = 1
 _SUBJECTS = select(subject.c.address_index, subject.c.sub).where(
     subject.c.address_index.in_(bindparam("indexes", expanding=True))
 )
-_WRAPPED = select(subject_key.c.sub, subject_key.c.wrapped).where(
+_WRAPPED = select(subject_key.c.sub, subject_key.c.kek_id, subject_key.c.wrapped).where(
     subject_key.c.sub.in_(bindparam("subs", expanding=True))
 )
 
@@ -48,17 +48,27 @@ class NewSubject:
 
 
 class Vault:
-    """Everything that needs the vault's keys; holds no state besides them."""
+    """Everything that needs the vault's keys; holds no state besides them.
 
-    def __init__(self, keys: Keys) -> None:
+    `renew` reads the keys again; it is called where a row is wrapped by a KEK that is not known.
+    """
+
+    def __init__(self, keys: Keys, renew: Callable[[], Keys] | None = None) -> None:
+        self._renew = renew
+        self.adopt(keys)
+
+    def adopt(self, keys: Keys) -> None:
+        """Use these keys from now on."""
         self._keys = keys
-        self._kek = AESGCM(keys.kek)
         self._mirror = AESGCM(keys.mirror)
+        self._keks = {keys.kek_id: AESGCM(keys.kek)} | {
+            name: AESGCM(kek) for name, kek in keys.keks.items() if name != keys.kek_id
+        }
 
     def address_index(self, address: str) -> bytes:
         """Return the keyed hash under which an address is looked up; any spelling of it will do."""
         return hmac.digest(
-            self._keys.directory, b"index1\n" + fold(address).encode(errors="surrogatepass"), "sha256"
+            self._keys.index, b"index1\n" + fold(address).encode(errors="surrogatepass"), "sha256"
         )
 
     def find(self, tx: Connection, address: str) -> SubjectId | None:
@@ -87,16 +97,36 @@ class Vault:
             version=version,
             address=_encrypt(AESGCM(key), address.encode(), sub),
             key=key,
-            wrapped=_encrypt(self._kek, key, sub),
+            wrapped=self.wrap(key, sub),
         )
+
+    def wrap(self, key: bytes, sub: bytes) -> bytes:
+        """Return a person's key wrapped by the key-encryption key in use, bound to the person."""
+        return _encrypt(self._keks[self._keys.kek_id], key, sub)
+
+    def announcement(self, address: str, sub: bytes, keys: Keys) -> tuple[bytes, bytes, bytes]:
+        """Return (dk, dv, r) that lead from a normalised address to a person under another directory key."""
+        r = secrets.token_bytes(KEY)
+        dk = directory_key_value(keys.directory, address, FIRST_VERSION)
+        return dk, directory_value(r, sub), r
 
     def keys_of(self, tx: Connection, subs: Sequence[bytes]) -> dict[bytes, bytes]:
         """Return the unwrapped keys of these persons; the erased have none."""
         found: dict[bytes, bytes] = {}
         for part in chunks(subs):
             rows = tx.execute(_WRAPPED, {"subs": part})
-            found.update((sub, _decrypt(self._kek, wrapped, sub)) for sub, wrapped in rows)
+            found.update((sub, self._unwrap(name, wrapped, sub)) for sub, name, wrapped in rows)
         return found
+
+    def _unwrap(self, name: str, wrapped: bytes, sub: bytes) -> bytes:
+        if name not in self._keks and self._renew is not None:
+            self.adopt(self._renew())
+        if name not in self._keks:
+            raise Misconfigured(
+                f"a person's key is wrapped by the key-encryption key {name}, which is not among ours; "
+                "put back the keys file that belongs to this database"
+            )
+        return _decrypt(self._keks[name], wrapped, sub)
 
     def address_of(self, tx: Connection, sub: SubjectId) -> str | None:
         """Return a person's address in the clear, or None once they are erased."""

@@ -1,239 +1,332 @@
 """The service's own keys, and the one key-encryption key that opens them.
 
-The key-encryption key (KEK) is 32 random bytes in a file of its own, outside the database and
-its backups. Everything else is in the keys file, sealed under the KEK, so that neither file
-alone forges an entry or names a person.
+The key-encryption key (KEK) is 32 random bytes outside the database and its backups: in a file of its
+own, or wrapped by a KMS (`custody`). Everything else is in the keys file, sealed under the KEK, so that
+neither file alone forges an entry or names a person. Keys change while services run: each change is a
+generation, which the ledger counts too, and `KeySource` finds the keys of the generation asked for.
 """
 
-import base64
-import binascii
-import fcntl
-import hashlib
 import os
 import secrets
-import stat
-from contextlib import suppress
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 
 import msgspec
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from service.errors import Misconfigured
+from service.errors import Misconfigured, Unavailable, Unsafe
 from service.ledger.cosignature import Cosigner
-from service.ledger.note import Signer
+from service.ledger.note import Joint, Signer, Verifier
 from service.settings import Settings
+from service.vault import keyfile
+from service.vault.custody import Custody, custody
+from service.vault.keyfile import ADDED, KEY, NONCE, Stored, create, locked, seal, staged, unseal
 
-NONCE = 12  # bytes, AES-GCM
-KEY = 32  # bytes, AES-256 and HMAC-SHA-256
-INGEST = "/ingest-1"
-_AAD = b"consent-ledger keys v1"
+__all__ = ["KEY", "NONCE", "KeySource", "Keys", "create_keys", "open_keys"]
+
+RETRY_S = 1.0  # between two questions to a keeper that did not answer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Keys:
-    """What a running service signs, seals and looks up with; never printed."""
+    """What a running service signs, seals and looks up with; never printed.
+
+    `index` is the key under which addresses are looked up and kept out; it outlives the directory key.
+    `log_before` signs beside `log` while verifiers change over. `former` are public keys that signed
+    before, `keks` former key-encryption keys by id, for rows that are not wrapped again yet.
+    """
 
     log: Signer
     log_pq: Cosigner
     ingest: Signer
     directory: bytes
+    index: bytes
     dedupe: bytes
     token: bytes
     mirror: bytes
     kek: bytes
+    generation: int = 0
+    log_before: Signer | None = None
+    former: tuple[Verifier, ...] = ()
+    keks: Mapping[str, bytes] = field(default_factory=dict, compare=False)
 
     @property
     def kek_id(self) -> str:
         """Return a name for the KEK that tells nothing about it."""
-        return hashlib.sha256(b"kek id" + self.kek).hexdigest()[:16]
+        return kek_id(self.kek)
+
+    @property
+    def heads(self) -> Signer | Joint:
+        """Return what signs checkpoints: the log key, and its predecessor during an overlap."""
+        return self.log if self.log_before is None else Joint(self.log, self.log_before)
+
+    @property
+    def log_verifiers(self) -> tuple[Verifier, ...]:
+        """Return every key that ever signed this log's checkpoints, the present one first."""
+        before = () if self.log_before is None else (self.log_before.verifier,)
+        return (self.log.verifier, *before, *(key for key in self.former if key.name == self.log.name))
+
+    @property
+    def ingest_verifiers(self) -> tuple[Verifier, ...]:
+        """Return every key that ever signed this log's entries, the present one first."""
+        return (self.ingest.verifier, *(key for key in self.former if key.name != self.log.name))
 
 
-class _Stored(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the keys file holds once opened; seeds and keys are 32 bytes each."""
-
-    origin: str
-    log: bytes
-    ingest: bytes
-    directory: bytes
-    dedupe: bytes
-    token: bytes
-    mirror: bytes
-    log_pq: bytes = b""
-    """The ML-DSA-44 seed; empty in a file that was made before checkpoints were published."""
+def kek_id(kek: bytes) -> str:
+    """Return the name under which rows say which KEK wraps them."""
+    return sha256(b"kek id" + kek).hexdigest()[:16]
 
 
 def open_keys(settings: Settings) -> Keys:
     """Return the service's keys, created on the first run of the embedded default.
 
     Raises `Misconfigured` when a key file is missing in production, readable by others, damaged,
-    or does not belong to the other file or to this log.
+    or does not belong to the other file or to this log; `Unavailable` while a KMS does not answer.
     """
-    kek = _open_kek(settings)
-    path = settings.keys_path
-    if not path.exists():
-        _require_embedded(settings, path, "keys file", "CONSENT_KEYS_FILE")
-        _create(path, _seal(_generate(settings.origin), kek))
-    if settings.embedded:
-        _complete(path, kek)
-    keys = _keys(_require_complete(_unseal(path, kek), path), kek, settings.origin)
-    publish(settings.log_key_path, keys.log.vkey)
-    return keys
-
-
-def publish(path: Path, vkey: str) -> None:
-    """Leave the log's public key beside the keys, for verifiers; whoever cannot write there does without."""
-    if path.parent.is_dir() and not path.exists() and os.access(path.parent, os.W_OK):
-        _create(path, vkey.encode() + b"\n")
+    return KeySource(settings).open()
 
 
 def create_keys(settings: Settings) -> None:
     """Create both key files where they are missing, and in them what is: `consent-ledger key init`."""
-    _create_kek(settings)
-    kek = _read_kek(settings.kek_path)
-    if not settings.keys_path.exists():
-        _create(settings.keys_path, _seal(_generate(settings.origin), kek))
-    _complete(settings.keys_path, kek)
+    source = KeySource(settings)
+    source.create()
 
 
-def _open_kek(settings: Settings) -> bytes:
-    if not settings.kek_path.exists():
-        _require_embedded(settings, settings.kek_path, "key-encryption key", "CONSENT_KEK_FILE")
-    _create_kek(settings)
-    return _read_kek(settings.kek_path)
-
-
-def _create_kek(settings: Settings) -> None:
-    """Create the key-encryption key where there is none, unless one is gone under which keys were sealed."""
-    sealed = settings.keys_path.exists()  # asked first: another process may be creating both, this one last
-    if settings.kek_path.exists():
+def publish(path: Path, vkey: str) -> None:
+    """Leave the log's public key beside the keys, for verifiers; whoever cannot write there does without."""
+    if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
         return
-    if sealed:
-        raise Misconfigured(
-            f"the key-encryption key {settings.kek_path} is missing although keys sealed under it exist; "
-            "put the file back from where you keep it (a new one would open nothing)"
+    line = vkey.encode() + b"\n"
+    if not path.exists():
+        create(path, line)
+    elif path.read_bytes() != line:
+        keyfile.replace(path, line)
+
+
+class KeySource:
+    """Where a process gets its keys from, and again whenever another process changed them."""
+
+    def __init__(self, settings: Settings, keeper: Custody | None = None) -> None:
+        self._settings = settings
+        self._keeper = keeper or custody(settings)
+        self._granted_at: float | None = None
+        self._refused: tuple[float, Unavailable] | None = None
+
+    def open(self) -> Keys:
+        """Return the keys in use; see `open_keys`."""
+        if not self._settings.kek_path.exists():
+            self._require_embedded(self._settings.kek_path, "key-encryption key", "CONSENT_KEK_FILE")
+            self._create_kek()
+        kek = self._kek()
+        path = self._settings.keys_path
+        if not path.exists():
+            self._require_embedded(path, "keys file", "CONSENT_KEYS_FILE")
+            create(path, seal(keyfile.generate(self._settings.origin), kek))
+        if self._settings.embedded:
+            self._complete(kek)
+        kek, stored = self._read()
+        keys = self._keys(self._require_complete(stored), kek)
+        publish(self._settings.log_key_path, keys.log.vkey)
+        return keys
+
+    def create(self) -> None:
+        """Create what is missing; what exists stays."""
+        if not self._settings.kek_path.exists():
+            self._create_kek()
+        kek = self._kek()
+        if not self._settings.keys_path.exists():
+            create(self._settings.keys_path, seal(keyfile.generate(self._settings.origin), kek))
+        self._complete(kek)
+
+    def at(self, generation: int) -> Keys:
+        """Return the keys of the generation that the ledger is at.
+
+        A change that was staged and reached the ledger counts, whether or not the file says so yet. Raises
+        `Misconfigured` for a file that is older than the ledger; of one that is newer, as after an older
+        backup of the database was restored, the newest keys are used.
+        """
+        kek, stored = self._read()
+        after = staged(stored)
+        if after is not None and after.generation <= generation:
+            stored = after
+        if stored.generation < generation:
+            raise Misconfigured(
+                f"the keys file is of generation {stored.generation}, the ledger of {generation}; "
+                "put back the newest copy of the file"
+            )
+        return self._keys(self._require_complete(stored), kek)
+
+    def stage(self, change: Callable[[Stored], Stored]) -> Keys:
+        """Put the next generation of keys into the file beside the present one, and return it.
+
+        Where one is staged already, it must be a change of the same fields and is returned as it is, so that
+        a command that was interrupted can be given again. Raises `Unsafe` while another change is under way.
+        """
+        with locked(self._settings.keys_path):
+            kek, stored = self._read()
+            wanted = change(stored)
+            wanted = msgspec.structs.replace(wanted, generation=stored.generation + 1, next=b"")
+            after = staged(stored)
+            if after is None:
+                after = wanted
+                whole = msgspec.structs.replace(stored, next=keyfile.encode(after))
+                keyfile.replace(self._settings.keys_path, seal(whole, kek))
+            elif _changed(stored, after) != _changed(stored, wanted):
+                raise Unsafe(
+                    "another change of keys was begun and is not finished; give that command again first"
+                )
+        return self._keys(after, kek)
+
+    def stage_kek(self) -> Keys:
+        """Make a new key-encryption key, seal the keys file under it, and stage the next generation."""
+        with locked(self._settings.keys_path):
+            kek, stored = self._read()
+            if stored.next:
+                raise Unsafe("another change of keys was begun and is not finished; give that command again")
+            if not self._next_kek.exists():
+                create(self._next_kek, self._keeper.seal(secrets.token_bytes(KEY)))
+            fresh = self._keeper.open(keyfile.read_private(self._next_kek))
+            keks = {**stored.keks, kek_id(kek): kek}
+            after = msgspec.structs.replace(stored, keks=keks, generation=stored.generation + 1)
+            whole = msgspec.structs.replace(stored, keks=keks, next=keyfile.encode(after))
+            keyfile.replace(self._settings.keys_path, seal(whole, fresh))
+            self._promote_kek()
+        return self._keys(after, fresh)
+
+    def settle(self, generation: int) -> Keys:
+        """Make what was staged the keys in use, now that the ledger says so; safe to repeat."""
+        with locked(self._settings.keys_path):
+            kek, stored = self._read()
+            after = staged(stored)
+            if after is not None and after.generation <= generation:
+                keyfile.replace(self._settings.keys_path, seal(after, kek))
+        return self.open()
+
+    def staged(self) -> Keys | None:
+        """Return the generation that waits for the ledger to say so, None when nothing is changing."""
+        kek, stored = self._read()
+        after = staged(stored)
+        return None if after is None else self._keys(after, kek)
+
+    def require_available(self) -> None:
+        """Raise `Unavailable` unless the keeper of the KEK still grants it; asks once per lease.
+
+        Nothing is recorded under a key whose keeper cannot be asked: never a local key instead.
+        """
+        if self._keeper.lease_s is None:
+            return
+        now = time.monotonic()
+        if self._granted_at is not None and now - self._granted_at < self._keeper.lease_s:
+            return
+        if self._refused is not None and now - self._refused[0] < RETRY_S:
+            raise self._refused[1]
+        try:
+            self._kek()
+        except (Unavailable, Misconfigured) as error:
+            refused = Unavailable(f"{error}. Nothing is recorded meanwhile; send the same request again")
+            self._refused = (time.monotonic(), refused)
+            raise refused from None
+        self._refused = None
+
+    @property
+    def _next_kek(self) -> Path:
+        return self._settings.kek_path.with_name(self._settings.kek_path.name + ".next")
+
+    def _kek(self) -> bytes:
+        sealed = keyfile.read_private(self._settings.kek_path)
+        try:
+            kek = self._keeper.open(sealed)
+        except Misconfigured as error:
+            raise Misconfigured(f"{self._settings.kek_path}: {error}") from None
+        self._granted_at = time.monotonic()
+        return kek
+
+    def _read(self) -> tuple[bytes, Stored]:
+        """Return KEK and contents; finishes a change of the KEK that was cut off between the two files."""
+        kek = self._kek()
+        try:
+            return kek, unseal(self._settings.keys_path, kek)
+        except Misconfigured:
+            if not self._next_kek.exists():
+                raise
+        fresh = self._keeper.open(keyfile.read_private(self._next_kek))
+        stored = unseal(self._settings.keys_path, fresh)
+        if os.access(self._settings.kek_path.parent, os.W_OK):
+            self._promote_kek()
+        return fresh, stored
+
+    def _promote_kek(self) -> None:
+        self._next_kek.replace(self._settings.kek_path)
+        keyfile.sync_folder(self._settings.kek_path)
+
+    def _create_kek(self) -> None:
+        """Create the key-encryption key, unless one is gone under which keys were sealed."""
+        sealed = self._settings.keys_path.exists()  # asked first: another process may be creating both
+        if self._settings.kek_path.exists():
+            return
+        if sealed:
+            raise Misconfigured(
+                f"the key-encryption key {self._settings.kek_path} is missing although keys sealed under it "
+                "exist; put the file back from where you keep it (a new one would open nothing)"
+            )
+        create(self._settings.kek_path, self._keeper.seal(secrets.token_bytes(KEY)))
+
+    def _complete(self, kek: bytes) -> None:
+        """Add to an older keys file the keys that it lacks; one process does, the others find it done."""
+        path = self._settings.keys_path
+        if not _lacking(self._read()[1]):
+            return
+        with locked(path):
+            kek, stored = self._read()
+            if missing := _lacking(stored):
+                fresh = {name: secrets.token_bytes(KEY) for name in missing}
+                keyfile.replace(path, seal(msgspec.structs.replace(stored, **fresh), kek))
+
+    def _require_complete(self, stored: Stored) -> Stored:
+        if _lacking(stored):
+            raise Misconfigured(
+                f"{self._settings.keys_path} is older than this version and lacks a key; "
+                "run `consent-ledger key init`, which adds it, and keep a new copy of the file"
+            )
+        return stored
+
+    def _require_embedded(self, path: Path, what: str, variable: str) -> None:
+        if not self._settings.embedded:
+            raise Misconfigured(
+                f"the {what} {path} does not exist; set {variable}, "
+                "or create it once with `consent-ledger key init`"
+            )
+
+    def _keys(self, stored: Stored, kek: bytes) -> Keys:
+        origin = self._settings.origin
+        if stored.origin != origin:
+            raise Misconfigured(
+                f"these keys belong to the log {stored.origin}, not to {origin}; correct CONSENT_ORIGIN"
+            )
+        return Keys(
+            log=Signer(origin, stored.log),
+            log_pq=Cosigner(origin, stored.log_pq),
+            ingest=Signer(f"{origin}/ingest-{stored.ingest_number}", stored.ingest),
+            directory=stored.directory,
+            index=stored.index,
+            dedupe=stored.dedupe,
+            token=stored.token,
+            mirror=stored.mirror,
+            kek=kek,
+            generation=stored.generation,
+            log_before=Signer(origin, stored.log_before) if stored.log_before else None,
+            former=tuple(map(Verifier.from_vkey, stored.former)),
+            keks=stored.keks,
         )
-    _create(settings.kek_path, base64.b64encode(secrets.token_bytes(KEY)) + b"\n")
 
 
-def _read_kek(path: Path) -> bytes:
-    try:
-        kek = base64.b64decode(_read_private(path).strip(), validate=True)
-    except binascii.Error:
-        kek = b""
-    if len(kek) != KEY:
-        raise Misconfigured(
-            f"{path} must hold 32 bytes as base64; restore it, or point CONSENT_KEK_FILE elsewhere"
-        )
-    return kek
+def _lacking(stored: Stored) -> list[str]:
+    return [name for name in ADDED if not getattr(stored, name)]
 
 
-def _require_embedded(settings: Settings, path: Path, what: str, variable: str) -> None:
-    if not settings.embedded:
-        raise Misconfigured(
-            f"the {what} {path} does not exist; set {variable}, "
-            "or create it once with `consent-ledger key init`"
-        )
-
-
-def _read_private(path: Path) -> bytes:
-    try:
-        mode = stat.S_IMODE(path.stat().st_mode)
-        if mode & 0o077:
-            raise Misconfigured(f"{path} can be read by others (mode {mode:04o}); run: chmod 600 {path}")
-        return path.read_bytes()
-    except OSError as error:
-        raise Misconfigured(
-            f"{path} cannot be read ({error.strerror}); give the service's user a file it can read"
-        ) from None
-
-
-def _create(path: Path, data: bytes) -> None:
-    """Write a new private file whole or not at all; where there is one already, it stays."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    temporary = _write_beside(path, data)
-    with suppress(FileExistsError):
-        os.link(temporary, path)
-    temporary.unlink()
-    folder = os.open(path.parent, os.O_RDONLY)
-    os.fsync(folder)  # a ledger must never outlive its keys
-    os.close(folder)
-
-
-def _complete(path: Path, kek: bytes) -> None:
-    """Add to an older keys file the key that it lacks; one process does, the others find it done."""
-    if _unseal(path, kek).log_pq:
-        return
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        fcntl.flock(folder, fcntl.LOCK_EX)
-        stored = _unseal(path, kek)
-        if not stored.log_pq:
-            whole = msgspec.structs.replace(stored, log_pq=secrets.token_bytes(KEY))
-            _write_beside(path, _seal(whole, kek)).replace(path)
-            os.fsync(folder)
-    except OSError as error:
-        raise Misconfigured(
-            f"the ML-DSA key cannot be added to {path} ({error.strerror}); "
-            "run `consent-ledger key init` where the file can be written"
-        ) from None
-    finally:
-        os.close(folder)
-
-
-def _require_complete(stored: _Stored, path: Path) -> _Stored:
-    if not stored.log_pq:
-        raise Misconfigured(
-            f"{path} is older than published checkpoints and has no ML-DSA key; "
-            "run `consent-ledger key init`, which adds it, and keep a new copy of the file"
-        )
-    return stored
-
-
-def _write_beside(path: Path, data: bytes) -> Path:
-    """Return a private, durable file with these bytes beside `path`, under a name of its own."""
-    temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}.new")
-    handle = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-    with os.fdopen(handle, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    return temporary
-
-
-def _generate(origin: str) -> _Stored:
-    fresh = {name: secrets.token_bytes(KEY) for name in _Stored.__struct_fields__ if name != "origin"}
-    return _Stored(origin=origin, **fresh)
-
-
-def _seal(stored: _Stored, kek: bytes) -> bytes:
-    nonce = secrets.token_bytes(NONCE)
-    return nonce + AESGCM(kek).encrypt(nonce, msgspec.json.encode(stored), _AAD)
-
-
-def _unseal(path: Path, kek: bytes) -> _Stored:
-    data = _read_private(path)
-    try:
-        return msgspec.json.decode(AESGCM(kek).decrypt(data[:NONCE], data[NONCE:], _AAD), type=_Stored)
-    except (InvalidTag, ValueError):
-        raise Misconfigured(
-            f"{path} does not open with this key-encryption key; use the KEK file that belongs to it"
-        ) from None
-
-
-def _keys(stored: _Stored, kek: bytes, origin: str) -> Keys:
-    if stored.origin != origin:
-        raise Misconfigured(
-            f"these keys belong to the log {stored.origin}, not to {origin}; correct CONSENT_ORIGIN"
-        )
-    return Keys(
-        log=Signer(origin, stored.log),
-        log_pq=Cosigner(origin, stored.log_pq),
-        ingest=Signer(origin + INGEST, stored.ingest),
-        directory=stored.directory,
-        dedupe=stored.dedupe,
-        token=stored.token,
-        mirror=stored.mirror,
-        kek=kek,
-    )
+def _changed(before: Stored, after: Stored) -> set[str]:
+    """Return the names of the secrets in which two generations differ."""
+    names = (*keyfile.SECRETS, "log_before")
+    return {name for name in names if getattr(before, name) != getattr(after, name)}

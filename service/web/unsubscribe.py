@@ -15,7 +15,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath
 
 from service.consent import Category, State, SubjectId
-from service.errors import KeyReused, NotFound, ServiceError, Unavailable
+from service.errors import KeyReused, NotFound, ServiceError, Unavailable, UnknownSubject
 from service.intake import Claim
 from service.web.edge import Edge
 from service.web.problems import on_bug, on_service_error, wants_page
@@ -93,6 +93,8 @@ async def _withdraw(
     try:
         await record(edge, claim)
     except KeyReused:  # the same click, sent twice in two ways at the same moment: it is recorded
+        return
+    except UnknownSubject:  # erased, and kept out already: nothing more is recorded about them
         return
 
 

@@ -10,7 +10,7 @@ from sqlalchemy import delete, select, update
 
 from service.consent import Category
 from service.db import Database, outcome, payload, subject, subject_key
-from service.errors import NotFound, Tampered
+from service.errors import Misconfigured, NotFound, Tampered, UnknownSubject
 from service.vault import Vault
 from tests import running
 
@@ -38,7 +38,7 @@ def test_an_address_is_found_in_any_spelling_once_it_was_seen(intake):
 
 
 def test_the_index_of_an_address_is_keyed(vault):
-    other = Vault(replace(running.keys(), directory=bytes(32)))
+    other = Vault(replace(running.keys(), index=bytes(32)))
     assert vault.address_index(ANA) == vault.address_index("ANA@EXAMPLE.ORG")
     assert len({vault.address_index(ANA), vault.address_index(BOB), other.address_index(ANA)}) == 3
 
@@ -108,15 +108,13 @@ def test_without_their_key_a_person_cannot_be_read_and_can_still_withdraw(intake
     with intake.db.read() as tx:
         assert intake.vault.open_payload(tx, found.index) is None
         assert intake.vault.address_of(tx, found.subject) is None
-    [stopped] = intake.record([running.withdrawal(None, subject=found.subject)])
-    running.checked(stopped)
-    with intake.db.read() as tx:
-        assert intake.standings(tx, found.subject)[0].must_stop
+    [refused] = intake.record([running.withdrawal(None, subject=found.subject)])
+    assert isinstance(refused, UnknownSubject)
 
 
 def test_another_key_encryption_key_opens_nothing(intake):
     [found] = intake.record([running.claim(ANA)])
-    with intake.db.read() as tx, pytest.raises(Tampered):
+    with intake.db.read() as tx, pytest.raises(Misconfigured, match="put back the keys file"):
         Vault(running.keys(kek="another")).open_payload(tx, found.index)
 
 
