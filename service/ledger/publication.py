@@ -21,7 +21,7 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from service.db import Database, checkpoint
 from service.errors import Tampered
 from service.ledger.cosignature import Cosigner
-from service.ledger.note import Signer
+from service.ledger.note import Signer, Signs, Verifies
 from service.ledger.proof import Checkpoint, open_checkpoint, sign_checkpoint
 from service.ledger.reread import edge_at, reread
 from service.ledger.store import LOG_ID, Store
@@ -67,21 +67,38 @@ def was_published(tx: Connection, sizes: range) -> bool:
     return tx.scalar(asked) is not None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signing:
+    """The keys of one generation: what signs checkpoints, and the public keys that may have signed before."""
+
+    head: Signs
+    cosigner: Cosigner
+    verifiers: tuple[Verifies, ...]
+
+
 class Publisher(AbstractContextManager["Publisher"]):
     """Publishes one log; `log_key` and `cosigner` bear its origin as their names.
 
     As a context it does so from a thread of its own. Several processes may: each checkpoint is
-    published by one of them.
+    published by one of them. Keys change while services run: where `current` is given it is asked each
+    time for the keys in use, and answers None while nothing may be published.
     """
 
     def __init__(
-        self, db: Database, store: Store, log_key: Signer, cosigner: Cosigner, now: Callable[[], datetime]
+        self,
+        db: Database,
+        store: Store,
+        log_key: Signer,
+        cosigner: Cosigner,
+        now: Callable[[], datetime],
+        *,
+        current: Callable[[], Signing | None] | None = None,
     ) -> None:
         assert log_key.name == cosigner.name == store.origin, "a log publishes under its own name"
         self._db = db
         self._store = store
-        self._log_key = log_key
-        self._cosigner = cosigner
+        self._keys = Signing(head=log_key, cosigner=cosigner, verifiers=(log_key.verifier, cosigner.verifier))
+        self._current = current
         self._now = now
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
@@ -107,6 +124,11 @@ class Publisher(AbstractContextManager["Publisher"]):
         Returns what was published, None if nothing was due or another process was faster. Raises
         `Tampered`, with nothing signed, if the log does not continue what was published.
         """
+        if self._current is not None:
+            keys = self._current()
+            if keys is None:
+                return None
+            self._keys = keys
         with self._db.read() as tx:
             before = latest(tx)
             head = self._head(tx)
@@ -129,7 +151,7 @@ class Publisher(AbstractContextManager["Publisher"]):
 
     def _head(self, tx: Connection) -> Checkpoint:
         """Return the log as the sequencer last signed it."""
-        return self._own(open_checkpoint(self._store.head(tx), [self._log_key.verifier]))
+        return self._own(open_checkpoint(self._store.head(tx), self._keys.verifiers))
 
     def _own(self, found: Checkpoint) -> Checkpoint:
         if found.origin != self._store.origin:
@@ -157,7 +179,7 @@ class Publisher(AbstractContextManager["Publisher"]):
 
     def _require_unchanged(self, before: Published) -> Published:
         """Return a published row if it is what both keys signed; `Tampered` otherwise."""
-        found = open_checkpoint(before.note, [self._log_key.verifier, self._cosigner.verifier])
+        found = open_checkpoint(before.note, self._keys.verifiers)
         if self._own(found) != Checkpoint(self._store.origin, before.size, before.root):
             raise Tampered(f"the published checkpoint {before.number} is not the one that was signed")
         return before
@@ -170,13 +192,17 @@ class Publisher(AbstractContextManager["Publisher"]):
                 if found != before:
                     return None
                 at = self._now()
-                note = sign_checkpoint(head, self._log_key) + self._cosigner.cosign(head, int(at.timestamp()))
+                note = self._signed(head, at)
                 number = 0 if before is None else before.number + 1
                 made = Published(number=number, size=head.size, root=head.root, note=note, published_at=at)
                 tx.execute(insert(checkpoint).values(log_id=LOG_ID, **_columns(made)))
                 return made
         except IntegrityError:
             return None  # two processes at once: the other one's checkpoint stands
+
+    def _signed(self, head: Checkpoint, at: datetime) -> bytes:
+        note = sign_checkpoint(head, self._keys.head)
+        return note + self._keys.cosigner.cosign(head, int(at.timestamp()))
 
 
 def _columns(made: Published) -> dict[str, int | bytes | datetime]:

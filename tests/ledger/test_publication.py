@@ -12,7 +12,7 @@ from service.errors import Tampered
 from service.ledger import merkle
 from service.ledger.note import Signer, split_note
 from service.ledger.proof import Checkpoint, open_checkpoint
-from service.ledger.publication import EVERY, IDLE, Publisher, latest, was_published
+from service.ledger.publication import EVERY, IDLE, Publisher, Signing, latest, was_published
 from service.ledger.reread import edge_at, reread
 from service.ledger.store import LOG_ID, Store
 from tests.ledger.evidence import sequential
@@ -140,6 +140,22 @@ def test_the_thread_publishes_at_once_and_ends_with_its_context(database, store,
         assert publisher.healthy
     assert not publisher.healthy
     assert served(database).size == 3
+
+
+def test_keys_are_asked_for_each_time_and_may_be_refused(database, store, clock):
+    signed = keys()
+    later = Signer(ORIGIN, bytes(32))
+    answers = [
+        None,
+        Signing(head=signed.log, cosigner=signed.log_pq, verifiers=(signed.log.verifier,)),
+        Signing(head=later, cosigner=signed.log_pq, verifiers=(later.verifier, signed.log.verifier)),
+    ]
+    told = iter(answers)
+    publisher = Publisher(database, store, signed.log, signed.log_pq, clock, current=lambda: next(told))
+    assert publisher.publish() is None
+    assert publisher.publish().number == 0
+    append(database, store, *some(2))
+    assert open_checkpoint(publisher.publish().note, [later.verifier]).size == 2
 
 
 def fork(database):
