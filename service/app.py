@@ -18,10 +18,12 @@ from service.anchor.anchors import Anchors
 from service.anchor.attestation import Attestation
 from service.db import Database
 from service.intake import Intake
+from service.intake.erasures import ErasureList
 from service.intake.epoch import Epochs
 from service.jobs import Nightly, Worker, node
 from service.ledger.fence import Fence
-from service.ledger.publication import Publisher
+from service.ledger.note import Verifies
+from service.ledger.publication import Publisher, Signing
 from service.ledger.store import Store
 from service.mail import FolderOutbox, Outbox, SmtpOutbox, send_nightly
 from service.policy import PolicySet
@@ -31,7 +33,7 @@ from service.reconciler.run import reconcile
 from service.reports.drift import drift_report
 from service.reports.render import Letter, render
 from service.settings import Settings
-from service.vault.keys import Keys, open_keys
+from service.vault.keys import Keys, KeySource
 from service.web.auth import KeyRing
 from service.web.edge import Edge
 from service.web.site import create_site
@@ -91,7 +93,25 @@ class Parts:
 
     def publisher(self) -> Publisher:
         """Return what publishes the log; as a context it does so while it lasts."""
-        return Publisher(self.db, self.intake.store, self.keys.log, self.keys.log_pq, now)
+        keys = self.intake.keys
+        return Publisher(self.db, self.intake.store, keys.log, keys.log_pq, now, current=self._signing)
+
+    def _signing(self) -> Signing | None:
+        """Return what signs checkpoints now; None while the database is older than the log others know."""
+        if self.intake.trouble is not None:
+            return None
+        with self.db.read() as tx:
+            generation = self.intake.store.ledger_generation(tx)
+        if self.intake.keys.generation < generation:
+            self.intake.renew(generation)
+        keys = self.intake.keys
+        return Signing(head=keys.heads, cosigner=keys.log_pq, verifiers=self.log_verifiers)
+
+    @property
+    def log_verifiers(self) -> tuple[Verifies, ...]:
+        """Return every public key that ever signed this log's checkpoints, the present ones first."""
+        keys = self.intake.keys
+        return (keys.log.verifier, keys.log_pq.verifier, *keys.log_verifiers[1:])
 
     def site(self) -> Litestar:
         """Return the web application: forms, API, pages, health."""
@@ -174,15 +194,25 @@ def running(settings: Settings) -> Iterator[Parts]:
     """
     policy = policies.load(settings.policies_dir)
     attestation = attesting.load(settings.policies_dir)
-    keys = open_keys(settings)
+    source = KeySource(settings)
+    keys = source.open()
     if settings.embedded:
         database.migrate(settings.database_url)
     db = Database(settings.database_url)
     try:
         database.require_current(db)
         _anchors(db, keys, attestation).look()
-        fence = Fence(settings.fence_path, keys.log.verifier)
-        with Intake(db, keys, policy, origin=settings.origin, now=now, fence=fence) as intake:
+        intake = Intake(
+            db,
+            keys,
+            policy,
+            origin=settings.origin,
+            now=now,
+            fence=Fence(settings.fence_path, *keys.log_verifiers),
+            source=source,
+            erasures=ErasureList(settings.erasures_path, backup_days=settings.backup_days),
+        )
+        with intake:
             yield Parts(
                 settings=settings, policy=policy, keys=keys, db=db, intake=intake, attestation=attestation
             )

@@ -29,7 +29,7 @@ def export(folder: Path) -> None:
 
 def export_log(parts: app.Parts, folder: Path, progress: Count) -> Exported:
     """Publish what is new, then export it; `progress` is told entries done, and entries in all."""
-    keys, store = parts.keys, parts.intake.store
+    keys, store = parts.intake.keys, parts.intake.store
     parts.publisher().publish()
     texts = beside(
         log=keys.log.vkey,
@@ -37,7 +37,7 @@ def export_log(parts: app.Parts, folder: Path, progress: Count) -> Exported:
         ingest=[keys.ingest.vkey],
         url=f"{parts.settings.public_url.rstrip('/')}/log",
     )
-    job = Export(db=parts.db, store=store, verifiers=[keys.log.verifier, keys.log_pq.verifier])
+    job = Export(db=parts.db, store=store, verifiers=parts.log_verifiers)
     with Folder(folder) as out:
         return job.run(out, texts, progress)
 
