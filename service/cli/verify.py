@@ -1,50 +1,162 @@
-"""The command that an auditor runs far away: no database, no network, no key but the log's public one."""
+"""The command that an auditor runs far away: no database, and no key but the log's public one."""
 
-import base64
-import binascii
+import json
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 import click
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from service.errors import Malformed
-from service.ledger.verify import verify_bundle
-from service.settings import load
+from service.cli import show
+from service.cli.cores import cores
+from service.cli.reading import FolderSource
+from service.errors import Malformed, Tampered, Unavailable
+from service.ledger import standalone
+from service.ledger.replay import earlier
+from service.ledger.replay.attested import CHECKPOINT
+from service.ledger.replay.bundled import judge_bundle
+from service.ledger.replay.earlier import Earlier
+from service.ledger.replay.judge import Beliefs, Verdict, judge
+from service.ledger.replay.source import Source
+from service.ledger.verify import State
+from service.ledger.verify import Verdict as BundleVerdict
 
-KEY_BYTES = 32
+MAX_BUNDLE_BYTES: Final = 1 << 32
+"""What a bundle can have at most; nothing longer is read into memory."""
+
+Judgement = Verdict | BundleVerdict
+_File = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
-@click.command(short_help="Check a bundle offline; exits 0 good, 1 bad, 2 incomplete.")
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.command(short_help="Check a bundle, an export or a log offline; exits 0 good, 1 bad, 2 incomplete.")
+@click.argument("what", required=False)
 @click.option("--key", "key", help="The log's public key, or a file of it (default: this folder's).")
 @click.option(
-    "--directory-key",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="A file with the directory key (base64), if you hold it: the address leads nowhere else.",
+    "--since",
+    multiple=True,
+    type=click.Path(exists=True, path_type=Path),
+    help="What the log signed earlier: a checkpoint, receipt, bundle, export or nightly mail (.eml).",
 )
-def verify(file: Path, key: str | None, directory_key: Path | None) -> None:
-    """Check a bundle with nothing but the log's public key; exits 0 good, 1 bad, 2 incomplete."""
-    held = None if directory_key is None else _directory_key(directory_key)
-    verdict = verify_bundle(file.read_bytes(), _log_key(key), held)
-    click.echo(verdict.report(), nl=False)
-    sys.exit(verdict.exit_code)
+@click.option("--policy", type=_File, help="Witnesses to believe, in place of the export's policy.txt.")
+@click.option("--tsa", type=_File, help="PEM certificates of the time-stamping authorities to believe.")
+@click.option("--api-key", type=_File, help="File with the auditor's API key, to read entries from a URL.")
+@click.option("--processes", type=click.IntRange(min=1), help="How many cores to use (default: all).")
+@click.option("--json", "as_json", is_flag=True, help="Print the verdict as JSON.")
+@click.option("--standalone", "alone", is_flag=True, help="Print the one-file verifier and end.")
+@click.pass_context
+def verify(
+    ctx: click.Context,
+    *,
+    what: str | None,
+    key: str | None,
+    since: tuple[Path, ...],
+    policy: Path | None,
+    tsa: Path | None,
+    api_key: Path | None,
+    processes: int | None,
+    as_json: bool,
+    alone: bool,
+) -> None:
+    """Check WHAT with nothing but the log's public key; exits 0 good, 1 bad, 2 incomplete.
 
-
-def _directory_key(path: Path) -> bytes:
-    """Return the 32 bytes of a directory key from a file that holds them in base64."""
+    WHAT is a bundle (zip), the folder of an export, or the URL of a published log. Everything that can
+    be made again is made again: every signature, hash, tile, root, list and time stamp.
+    """
+    if alone:
+        click.echo(standalone.source(), nl=False)
+        return
+    if what is None:
+        raise click.UsageError("say what to check: a bundle, the folder of an export, or a log's URL", ctx)
+    vkey = _log_key(key)
     try:
-        held = base64.b64decode(path.read_bytes().strip(), validate=True)
-    except binascii.Error:
-        held = b""
-    if len(held) != KEY_BYTES:
-        raise Malformed(f"{path} must hold the 32 bytes of the directory key in base64; copy it again, whole")
-    return held
+        beliefs = Beliefs(
+            log_vkey=vkey,
+            policy=None if policy is None else policy.read_bytes(),
+            roots=None if tsa is None else tsa.read_bytes(),
+            earlier=[_kept(path) for path in since],
+        )
+        found = _judge(what, beliefs, api_key, processes, quiet=as_json)
+    except Tampered as error:  # a file given with --since; here the judgement is the answer
+        found = Verdict(state=State.BAD, reason=str(error))
+    click.echo(_as_json(found) if as_json else found.report(), nl=False)
+    sys.exit(found.exit_code)
+
+
+def _judge(
+    what: str, beliefs: Beliefs, api_key: Path | None, processes: int | None, *, quiet: bool
+) -> Judgement:
+    path = Path(what)
+    if what.startswith(("http://", "https://")):
+        return _judge_url(what, beliefs, api_key, processes, quiet=quiet)
+    if path.is_dir():
+        return _judge_log(FolderSource(path), beliefs, processes, quiet=quiet)
+    if not path.is_file():
+        raise click.UsageError(f"there is no file, folder or URL {what!r}")
+    with path.open("rb") as file:
+        return judge_bundle(file.read(MAX_BUNDLE_BYTES), beliefs)
+
+
+def _judge_url(
+    url: str, beliefs: Beliefs, api_key: Path | None, processes: int | None, *, quiet: bool
+) -> Judgement:
+    from service.anchor.published import PublishedLog  # noqa: PLC0415  # only here is a network needed
+
+    token = None if api_key is None else api_key.read_text().strip()
+    try:
+        with PublishedLog(url, api_key=token) as source:
+            return _judge_log(source, beliefs, processes, quiet=quiet)
+    except Unavailable as error:
+        return Verdict(state=State.INCOMPLETE, reason=str(error))
+
+
+def _judge_log(source: Source, beliefs: Beliefs, processes: int | None, *, quiet: bool) -> Verdict:
+    with cores(processes) as submit, _bar(quiet=quiet) as progress:
+        return judge(source, beliefs, submit, progress)
+
+
+def _kept(path: Path) -> Earlier:
+    """Return what a file that somebody kept shows; of an export, its checkpoint."""
+    found = path / CHECKPOINT if path.is_dir() else path
+    if not found.is_file():
+        raise click.UsageError(f"there is no checkpoint in {path}")
+    with found.open("rb") as file:
+        return earlier.read(str(path), file.read(MAX_BUNDLE_BYTES))
+
+
+@contextmanager
+def _bar(*, quiet: bool) -> Iterator[Callable[[int, int], None]]:
+    """Yield a progress callback: a bar on a terminal, a line per tenth elsewhere, on standard error."""
+    out = show.console()
+    if quiet or not out.is_terminal:
+        with show.steps(out, quiet=quiet) as step:
+            yield lambda done, total: step(f"checked {done * 10 // max(total, 1) * 10} %:", done, total)
+        return
+    columns = (TextColumn("checking"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=out, transient=True) as bar:
+        task = bar.add_task("checking")
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _as_json(found: Judgement) -> str:
+    told = {
+        "verdict": found.state.value,
+        "reason": found.reason,
+        "origin": found.origin,
+        "size": found.size,
+        "checked": dict(found.checked),
+    }
+    return json.dumps(told, indent=2) + "\n"
 
 
 def _log_key(key: str | None) -> str:
     """Return the verifier key that was named, or that of the log in this working folder."""
     if key is not None and "+" in key and not Path(key).exists():
         return key
+    from service.settings import load  # noqa: PLC0415  # an auditor far away has no settings
+
     path = Path(key) if key is not None else load().log_key_path
     if not path.exists():
         raise Malformed(
