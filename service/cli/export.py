@@ -36,6 +36,7 @@ def export_log(parts: app.Parts, folder: Path, progress: Count) -> Exported:
         log_pq=keys.log_pq.vkey,
         ingest=[keys.ingest.vkey],
         url=f"{parts.settings.public_url.rstrip('/')}/log",
+        witnesses=parts.attestation.policy,
     )
     job = Export(db=parts.db, store=store, verifiers=parts.log_verifiers)
     with Folder(folder) as out:

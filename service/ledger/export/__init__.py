@@ -13,6 +13,7 @@ from itertools import chain
 from service.db import Database
 from service.errors import NotFound, Tampered
 from service.ledger import merkle
+from service.ledger.anchors import dressed
 from service.ledger.export.folder import Folder
 from service.ledger.merkle import HASH_BYTES, Edge
 from service.ledger.note import Verifies
@@ -62,7 +63,9 @@ class Export:
         for name, text in texts.items():
             out.put(name, text)
         out.settle()  # all that the checkpoint promises is on the disk before the checkpoint is
-        out.put(CHECKPOINT, published.note)
+        with self.db.read() as tx:
+            note = dressed(tx, published.size, published.note)
+        out.put(CHECKPOINT, note)
         out.settle()
         _drop_outgrown(out, start, head.size)
         return Exported(before=before, size=head.size, files=out.written)
