@@ -25,6 +25,8 @@ from service.ledger.store import Store
 
 EVERY_S: Final = 10.0
 """As often as a growing log is published."""
+LOOK_S: Final = 2.0
+"""How long the start of the service waits for a witness to show what it has seen."""
 _MOST_AT_ONCE = 16  # attestors asked at the same time
 
 log = structlog.get_logger()
@@ -86,7 +88,7 @@ class Anchors(AbstractContextManager["Anchors"]):
     def look(self) -> list[Checkpoint]:
         """Return the checkpoints that witnesses show of this log, and note them; before `Intake.start`."""
         self.enroll()
-        with Wire(timeout_s=self._timeout_s) as wire:
+        with Wire(timeout_s=min(self._timeout_s, LOOK_S)) as wire:
             found = _together(self._witnesses, lambda client: client.look(wire))
         return [one for one in found if one is not None]
 
@@ -107,12 +109,13 @@ class Anchors(AbstractContextManager["Anchors"]):
         return [stamp for stamp in stamped if stamp is not None]
 
     def _run(self) -> None:
-        while not self._stop.is_set():
+        while True:
             try:
                 self.attend()
             except SQLAlchemyError as error:
                 log.warning("anchors.postponed", kind=type(error).__name__)
-            self._stop.wait(EVERY_S)
+            if self._stop.wait(EVERY_S):
+                return
 
     def _watch(self) -> None:
         """Log once when somebody's silence becomes worrying, and once when it ends."""

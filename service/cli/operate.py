@@ -22,7 +22,8 @@ def serve(host: str | None, port: int | None) -> None:
     told = {"host": host or chosen.host, "port": chosen.port if port is None else port}
     chosen = chosen.model_copy(update=told)
     show.log_from(chosen.log_level)
-    with app.running(chosen) as parts, parts.publisher():
+    with app.running(chosen) as parts, parts.publisher(), parts.anchors():
+        _tell_trouble(parts)
         config = uvicorn.Config(
             parts.site(),
             host=chosen.host,
@@ -55,7 +56,14 @@ def worker(*, nightly: bool) -> None:
     signal.signal(signal.SIGTERM, end)
     signal.signal(signal.SIGINT, end)
     with app.running(chosen) as parts:
+        _tell_trouble(parts)
         app.work(parts, stop, nightly=nightly)
+
+
+def _tell_trouble(parts: app.Parts) -> None:
+    """Say on the terminal that the ledger is read-only, and why."""
+    if parts.intake.trouble is not None:
+        click.secho(parts.intake.trouble, fg="red", err=True)
 
 
 @click.command()

@@ -180,6 +180,11 @@ class GuardedStore(Store):
         self.guard.appended(self.origin, edge)
         return extent
 
+    @property
+    def trouble(self) -> str | None:
+        """Return why nothing may be signed any more; None while all is well."""
+        return self.guard.trouble
+
     def committed(self) -> None:
         """Take in that the last append was committed."""
         if self.guard.hoped is not None:

@@ -108,4 +108,6 @@ class Keeper:
             seen.insert(0, Sighting(who="the fence", size=known.size, root=known.root))
         head = self._store.stated(tx)
         self._store.guard.judge(tx, self._store, head, seen)
+        if self._store.guard.trouble is None:
+            self._store.guard.learn(head)
         return head

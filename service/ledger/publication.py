@@ -124,6 +124,8 @@ class Publisher(AbstractContextManager["Publisher"]):
         Returns what was published, None if nothing was due or another process was faster. Raises
         `Tampered`, with nothing signed, if the log does not continue what was published.
         """
+        if self._store.trouble is not None:
+            return None
         if self._current is not None:
             keys = self._current()
             if keys is None:

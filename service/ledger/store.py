@@ -111,6 +111,11 @@ class Store:
         insert_rows(tx, node, [{"log_id": LOG_ID, "level": n, "idx": i, "hash": h} for n, i, h in nodes])
         return Extent(start, edge.size, hashes, self._advance(tx, start, edge))
 
+    @property
+    def trouble(self) -> str | None:
+        """Return why nothing may be signed any more; None, as nobody here compares."""
+        return None
+
     def committed(self) -> None:
         """Hear that the last append was committed; nothing here depends on it."""
 
@@ -154,9 +159,7 @@ class Store:
         tx.execute(
             update(log_state)
             .where(log_state.c.log_id == LOG_ID)
-            .values(
-                erasures=log_state.c.erasures + erasures, generation=log_state.c.generation + generations
-            )
+            .values(erasures=log_state.c.erasures + erasures, generation=log_state.c.generation + generations)
         )
 
     def freeze(self, tx: Connection) -> None:
