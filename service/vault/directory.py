@@ -86,7 +86,8 @@ class Vault:
 
     def create(self, address: str, *, version: int = FIRST_VERSION) -> NewSubject:
         """Return a new person for a normalised address: random id, own key, sealed address."""
-        sub, r, key = (secrets.token_bytes(KEY) for _ in range(3))
+        drawn = secrets.token_bytes(3 * KEY)  # once: each call asks the operating system
+        sub, r, key = drawn[:KEY], drawn[KEY : 2 * KEY], drawn[2 * KEY :]
         dk = directory_key_value(self._keys.directory, address, version)
         return NewSubject(
             sub=SubjectId(sub),
