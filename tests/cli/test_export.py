@@ -31,7 +31,7 @@ def test_a_folder_is_filled_once_and_then_only_what_is_new_is_added(run, tmp_pat
     folder = tmp_path / "export"
     first = run("export", folder)
     assert first.returncode == 0, first.stderr
-    assert first.stdout == f"1 entries in {folder}, 1 of them new; 6 files written\n"
+    assert first.stdout == f"1 entries in {folder}, 1 of them new; 7 files written\n"
     assert "exported 100 %: 1\n" in first.stderr
     again = run("export", folder)
     assert again.stdout == f"1 entries in {folder}, 0 of them new; 0 files written\n"

@@ -4,15 +4,19 @@ import subprocess
 import sys
 import time
 from contextlib import closing
+from datetime import UTC, datetime
 
 import pytest
+from sqlalchemy import insert
 
-from service.db import Database
+from service.db import Database, cosignature
 from service.errors import Busy, NotFound, Tampered
-from service.ledger import merkle, tiles
+from service.ledger import anchors, merkle, tiles
+from service.ledger.anchors import TimeStamp
 from service.ledger.export import Export
 from service.ledger.export.folder import Folder
 from service.ledger.proof import Checkpoint, open_checkpoint
+from service.ledger.store import LOG_ID
 from service.ledger.tiles import decode_entries, parse_path
 from tests.ledger.evidence import VECTORS
 from tests.ledger.exporting import FULL, TEXTS, VERIFIERS, begin, export, files, grow, publish, sequential
@@ -83,9 +87,7 @@ def test_a_second_export_adds_only_what_is_new(database, store, folder):
         grow(database, store, size)
         done = export(database, store, folder)
         assert written is None or done.files == written  # entries, hashes, checkpoint
-    assert files(folder).keys() - layout(600) == {
-        "tile/1/000.p/1"
-    }  # the full one is not there yet
+    assert files(folder).keys() - layout(600) == {"tile/1/000.p/1"}  # the full one is not there yet
     assert checkpoint(folder).root == merkle.root(600, _from(folder, 600))
 
 
@@ -209,7 +211,7 @@ def test_an_interrupted_export_goes_on_where_it_stopped(database, store, folder)
 KILLED = """
 import sys
 from pathlib import Path
-from service.db import Database
+from service.db import Database, cosignature
 from service.ledger.store import Store
 from tests.ledger.exporting import export
 from tests.running import ORIGIN, keys
@@ -241,6 +243,25 @@ def test_no_file_of_a_killed_export_is_half_and_the_next_run_completes_it(sqlite
         export(database, store, folder)
         assert files(folder).keys() == layout(20_000)
         assert checkpoint(folder).size == 20_000
+
+
+def test_time_stamps_and_lines_of_witnesses_go_out_with_the_log(database, store, folder):
+    grow(database, store, 3)
+    export(database, store, folder)
+    note = (folder / "checkpoint").read_bytes()
+    at = datetime(2026, 3, 1, 9, 16, 40, tzinfo=UTC)
+    stamp = TimeStamp(authority="TSA one/é", at=at, size=3, note=note, reply=b"reply", chain=b"chain")
+    with database.begin() as tx:
+        anchors.keep_time_stamp(tx, stamp)
+        tx.execute(insert(cosignature).values(log_id=LOG_ID, size=3, witness="w1", at=at, line=b"line\n"))
+    export(database, store, folder)
+    stem = folder / "tsr/3-20260301T091640Z-TSA-one--"
+    assert [stem.with_suffix(f".{ending}").read_bytes() for ending in ("checkpoint", "tsr", "pem")] == [
+        note,
+        b"reply",
+        b"chain",
+    ]
+    assert (folder / "checkpoint").read_bytes() == note + b"line\n"
 
 
 def test_the_texts_beside_the_log_name_its_keys(database, store, folder):

@@ -6,6 +6,7 @@ folder that has one has all that it promises; an export that was interrupted goe
 and a later one adds only what is new.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -13,7 +14,7 @@ from itertools import chain
 from service.db import Database
 from service.errors import NotFound, Tampered
 from service.ledger import merkle
-from service.ledger.anchors import dressed
+from service.ledger.anchors import dressed, time_stamps
 from service.ledger.export.folder import Folder
 from service.ledger.merkle import HASH_BYTES, Edge
 from service.ledger.note import Verifies
@@ -24,6 +25,9 @@ from service.ledger.store import Store
 from service.ledger.tiles import WIDTH, Tile, encode_entries, entry_tiles, hash_tile, tiles
 
 CHECKPOINT = "checkpoint"
+STAMPS = "tsr"
+
+_UNFIT = re.compile(r"[^a-zA-Z0-9._-]")  # for a file name
 
 Progress = Callable[[int, int], None]
 """Told, after each step, how many entries are in the folder and how many there will be."""
@@ -62,6 +66,7 @@ class Export:
         self._write_tiles(out, start, head, progress)
         for name, text in texts.items():
             out.put(name, text)
+        self._write_stamps(out, head.size)
         out.settle()  # all that the checkpoint promises is on the disk before the checkpoint is
         with self.db.read() as tx:
             note = dressed(tx, published.size, published.note)
@@ -105,6 +110,15 @@ class Export:
             if tile.level:
                 with self.db.read() as tx:
                     out.keep(tile.path, hash_tile(tile, self.store.reader(tx)))
+
+    def _write_stamps(self, out: Folder, size: int) -> None:
+        """Write the time stamps of published checkpoints, each with what it is over and its chain."""
+        with self.db.read() as tx:
+            stamps = [stamp for stamp in time_stamps(tx) if stamp.size <= size]
+        for stamp in stamps:
+            name = f"{stamp.size}-{stamp.at:%Y%m%dT%H%M%SZ}-{_UNFIT.sub('-', stamp.authority)}"
+            for ending, data in (("checkpoint", stamp.note), ("tsr", stamp.reply), ("pem", stamp.chain)):
+                out.keep(f"{STAMPS}/{name}.{ending}", data)
 
     def _write_chunk(self, out: Folder, edge: Edge, end: int) -> None:
         """Write some tiles of entries, then the level-0 tiles over them, in a transaction of their own."""

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from importlib import resources
 
+from service.ledger import standalone
 from service.ledger.cosignature import read_vkey
 from service.ledger.quorum import LogPolicy, Party, encode
 
@@ -16,6 +17,7 @@ def beside(
         "policy.txt": policy(log, url, witnesses or LogPolicy()),
         "keys.txt": keys(log, log_pq, ingest),
         "SPEC.md": resources.files(__package__).joinpath("SPEC.md").read_bytes(),
+        "verify.py": standalone.source(),
     }
 
 
