@@ -18,8 +18,8 @@ from service.anchor.anchors import Anchors
 from service.anchor.attestation import Attestation
 from service.db import Database
 from service.intake import Intake
-from service.intake.erasures import ErasureList
 from service.intake.epoch import Epochs
+from service.intake.erasures import ErasureList
 from service.jobs import Nightly, Worker, node
 from service.ledger.fence import Fence
 from service.ledger.note import Verifies
@@ -172,7 +172,7 @@ def work(parts: Parts, stop: threading.Event, *, nightly: bool = True) -> None:
 
 
 def _anchors(db: Database, keys: Keys, attestation: Attestation) -> Anchors:
-    return Anchors(db, Store(keys.log.name), keys.log.verifier, attestation, now=now)
+    return Anchors(db, Store(keys.log.name), keys.log_verifiers, attestation, now=now)
 
 
 def _reconcile(context: Context) -> None:

@@ -44,7 +44,7 @@ class Anchors(AbstractContextManager["Anchors"]):
         self,
         db: Database,
         store: Store,
-        log_key: Verifies,
+        log_keys: Sequence[Verifies],
         attestation: Attestation,
         *,
         now: Callable[[], datetime],
@@ -55,7 +55,7 @@ class Anchors(AbstractContextManager["Anchors"]):
         self._timeout_s = timeout_s
         self._attestation = attestation
         self._witnesses = [
-            WitnessClient(db, store, log_key, witness=party, monitor=attestation.monitor(party), now=now)
+            WitnessClient(db, store, log_keys, witness=party, monitor=attestation.monitor(party), now=now)
             for party in attestation.witnesses
         ]
         self._authorities = [AuthorityClient(db, authority=one, now=now) for one in attestation.authorities]

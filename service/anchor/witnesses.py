@@ -4,7 +4,7 @@ Each witness is asked for itself. It says by a 409 answer which size it knows, b
 the proof that leads from there is made from the stored hashes, never from memory of what we sent before.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -37,13 +37,13 @@ log = structlog.get_logger()
 
 
 class WitnessClient:
-    """Speaks with one witness; `log_key` is what our checkpoints are signed with."""
+    """Speaks with one witness; `log_keys` are all that ever signed checkpoints of this log."""
 
     def __init__(
         self,
         db: Database,
         store: Store,
-        log_key: Verifies,
+        log_keys: Sequence[Verifies],
         *,
         witness: Party,
         monitor: str,
@@ -55,7 +55,7 @@ class WitnessClient:
         self._monitor = f"{monitor.rstrip('/')}/{monitoring_path(store.origin)}"
         self._db = db
         self._store = store
-        self._log_key = log_key
+        self._log_keys = log_keys
         self._now = now
 
     def attend(self, wire: Wire) -> bool:
@@ -87,7 +87,7 @@ class WitnessClient:
             answer = wire.get(self._monitor)
             if answer.status != 200:  # noqa: PLR2004  # HTTP's own number
                 return None
-            seen = open_checkpoint(answer.body, [self._log_key])
+            seen = open_checkpoint(answer.body, self._log_keys)
         except (Unavailable, Tampered) as error:
             log.warning("witness.not_seen", witness=self.witness.name, why=str(error))
             return None

@@ -55,7 +55,7 @@ class Log:
     def anchors(self, *parties: Party, authorities=(), quorum: str | None = None, **more) -> Anchors:
         attestation = Attestation(policy=policy_of(*parties, quorum=quorum), authorities=tuple(authorities))
         return Anchors(
-            self.db, self.store, keys().log.verifier, attestation, now=self.clock, timeout_s=2.0, **more
+            self.db, self.store, [keys().log.verifier], attestation, now=self.clock, timeout_s=2.0, **more
         )
 
 

@@ -68,7 +68,7 @@ def outside(site: Site, tmp_path) -> Iterator[Outside]:
             policy = policy_of(party, quorum=party.name)
             edge = replace(site.edge, log_policy=policy)
             anchors = [
-                Anchors(edge.db, store, keys.log.verifier, attestation, now=clock)
+                Anchors(edge.db, store, [keys.log.verifier], attestation, now=clock)
                 for attestation in (
                     Attestation(policy=policy),
                     Attestation(policy=policy, authorities=(local.named("tsa", stamped),)),
@@ -184,7 +184,7 @@ def test_a_late_witness_is_told_of_and_the_service_stays_ready(outside: Outside)
     away = replace(outside.party, url="http://127.0.0.1:9")
     attestation = Attestation(policy=policy_of(away))
     edge = outside.site.edge
-    asked = Anchors(edge.db, edge.intake.store, outside.log_key, attestation, now=outside.site.clock)
+    asked = Anchors(edge.db, edge.intake.store, [outside.log_key], attestation, now=outside.site.clock)
     outside.publisher.publish()
     asked.attend()
     assert outside.site.client.get("/readyz").json() == {"status": "ready"}
