@@ -46,7 +46,9 @@ class Settings(BaseSettings):
     ] = None
     kms_key: Annotated[
         str,
-        Field(description="AWS KMS key (id, ARN or alias) that wraps the KEK; empty: the KEK file is the key"),
+        Field(
+            description="AWS KMS key (id, ARN or alias) that wraps the KEK; empty: the KEK file is the key"
+        ),
     ] = ""
     kms_endpoint_url: Annotated[
         str | None, Field(description="where AWS KMS is reached, if not at the region's own address")
@@ -109,6 +111,11 @@ class Settings(BaseSettings):
     def fence_path(self) -> Path:
         """Return where the newest known checkpoint is kept, which a restored database is compared with."""
         return self.fence_file or self.state_dir / "fence"
+
+    @property
+    def erasures_path(self) -> Path:
+        """Return where erasures are listed for a restored backup: beside the fence, outside of backups."""
+        return self.fence_path.with_name("erasures")
 
     @property
     def log_key_path(self) -> Path:

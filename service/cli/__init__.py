@@ -31,6 +31,10 @@ COMMANDS = {
     "bundle": "ask:bundle",
     "verify": "verify:verify",
     "export": "export:export",
+    "erase": "forget:erase",
+    "rekey-directory": "forget:rekey",
+    "verify-erasure": "forget:verify_erasure",
+    "log": "forget:log",
     "user": "people:user",
     "key": "people:key",
 }

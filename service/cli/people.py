@@ -5,6 +5,8 @@ import sys
 import click
 
 from service import app, settings
+from service.cli import show
+from service.intake import rotation
 from service.vault.keys import create_keys
 from service.web import auth
 
@@ -45,7 +47,7 @@ def init_keys() -> None:
 def show_key() -> None:
     """Print the log's public key, which is all that a verifier needs; give it out by another way."""
     with app.running(settings.load()) as parts:
-        click.echo(parts.keys.log.vkey)
+        click.echo(parts.intake.keys.log.vkey)
 
 
 @key.command("add")
@@ -55,6 +57,44 @@ def add_key(name: str, scopes: tuple[str, ...]) -> None:
     """Create an API key and print it once; only its hash is kept."""
     with app.running(settings.load()) as parts:
         click.echo(auth.create_key(parts.db, name, scopes, at=app.now()))
+
+
+@key.group("rotate")
+def rotate() -> None:
+    """Change one of the service's own keys; an entry says so, and old proofs keep verifying."""
+
+
+@rotate.command("log")
+@click.option("--end-overlap", is_flag=True, help="Drop the former key, once every verifier has the new one.")
+def rotate_log(*, end_overlap: bool) -> None:
+    """Give the log a new key; until --end-overlap, checkpoints carry the signatures of both."""
+    with app.running(settings.load()) as parts:
+        change = rotation.end_overlap if end_overlap else rotation.rotate_log
+        index = change(parts.intake)
+        vkey = parts.intake.keys.log.vkey
+    click.echo(f"entry {index} says so; the log's public key is now\n{vkey}")
+
+
+@rotate.command("ingest")
+def rotate_ingest() -> None:
+    """Give entries a new signing key."""
+    with app.running(settings.load()) as parts:
+        index = rotation.rotate_ingest(parts.intake)
+        name = parts.intake.keys.ingest.name
+    click.echo(f"entry {index} says so; entries are signed by {name} from now on")
+
+
+@rotate.command("kek")
+@click.option("--forget-former", is_flag=True, help="Destroy former keys; older backups become useless.")
+def rotate_kek(*, forget_former: bool) -> None:
+    """Wrap all persons' keys under a new key-encryption key; can be given again if it was cut off."""
+    out = show.console()
+    with app.running(settings.load()) as parts, show.steps(out) as progress:
+        if forget_former:
+            click.echo(f"{rotation.forget_keks(parts.intake)} former keys are destroyed")
+            return
+        count = rotation.rotate_kek(parts.intake, progress)
+    click.echo(f"{count} persons' keys were wrapped again; keep new copies of both key files")
 
 
 @key.command("revoke")

@@ -35,7 +35,7 @@ from service.db import (
 from service.errors import KeptOut, Malformed, Misconfigured, UnknownSubject
 from service.intake.suppression import Token, keep_out, kept_out
 from service.ledger.certificate import REASONS, Certificate, Residue, sign_certificate
-from service.ledger.entry import Entry, encode
+from service.ledger.entry import Entry, decode, encode
 from service.ledger.proof import Receipt, encode_proof
 from service.ledger.store import LOG_ID
 
@@ -61,6 +61,7 @@ class _Person:
     sub: SubjectId
     address_index: bytes
     version: int
+    opened: int
 
 
 def erase(intake: "Intake", address: str, *, reason: str) -> Erased:
@@ -125,12 +126,13 @@ def _zombies(tx: Connection, listed: "Listed") -> list[bytes]:
 
 def _again(intake: "Intake", sub: SubjectId, reason: str, at: datetime) -> None:
     with intake.db.begin() as tx:
-        if intake.trouble is None:
+        writable = intake.trouble is None and not intake.store.frozen(tx)
+        if writable:
             intake.lock(tx)
         person = _person(tx, subject.c.sub == sub)
         if person is None:
             _destroy(tx, sub, None)
-        elif intake.trouble is None and intake.erasures is not None:
+        elif writable and intake.erasures is not None:
             _erase(intake, tx, person, reason, intake.erasures, listed=True)
         else:
             _keep_out(tx, person, Token(reason=reason, since=at, versions=person.version))
@@ -148,11 +150,16 @@ def _restore_tokens(tx: Connection, listed: "Listed", indexes: set[bytes]) -> No
 
 def _person(tx: Connection, which: ColumnElement[bool]) -> _Person | None:
     row = tx.execute(
-        select(subject.c.sub, subject.c.address_index, subject.c.version).where(which)
+        select(subject.c.sub, subject.c.address_index, subject.c.version, subject.c.opened_idx).where(which)
     ).one_or_none()
     if row is None:
         return None
-    return _Person(sub=SubjectId(row.sub), address_index=row.address_index, version=row.version)
+    return _Person(
+        sub=SubjectId(row.sub),
+        address_index=row.address_index,
+        version=row.version,
+        opened=row.opened_idx,
+    )
 
 
 def _unknown(tx: Connection, index: bytes) -> UnknownSubject | KeptOut:
@@ -201,7 +208,7 @@ def _erase(
             sealed=sealed,
             backup_days=erasures.backup_days,
             remains=(
-                *_remains(tx, person),
+                *_remains(intake, tx, person),
                 Residue(index=index, at=_cut(at), category=Category.ERASURE.value),
             ),
             receipt=receipt,
@@ -221,14 +228,17 @@ def _erase(
     return Erased(index=index, certificate=certificate)
 
 
-def _remains(tx: Connection, person: _Person) -> Sequence[Residue]:
+def _remains(intake: "Intake", tx: Connection, person: _Person) -> Sequence[Residue]:
     """Return the entries about the person that stay in the log, in its order."""
     rows = tx.execute(
-        select(happening.c.idx, happening.c.recorded_at, happening.c.category)
-        .where(happening.c.log_id == LOG_ID, happening.c.sub == person.sub)
-        .order_by(happening.c.idx)
+        select(happening.c.idx, happening.c.recorded_at, happening.c.category).where(
+            happening.c.log_id == LOG_ID, happening.c.sub == person.sub, happening.c.idx != person.opened
+        )
     )
-    return [Residue(index=index, at=at, category=category) for index, at, category in rows]
+    opened = decode(intake.store.entries(tx, [person.opened])[person.opened])
+    first = Residue(index=person.opened, at=opened.at, category=opened.category)
+    rest = [Residue(index=index, at=at, category=category) for index, at, category in rows]
+    return sorted([first, *rest], key=lambda residue: residue.index)
 
 
 def _keep_out(tx: Connection, person: _Person, token: Token) -> None:

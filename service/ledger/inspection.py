@@ -8,7 +8,7 @@ commitment to the disclosed payload. Nothing else in the file is believed.
 import base64
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
 from typing import Final
@@ -25,6 +25,7 @@ from service.ledger.entry import (
     verify_disclosure,
 )
 from service.ledger.finding import Finding
+from service.ledger.handover import follow
 from service.ledger.members import CHECKPOINT, COMPLETENESS, HISTORY, MANIFEST, QUESTION, README
 from service.ledger.note import Verifier, open_note, split_note
 from service.ledger.proof import Checkpoint, Receipt, decode_proof, open_checkpoint, require_inclusion
@@ -38,8 +39,9 @@ _ADDRESS_FIELDS = ("address", "email")
 class Inspection:
     """One pass over a bundle; each step raises `Tampered` at what contradicts and notes what is missing."""
 
-    def __init__(self, log: Verifier, directory_key: bytes | None = None) -> None:
-        self._log = log
+    def __init__(self, logs: Sequence[Verifier], directory_key: bytes | None = None) -> None:
+        self._logs = list(logs)
+        self._origin = logs[0].name
         self._directory_key = directory_key
         self._files: dict[str, bytes] = {}
         self._head = b""
@@ -57,6 +59,7 @@ class Inspection:
             self._files = archive.unpack(data)
             if strange := [name for name in self._files if not members.is_member(name)]:
                 raise Tampered(f"it holds {strange[0]!r}, which no bundle has")
+        self._follow_keys()
         with _at(MANIFEST):
             self._check_manifest()
         with _at(CHECKPOINT):
@@ -74,15 +77,22 @@ class Inspection:
         if not self.missing and archive.pack(self._files) != data:
             raise Tampered("zip file: the evidence holds, but the file around it was changed or packed again")
 
+    def _follow_keys(self) -> None:
+        """Trust the keys to which the log's keys handed over, as entries that both signed say."""
+        for index in members.entry_indexes(self._files):
+            with _at(members.entry_name(index)):
+                entry = decode_proof(self._files[members.entry_name(index)]).entry
+                self._logs = follow(self._logs, [entry])
+
     def _check_manifest(self) -> None:
         """Check the list of files: signed by the log, every hash right, nothing that it does not name."""
         self.missing += [name for name in _REQUIRED if name not in self._files]
         if MANIFEST not in self._files:
             return
         note = self._files[MANIFEST]
-        origin, hashes = members.parse_manifest(open_note(note, [self._log]).text)
-        if origin != self._log.name or len(split_note(note)[1]) != 1:
-            raise Tampered(f"this is not a manifest of {self._log.name} with that log's one signature")
+        origin, hashes = members.parse_manifest(open_note(note, self._logs).text)
+        if origin != self._origin or len(split_note(note)[1]) != 1:
+            raise Tampered(f"this is not a manifest of {self._origin} with that log's one signature")
         self.missing += sorted(hashes.keys() - self._files.keys() - set(self.missing))
         for name in sorted(self._files.keys() - {MANIFEST}):
             if name not in hashes:
@@ -98,7 +108,7 @@ class Inspection:
             note = note or decode_proof(self._files[members.entry_name(index)]).checkpoint_note
         if not note and CHECKPOINT in self.missing:
             return
-        self._head, self.checkpoint = note, open_checkpoint(note, [self._log])
+        self._head, self.checkpoint = note, open_checkpoint(note, self._logs)
         if QUESTION in self._files:
             question = members.parse_question(self._files[QUESTION])
             if question.origin != self.checkpoint.origin:
@@ -121,7 +131,7 @@ class Inspection:
                 if (index == GENESIS) != (entry.category == "log.genesis"):
                     raise Tampered("log.genesis stands at index 0 and nowhere else")
                 if entry.category in {"log.genesis", "key.rotated"}:
-                    keys += _ingest_keys(entry, self._log.name)
+                    keys += _ingest_keys(entry, self._origin)
         if GENESIS not in self._entries:
             return
         for index, receipt in self._receipts.items():

@@ -154,13 +154,11 @@ class Store:
         """Return how often the service's keys changed, as the ledger counts it."""
         return tx.execute(select(log_state.c.generation).where(log_state.c.log_id == LOG_ID)).scalar_one()
 
-    def note(self, tx: Connection, *, erasures: int = 0, generations: int = 0) -> None:
-        """Count erasures and changes of keys, in the transaction that carries them out and holds the head."""
-        tx.execute(
-            update(log_state)
-            .where(log_state.c.log_id == LOG_ID)
-            .values(erasures=log_state.c.erasures + erasures, generation=log_state.c.generation + generations)
-        )
+    def note(self, tx: Connection, *, erasures: int = 0, generation: int | None = None) -> None:
+        """Count erasures, or say which generation of keys begins; the caller's transaction holds the head."""
+        changed = {"erasures": log_state.c.erasures + erasures}
+        told = changed if generation is None else {**changed, "generation": generation}
+        tx.execute(update(log_state).where(log_state.c.log_id == LOG_ID).values(**told))
 
     def freeze(self, tx: Connection) -> None:
         """Take no entry any more after this transaction, which holds the head."""

@@ -4,7 +4,7 @@ Pure: no database, no network, no clock. What contradicts makes the bundle bad, 
 missing as well; what is only missing makes it incomplete. `inspection.py` holds the steps.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -67,15 +67,16 @@ class Verdict:
         return "\n".join([*lines, completeness, _SUMMARY, ""])
 
 
-def verify_bundle(data: bytes, log_vkey: str, directory_key: bytes | None = None) -> Verdict:
+def verify_bundle(data: bytes, log_vkey: str | Sequence[str], directory_key: bytes | None = None) -> Verdict:
     """Return the verdict on the bytes of a bundle file.
 
-    `log_vkey` is the log's public key, got on another way than with the bundle; raises `Malformed` if
-    it is no such key. `directory_key` is what an auditor under contract holds: with it, the verdict says
-    whether the address leads to these entries and to no others. Whatever the bytes are, the answer is a
-    verdict.
+    `log_vkey` is the log's public key, or several of one log whose key changed, got on another way than
+    with the bundle; keys to which they handed over are followed. Raises `Malformed` for what is no key.
+    `directory_key` is what an auditor under contract holds: with it, the verdict says whether the address
+    leads to these entries and to no others. Whatever the bytes are, the answer is a verdict.
     """
-    inspection = Inspection(Verifier.from_vkey(log_vkey), directory_key)
+    vkeys = [log_vkey] if isinstance(log_vkey, str) else list(log_vkey)
+    inspection = Inspection([Verifier.from_vkey(vkey) for vkey in vkeys], directory_key)
     state, reason = State.GOOD, "every signature, proof and opening holds"
     try:
         inspection.run(data)

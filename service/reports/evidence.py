@@ -13,6 +13,7 @@ from service.consent import SubjectId
 from service.errors import Tampered
 from service.intake import Intake
 from service.intake.epoch import refresh
+from service.intake.keychanges import changes
 from service.ledger import entry as entries
 from service.ledger.bundle import Bundle, Item, write
 from service.ledger.entry import DirectoryOpening, Disclosure
@@ -40,7 +41,7 @@ def bundle(
         opened = {} if found.subject is None else dict([directory_opening(tx, found.subject)])
         people = {index: SubjectId(opening.subject) for index, opening in opened.items()}
         shown = gather(intake, tx, address, found.size, people, disclose_key=disclose_key)
-        others = {GENESIS, *shown.entries} - {record.index for record in found.records}
+        others = {GENESIS, *changes(tx), *shown.entries} - {record.index for record in found.records}
         items = [*_plain_items(intake, tx, others, found.size), *_items(found, opened)]
     data = write(
         Bundle(

@@ -151,6 +151,8 @@ class KeySource:
         after = staged(stored)
         if after is not None and after.generation <= generation:
             stored = after
+            if os.access(self._settings.keys_path.parent, os.W_OK):
+                self.settle(generation)
         if stored.generation < generation:
             raise Misconfigured(
                 f"the keys file is of generation {stored.generation}, the ledger of {generation}; "
@@ -183,8 +185,11 @@ class KeySource:
         """Make a new key-encryption key, seal the keys file under it, and stage the next generation."""
         with locked(self._settings.keys_path):
             kek, stored = self._read()
-            if stored.next:
-                raise Unsafe("another change of keys was begun and is not finished; give that command again")
+            begun = staged(stored)
+            if begun is not None:
+                if _changed(stored, begun):
+                    raise Unsafe("another change of keys is not finished; give that command again first")
+                return self._keys(begun, kek)
             if not self._next_kek.exists():
                 create(self._next_kek, self._keeper.seal(secrets.token_bytes(KEY)))
             fresh = self._keeper.open(keyfile.read_private(self._next_kek))
@@ -203,6 +208,14 @@ class KeySource:
             if after is not None and after.generation <= generation:
                 keyfile.replace(self._settings.keys_path, seal(after, kek))
         return self.open()
+
+    def forget_keks(self) -> int:
+        """Destroy the former key-encryption keys in the file; return how many there were."""
+        with locked(self._settings.keys_path):
+            kek, stored = self._read()
+            whole = msgspec.structs.replace(stored, keks={})
+            keyfile.replace(self._settings.keys_path, seal(whole, kek))
+        return len(stored.keks)
 
     def staged(self) -> Keys | None:
         """Return the generation that waits for the ledger to say so, None when nothing is changing."""

@@ -7,6 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from service.web.api import QuestionIn, StandingsOut
+from service.web.erasure import ErasureIn
 from service.web.events import MAX_EVENTS, EventIn, EventOut
 from service.web.forms import FormIn, FormOut
 from service.web.login import LoginIn, LogoutIn
@@ -20,6 +21,7 @@ STRUCTS: Final = (
     StandingsOut,
     EventIn,
     EventOut,
+    ErasureIn,
     FormIn,
     FormOut,
     LoginIn,
@@ -129,6 +131,26 @@ OPERATIONS: Final = (
             "or events:write for what the key recorded itself"
         ),
         gives={200: {JSON: reference(ReceiptOut)}},
+        errors=(401, 403, 404),
+        security="key",
+        parameters=(_in_path("index"),),
+    ),
+    Operation(
+        path="/api/erasure",
+        method="post",
+        name="erasure",
+        summary="Erase the person behind an address; needs the scope erasure:write",
+        reads={JSON: reference(ErasureIn)},
+        gives={200: {"text/plain": _TEXT}},
+        errors=(401, 403, 404, 409, *_BODY_ERRORS, 503),
+        security="key",
+    ),
+    Operation(
+        path="/api/erasure/{index}",
+        method="get",
+        name="erasure-certificate",
+        summary="The certificate of an erasure again; needs the scope erasure:write",
+        gives={200: {"text/plain": _TEXT}},
         errors=(401, 403, 404),
         security="key",
         parameters=(_in_path("index"),),

@@ -15,6 +15,7 @@ from service.consent import Category, Event, Standing, SubjectId, standing
 from service.db import subject as directory
 from service.errors import Tampered
 from service.intake import Intake
+from service.intake.suppression import kept_out, suppressed
 from service.ledger import entry as entries
 from service.ledger.anchors import around
 from service.ledger.bracket import bracket
@@ -101,15 +102,15 @@ def history(
     opening against its commitment, and each row against its entry. Raises `Tampered` if one is wrong.
     """
     checkpoint = intake.store.head(tx)
-    head = open_checkpoint(checkpoint, [intake.keys.log.verifier])
+    head = open_checkpoint(checkpoint, intake.keys.log_verifiers)
     person = intake.vault.find(tx, address)
     return History(
         address=address,
         subject=person,
         asked_at=at,
         as_of=as_of,
-        now=_standings(intake, tx, person, at),
-        then=None if as_of is None else _standings(intake, tx, person, as_of),
+        now=_standings(intake, tx, address, person, at),
+        then=None if as_of is None else _standings(intake, tx, address, person, as_of),
         records=() if person is None else _records(intake, tx, person, head, checkpoint),
         checkpoint=checkpoint,
         origin=head.origin,
@@ -127,11 +128,14 @@ def directory_opening(tx: Connection, person: SubjectId) -> tuple[int, Directory
 
 
 def _standings(
-    intake: Intake, tx: Connection, person: SubjectId | None, at: datetime
+    intake: Intake, tx: Connection, address: str, person: SubjectId | None, at: datetime
 ) -> tuple[Standing, ...]:
     if person is not None:
         return tuple(intake.standings(tx, person, at))
-    return tuple(standing((), name, intake.policy.rules(name), at) for name in intake.policy.purposes)
+    index = intake.vault.address_index(address)
+    token = kept_out(tx, [index]).get(index)
+    nothing = (standing((), name, intake.policy.rules(name), at) for name in intake.policy.purposes)
+    return tuple(suppressed(found, token) for found in nothing)
 
 
 def _confirmed(intake: Intake, tx: Connection, person: SubjectId | None, as_of: datetime) -> AsOf:
@@ -152,7 +156,7 @@ def _records(
     for index in indexes:
         receipt = Receipt(index, stored[index], tuple(proofs[index]), checkpoint)
         require_inclusion(receipt, head)
-        signed = entries.check(receipt.entry, [intake.keys.ingest.verifier])
+        signed = entries.check(receipt.entry, intake.keys.ingest_verifiers)
         if index == opened:
             _require_directory(index, signed, opening)
             found.append(_opened(receipt, signed))
