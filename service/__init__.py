@@ -1,6 +1,6 @@
 """Proof of marketing consent, and two vendor systems kept honest against it.
 
-Start reading at `consent.py` (what a history adds up to), then `ledger/entry.py` (what is
+Start reading at `consent/fold.py` (what a history adds up to), then `ledger/entry.py` (what is
 signed), `intake.py` (the one way in), `reconciler/` (how Zoho is made to agree) and `app.py`
 (how the parts are put together).
 """

@@ -336,6 +336,15 @@ class EventColumns(TypedColumns):
     provenance: Named[str] = Column(Text, nullable=False)
     grade: Named[str] = Column(Text, nullable=False)
     valid_until: Named[datetime | None] = Column(Moment)
+    fact: Named[str | None] = Column(Text)
+    """What an implied consent rests on; NULL for every other event."""
+    fact_at: Named[datetime | None] = Column(Moment)
+    conditions: Named[str | None] = Column(Text)
+    """Names of conditions that were met, comma separated."""
+    country: Named[str | None] = Column(Text)
+    """A code that the source told, never its free text."""
+    hint: Named[str | None] = Column(Text)
+    """The country-code domain of the address ("de"), where it has one."""
 
 
 class StandingColumns(TypedColumns):
@@ -351,6 +360,22 @@ class StandingColumns(TypedColumns):
     decided_at: Named[datetime | None] = Column(Moment)
     suppressed_by: Named[int | None] = Column(Int)
     valid_until: Named[datetime | None] = Column(Moment)
+    rule: Named[str | None] = Column(Text)
+    """The id of the rule that decided, where one did."""
+    policy: Named[bytes | None] = Column(LargeBinary)
+    """The digest of the policy set under which this was folded."""
+
+
+class PolicySetColumns(TypedColumns):
+    """Policy sets that were adopted, whole, so that a digest in a decision can be looked up."""
+
+    idx: Named[int] = Column(Int, primary_key=True, autoincrement=False)
+    """The `policy.adopted` entry that says so."""
+    digest: Named[bytes] = Column(LargeBinary, nullable=False, index=True)
+    adopted_at: Named[datetime] = Column(Moment, nullable=False)
+    adopted_by: Named[str] = Column(Text, nullable=False)
+    files: Named[str] = Column(Text, nullable=False)
+    """JSON: each file's name and text."""
 
 
 class TaskColumns(TypedColumns):
@@ -383,6 +408,7 @@ happening = Table(
     Index("ix_event_sub_idx", "sub", "idx"),
 )
 standing = Table("standing", metadata, StandingColumns, PrimaryKeyConstraint("sub", "purpose"))
+policy_set = Table("policy_set", metadata, PolicySetColumns)
 task = Table("task", metadata, TaskColumns, Index("ix_task_open", "state", "not_before"))
 
 # --- derived: the sorted lists of the index (tlog.md 3.9 c), from entries alone ----------------------

@@ -160,7 +160,7 @@ def soft(*days: float) -> list[Event]:
 def test_repeated_soft_bounces_within_the_window_suppress():
     found = fold(GRANTED, *soft(10, 20, 30), at=NOON + 31 * DAY)
     assert not found.may_mail
-    assert found.suppressed == "suppressed: 3 soft bounces in 90 days"
+    assert found.suppressed == "suppressed: 3 soft bounces in 90 days (enforcement.soft_bounce_limit)"
     assert found.suppressed_by == 12
 
 

@@ -1,0 +1,247 @@
+"""The fold: events of one person, in any order of arrival, become a standing. Pure.
+
+Asymmetry is the law of this module. A refusal always counts. A grant counts only with evidence,
+lifts an earlier refusal only when it is newer *and* was recorded live, and loses every tie. What is
+only implied never lifts a refusal at all.
+"""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from service.consent.event import GRANTS, REFUSALS, STOPS, Category, Event, Ground, Provenance
+from service.consent.rules import Clock, Rules
+
+_TURN = {Category.REQUESTED: 1, Category.GRANTED: 2, Category.CONFIRMED: 3}
+"""Whose turn it is among events of one moment: asking comes before answering."""
+
+
+class State(StrEnum):
+    """What a person's events say about one purpose."""
+
+    PERMITTED = "permitted"
+    REFUSED = "refused"
+    PENDING = "pending"
+    EXPIRED = "expired"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """The answer for one purpose at one moment; `decided_by` is the index of the deciding entry.
+
+    `rule` is the id of the rule that decided, where one did, `policy` the digest of the set that it stands
+    in. `warnings` are what rules say that are not in force.
+    """
+
+    purpose: str
+    state: State
+    reason: str
+    decided_by: int | None = None
+    decided_at: datetime | None = None
+    valid_until: datetime | None = None
+    suppressed: str | None = None
+    suppressed_by: int | None = None
+    rule: str | None = None
+    policy: str = ""
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def may_mail(self) -> bool:
+        """Return whether this person may be mailed: permitted and not suppressed."""
+        return self.state is State.PERMITTED and self.suppressed is None
+
+    @property
+    def must_stop(self) -> bool:
+        """Return whether both products must say stop: refused or suppressed."""
+        return self.state is State.REFUSED or self.suppressed is not None
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Return every reason behind `may_mail`, the consent first."""
+        return (self.reason,) if self.suppressed is None else (self.reason, self.suppressed)
+
+
+def standing(events: Iterable[Event], purpose: str, rules: Rules, at: datetime) -> Standing:
+    """Return what `events` of one person add up to for `purpose` at the moment `at`.
+
+    Events after `at` are left out, both by their own time and by when we recorded them, so that
+    an answer "as of" never knows the future. Order of arrival does not matter: a later
+    `occurred_at` wins, and on a tie the more restrictive event does.
+    """
+    known = [
+        e for e in events if e.purpose in (purpose, None) and e.recorded_at <= at and e.occurred_at <= at
+    ]
+    known.sort(key=_order)
+    consent = _fold_consent(known, purpose, rules, at)
+    cause, by = _suppression(known, rules, at)
+    return replace(consent, suppressed=cause, suppressed_by=by, policy=rules.policy)
+
+
+def _order(event: Event) -> tuple[datetime, int, float, int, int]:
+    """Sort by the source's time; on a tie the more restrictive comes later, and so wins.
+
+    A stop is more restrictive than all else, and what ends sooner than what ends later or never.
+    The place in the log speaks last, where nothing depends on it but which of two equals is named.
+    """
+    stops = event.category in STOPS or event.category is Category.BOUNCE_SOFT
+    ends = -math.inf if event.valid_until is None else -event.valid_until.timestamp()
+    return event.occurred_at, int(stops), ends, _TURN.get(event.category, 0), event.index
+
+
+def _fold_consent(known: list[Event], purpose: str, rules: Rules, at: datetime) -> Standing:
+    result = Standing(
+        purpose=purpose, state=State.UNKNOWN, reason="no event says anything about this purpose"
+    )
+    for event in known:
+        if event.category in REFUSALS:
+            scope = "every purpose" if event.purpose is None else "this purpose"
+            result = _decided(event, purpose, State.REFUSED, f"refused for {scope} ({event.source})")
+        elif event.category in GRANTS and event.ground is not None:
+            result = _implied(result, event, event.ground, purpose, rules, at)
+        elif event.category is Category.REQUESTED or (
+            event.category is Category.GRANTED and rules.double_opt_in
+        ):
+            if result.state in (State.UNKNOWN, State.EXPIRED):
+                result = _asked(event, purpose, rules)
+        elif event.category in GRANTS:
+            result = _granted(result, event, purpose, rules, at)
+    return result
+
+
+def _asked(event: Event, purpose: str, rules: Rules) -> Standing:
+    rule = rules.double_opt_in_rule if event.category is Category.GRANTED else None
+    reason = "asked for, and not yet confirmed by mail" + (f", which {rule} demands" if rule else "")
+    return _decided(event, purpose, State.PENDING, reason, rule=rule)
+
+
+def _granted(before: Standing, event: Event, purpose: str, rules: Rules, at: datetime) -> Standing:
+    """Return the standing after a grant; one without evidence changes nothing."""
+    if event.grade > rules.weakest_grade:
+        if before.state is not State.UNKNOWN:
+            return before
+        reason = (
+            f"a grant was asserted ({event.source}) without sufficient evidence (grade {event.grade}, "
+            f"{rules.grade_rule} is {rules.weakest_grade})"
+        )
+        return _decided(event, purpose, State.UNKNOWN, reason, rule=rules.grade_rule)
+    if before.state is State.REFUSED and event.provenance is not Provenance.LIVE:
+        return before
+    until, rule = _first_end(event, rules.express, event.occurred_at)
+    if until is not None and until <= at:
+        return _expired(event, purpose, until, rule)
+    reason = f"granted with evidence of grade {event.grade} ({event.source})"
+    made = _decided(event, purpose, State.PERMITTED, reason, rule=rules.grade_rule)
+    return replace(made, valid_until=until, warnings=_warnings(event, rules, at))
+
+
+def _implied(
+    before: Standing, event: Event, ground: Ground, purpose: str, rules: Rules, at: datetime
+) -> Standing:
+    """Return the standing after an implied consent: it never lifts a refusal, nor shortens a consent.
+
+    It permits only where a rule that counts says so, for as long as that rule says, from the fact's day.
+    """
+    if before.state is State.REFUSED:
+        return before
+    clocks = rules.implied.get(ground.fact, ())
+    if (lacks := _lacks(event, ground, clocks)) is not None:
+        if before.state is State.UNKNOWN:
+            reason = f"implied by {ground.fact} of {ground.at:%Y-%m-%d} ({event.source}), and {lacks}"
+            return _decided(event, purpose, State.UNKNOWN, reason, rule=clocks[0].rule if clocks else None)
+        return before
+    until, rule = _first_end(event, clocks, ground.at)
+    if before.state is State.PERMITTED and (
+        before.valid_until is None or (until is not None and until <= before.valid_until)
+    ):
+        return before
+    if until is not None and until <= at:
+        return _expired(event, purpose, until, rule)
+    rule = rule or clocks[0].rule
+    reason = f"implied by {ground.fact} of {ground.at:%Y-%m-%d} ({event.source}) under {rule}"
+    made = _decided(event, purpose, State.PERMITTED, reason, rule=rule)
+    return replace(made, valid_until=until)
+
+
+def _lacks(event: Event, ground: Ground, clocks: tuple[Clock, ...]) -> str | None:
+    """Return why an implied consent does not count, or None where it does."""
+    if not clocks:
+        return "no rule that applies here lets that count"
+    if ground.at > event.recorded_at:
+        return "that day had not come when it was told"
+    for clock in clocks:
+        if not clock.counts:
+            return f"{clock.rule} would let that count, but is not in force: it only warns"
+        if missing := sorted(clock.conditions - ground.conditions):
+            return f"{clock.rule} demands {', '.join(missing)} as well"
+        if event.grade > clock.weakest_grade:
+            return f"{clock.rule} demands evidence of grade {clock.weakest_grade}, not {event.grade}"
+    return None
+
+
+def _first_end(
+    event: Event, clocks: tuple[Clock, ...], since: datetime
+) -> tuple[datetime | None, str | None]:
+    """Return when a consent ends, and by which rule: the first end of what its source and the rules say."""
+    ends = [(end, clock.rule) for clock in clocks if clock.counts and (end := clock.ends(since)) is not None]
+    if event.valid_until is not None:
+        ends.append((event.valid_until, None))
+    return min(ends, key=lambda pair: pair[0], default=(None, None))
+
+
+def _warnings(event: Event, rules: Rules, at: datetime) -> tuple[str, ...]:
+    """Return what rules that are not in force would say about a consent that was given."""
+    told = [
+        f"{clock.rule}, which is not in force, would have ended this on {end:%Y-%m-%d}"
+        for clock in rules.express
+        if not clock.counts and (end := clock.ends(event.occurred_at)) is not None and end <= at
+    ]
+    if rules.double_opt_in_warning is not None and event.category is Category.GRANTED and event.grade > "A":
+        told.append(f"{rules.double_opt_in_warning}, which is not in force, asks for a confirmation by mail")
+    return tuple(told)
+
+
+def _expired(event: Event, purpose: str, until: datetime, rule: str | None) -> Standing:
+    kind = "implied consent" if event.ground is not None or rule is None else "consent"
+    reason = f"{kind} ran out on {until:%Y-%m-%d}" + (f" under {rule}" if rule else "")
+    return replace(_decided(event, purpose, State.EXPIRED, reason, rule=rule), valid_until=until)
+
+
+def _decided(event: Event, purpose: str, state: State, reason: str, *, rule: str | None = None) -> Standing:
+    return Standing(
+        purpose=purpose,
+        state=state,
+        reason=reason,
+        rule=rule,
+        decided_by=event.index,
+        decided_at=event.occurred_at,
+        valid_until=event.valid_until,
+    )
+
+
+def _suppression(known: list[Event], rules: Rules, at: datetime) -> tuple[str | None, int | None]:
+    """Return why mail to this person is suppressed, and by which entry; bounces are not consent."""
+    cause: str | None = None
+    by: int | None = None
+    soft: list[Event] = []
+    since = at - timedelta(days=rules.soft_bounce_days)
+    for event in known:
+        match event.category:
+            case Category.SUPPRESSION_LIFTED:
+                cause, by, soft = None, None, []
+            case Category.BOUNCE_HARD:
+                cause, by = "suppressed: the mailbox bounced for good", event.index
+            case Category.COMPLAINT:
+                cause, by = "suppressed: the person complained of spam", event.index
+            case Category.SUPPRESSION_ADDED:
+                cause, by = f"suppressed by {event.source}", event.index
+            case Category.BOUNCE_SOFT if event.occurred_at >= since:
+                soft.append(event)
+            case _:
+                pass
+    if cause is None and len(soft) >= rules.soft_bounce_limit:
+        reason = f"suppressed: {len(soft)} soft bounces in {rules.soft_bounce_days} days"
+        return f"{reason} ({rules.soft_bounce_rule})", soft[-1].index
+    return cause, by
