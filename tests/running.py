@@ -8,9 +8,11 @@ from functools import cache
 from itertools import count
 from typing import Any
 
+from sqlalchemy import Row, Table, func, select
+
 from service import policy
 from service.consent import Category
-from service.db import Database
+from service.db import Database, standing
 from service.errors import ServiceError
 from service.intake import Claim, Intake, Recorded
 from service.ledger.cosignature import Cosigner
@@ -100,3 +102,14 @@ def checked(found: Recorded | ServiceError | Exception) -> Verified:
 
 def indexes(found: Iterable[Recorded | ServiceError]) -> list[int]:
     return [checked(one).receipt.index for one in found]
+
+
+def count(intake: Intake, table: Table) -> int:
+    with intake.db.read() as tx:
+        return tx.execute(select(func.count()).select_from(table)).scalar_one()
+
+
+def one_standing(intake: Intake, sub: bytes | None) -> Row[Any]:
+    """The standing row of a person, where the policy has one purpose."""
+    with intake.db.read() as tx:
+        return tx.execute(select(standing).where(standing.c.sub == sub)).one()

@@ -53,7 +53,10 @@ _Prepared: TypeAlias = tuple[_Waiter[D, R], Submission]
 class Sequencer(Generic[D, R]):
     """Turns drafts into entries, one batch at a time; one per process and log."""
 
-    def __init__(self, begin: Begin, store: Store, journal: Journal[D, R]) -> None:
+    def __init__(
+        self, begin: Begin, store: Store, journal: Journal[D, R], *, patience_s: float = PATIENCE_S
+    ) -> None:
+        self._patience_s = patience_s
         self._begin = begin
         self._store = store
         self._journal = journal
@@ -263,7 +266,7 @@ class Sequencer(Generic[D, R]):
         began = time.monotonic()
         while True:
             waited = time.monotonic() - began
-            if waited > PATIENCE_S:
+            if waited > self._patience_s:
                 self._give_up(self._in_hand, "the database went away while it recorded")
             yield min(LONGEST_PAUSE_S, 0.05 + waited / 4)
 

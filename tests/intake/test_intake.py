@@ -1,52 +1,22 @@
 """The one way in, on every store: receipts, persons, standings and tasks in one transaction."""
 
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from sqlalchemy import func, insert, select
 
 from service.consent import Category, Provenance, State
-from service.db import Database, happening, log_state, payload, standing, subject, subject_key, task, tick
-from service.errors import KeyReused, Malformed, Misconfigured, Tampered, Unavailable
+from service.db import happening, log_state, payload, subject, subject_key
+from service.errors import KeyReused, Malformed, Misconfigured, Tampered
 from service.intake import Intake
 from service.ledger.entry import check, commit
-from service.ledger.note import Signer
-from service.ledger.proof import open_checkpoint
 from tests import running
-from tests.proxy import between
-from tests.running import checked, claim, withdrawal
+from tests.running import checked, claim, count, one_standing, withdrawal
 
 ANA = "ana@example.org"
 HERE = Path(__file__).parent.parent.parent
-
-
-@pytest.fixture
-def intake(database):
-    with running.start(database) as intake:
-        yield intake
-
-
-@pytest.fixture
-def on_sqlite(sqlite_url):
-    """For what does not depend on the store."""
-    with closing(Database(sqlite_url)) as database, running.start(database) as intake:
-        yield intake
-
-
-def count(intake: Intake, table) -> int:
-    with intake.db.read() as tx:
-        return tx.execute(select(func.count()).select_from(table)).scalar_one()
-
-
-def one_standing(intake: Intake, sub: bytes):
-    with intake.db.read() as tx:
-        return tx.execute(select(standing).where(standing.c.sub == sub)).one()
 
 
 # --- the log's beginning ---
@@ -240,195 +210,3 @@ def test_the_same_key_of_another_source_is_another_key(on_sqlite):
     told = claim(ANA)
     found = on_sqlite.record([told, replace(told, source="form:other")])
     assert len(set(running.indexes(found))) == 2
-
-
-# --- one person, opened by several at once ---
-
-
-def test_a_person_opened_by_two_intakes_at_once_ends_as_one_person(database):
-    with running.start(database) as first, running.start(database) as second:
-        with database.begin() as tx:
-            first.store.lock(tx)  # both prepare while neither can append: both think the person is new
-            futures = [one.submit(claim(ANA)) for one in (first, second, first, second)]
-            for one in (first, second):
-                while one._sequencer._queue.qsize():
-                    pass
-        found = [future.result(60) for future in futures]
-        assert len({one.subject for one in found}) == 1
-        assert len(set(running.indexes(found))) == 4
-        assert count(first, subject) == 1
-        with database.read() as tx:
-            assert len(first.events(tx, found[0].subject)) == 5
-
-
-def claim_everybody(url: str, number: int) -> None:
-    """Run by a process of its own: claims about the same people as the other's."""
-    with closing(Database(url)) as database, running.start(database) as intake:
-        sys.stdout.write("ready\n")
-        sys.stdout.flush()
-        sys.stdin.readline()
-        told = [claim(f"p{n}@example.org", key=f"{number}-{n}") for n in range(150)]
-        with ThreadPoolExecutor(8) as pool:
-            for found in pool.map(lambda one: intake.submit(one).result(60), told):
-                sys.stdout.write(f"{checked(found).receipt.index}\n")
-
-
-def test_people_opened_by_two_processes_at_once_end_as_one_person_each(database):
-    with running.start(database):
-        pass
-    program = "from tests.intake.test_intake import claim_everybody; claim_everybody({!r}, {})"
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    children = [
-        subprocess.Popen(
-            [sys.executable, "-c", program.format(database.url, n)], text=True, cwd=HERE, **pipes
-        )
-        for n in range(2)
-    ]
-    for child in children:
-        assert child.stdout.readline() == "ready\n"
-    for child in children:
-        child.stdin.write("go\n")
-        child.stdin.flush()
-    indexes = [int(line) for child in children for line in child.communicate(timeout=100)[0].split()]
-    assert [child.returncode for child in children] == [0, 0]
-    assert len(set(indexes)) == 300
-    with running.start(database) as intake, database.read() as tx:
-        assert intake.store.size(tx) == 1 + 150 + 300
-        assert tx.scalar(select(func.count()).select_from(subject)) == 150
-        for sub in tx.scalars(select(subject.c.sub)).all():
-            categories = [event.category for event in intake.events(tx, sub)]
-            assert categories == ["subject.opened", "consent.granted", "consent.granted"]
-
-
-# --- what follows from an event ---
-
-
-def test_standing_rows_are_those_of_the_fold(intake):
-    intake.record([claim(ANA), withdrawal("bob@example.org"), claim("cy@example.org", evidence={})])
-    intake.record([claim("bob@example.org", category=Category.BOUNCE_HARD, purpose=None)])
-    with intake.db.read() as tx:
-        rows = tx.execute(select(standing)).all()
-        assert len(rows) == 3
-        for row in rows:
-            [found] = intake.standings(tx, row.sub)
-            for name in ("state", "reason", "suppressed", "decided_by", "decided_at", "suppressed_by"):
-                assert getattr(row, name) == getattr(found, name)
-            assert row.must_stop == found.must_stop
-    assert sorted(row.state for row in rows) == ["permitted", "refused", "unknown"]
-
-
-def test_standing_as_of_a_moment_does_not_know_what_came_later(intake):
-    start = datetime.now(UTC) - timedelta(hours=1)
-    hour = timedelta(minutes=20)
-    [granted] = intake.record([claim(ANA, received_at=start)])
-    intake.record([withdrawal(ANA, received_at=start + hour)])
-    with intake.db.read() as tx:
-        states = [intake.standings(tx, granted.subject, start + n * hour / 2)[0].state for n in range(4)]
-    assert states == [State.PERMITTED, State.PERMITTED, State.REFUSED, State.REFUSED]
-
-
-def test_a_standing_is_current_the_moment_the_receipt_is_there(intake):
-    [granted] = intake.record([claim(ANA)])
-    assert one_standing(intake, granted.subject).state == "permitted"
-    intake.submit(withdrawal(ANA)).result(60)
-    assert one_standing(intake, granted.subject).state == "refused"
-
-
-def test_events_that_say_nothing_about_consent_leave_the_standing_alone(intake):
-    [granted] = intake.record([claim(ANA)])
-    before = one_standing(intake, granted.subject)
-    intake.record([claim(ANA, category=Category.SCANNER_FETCHED)])
-    assert one_standing(intake, granted.subject) == before
-
-
-@pytest.mark.parametrize(
-    "category", [Category.WITHDRAWN, Category.REFUSED, Category.BOUNCE_HARD, Category.COMPLAINT]
-)
-def test_every_stop_becomes_a_task_with_its_deadline(on_sqlite, category):
-    told = claim(ANA, category=category, purpose=None, country="United States")
-    [found] = on_sqlite.record([told])
-    with on_sqlite.db.read() as tx:
-        row = tx.execute(select(task)).one()
-    due_at, rule = running.policies().stop_by(told.received_at, "US", address=ANA)
-    assert (row.sub, row.cause_idx, row.state, row.attempts) == (found.subject, found.index, "open", 0)
-    assert row.due_rule == rule.id
-    assert abs(row.due_at - due_at) < timedelta(milliseconds=1)
-
-
-@pytest.mark.parametrize("category", [Category.GRANTED, Category.BOUNCE_SOFT, Category.REQUESTED])
-def test_what_stops_nothing_becomes_no_task(on_sqlite, category):
-    on_sqlite.record([claim(ANA, category=category)])
-    assert count(on_sqlite, task) == 0
-
-
-def test_a_stop_that_was_read_from_the_products_may_ask_for_no_task(on_sqlite):
-    on_sqlite.record([withdrawal(ANA, enforce=False, provenance=Provenance.OBSERVED)])
-    assert count(on_sqlite, task) == 0
-
-
-def test_a_repeated_stop_is_one_task(on_sqlite):
-    told = withdrawal(ANA)
-    on_sqlite.record([told, running.again(told)])
-    assert count(on_sqlite, task) == 1
-
-
-def test_nothing_derived_is_written_when_the_entries_are_not(on_sqlite):
-    with on_sqlite.db.begin() as tx:
-        tx.execute(insert(tick).values(job="j", turn="t", taken_at=datetime.now(UTC), taken_by="me"))
-    intake = on_sqlite
-    intake.record([claim(ANA)])
-    sizes = [count(intake, table) for table in (subject, subject_key, payload, happening, standing)]
-    [refused] = intake.record([claim("bob@example.org", source="x" * 200, evidence={"a": 2**53})])
-    assert isinstance(refused, Malformed)
-    assert [count(intake, table) for table in (subject, subject_key, payload, happening, standing)] == sizes
-
-
-# --- when things fail ---
-
-
-def test_a_stopped_intake_refuses_and_has_recorded_what_it_accepted(sqlite_url):
-    with closing(Database(sqlite_url)) as database:
-        with running.start(database) as intake:
-            futures = [intake.submit(told) for told in running.people(200)]
-        assert all(future.done() for future in futures)
-        running.indexes([future.result() for future in futures[:5]])
-        with pytest.raises(Unavailable):
-            intake.submit(claim(ANA))
-        assert not intake.healthy
-
-
-@pytest.mark.parametrize("reached", [True, False])
-def test_a_line_cut_at_the_commit_gives_every_waiter_one_receipt_and_one_person(postgresql_url, reached):
-    with between(postgresql_url) as (proxy, url), closing(Database(url)) as database:
-        with running.start(database) as intake:
-            intake.record([claim("first@example.org")])
-            proxy.arm(reached=reached)
-            found = intake.record([claim(ANA), withdrawal(ANA), claim("bob@example.org")])
-            assert proxy.cuts == 0
-            assert len(set(running.indexes(found))) == 3
-            assert found[0].subject == found[1].subject != found[2].subject
-            with database.read() as tx:
-                assert intake.store.size(tx) == 1 + 2 + 5
-            assert count(intake, subject) == 3
-            assert one_standing(intake, found[0].subject).state == "refused"
-
-
-def test_a_database_that_is_away_is_told_at_once_and_used_again_when_it_is_back(durable_postgres):
-    with closing(Database(durable_postgres.url("ledger"))) as database, running.start(database) as intake:
-        intake.record([claim("first@example.org")])
-        durable_postgres.kill()
-        [refused] = intake.record([claim(ANA, key="the same")])
-        assert isinstance(refused, Unavailable)
-        assert ANA not in str(refused)
-        durable_postgres.start()
-        [found] = intake.record([claim(ANA, key="the same")])
-        head = open_checkpoint(found.checkpoint, [running.keys().log.verifier])
-        assert (checked(found).checkpoint.size, head.size) == (5, 5)
-
-
-def test_a_signer_of_another_log_cannot_stand_in(database):
-    with running.start(database) as intake:
-        [found] = intake.record([claim(ANA)])
-    forger = Signer(running.ORIGIN, bytes(32))
-    with pytest.raises(Tampered):
-        open_checkpoint(found.checkpoint, [forger.verifier])

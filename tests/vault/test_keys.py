@@ -3,6 +3,7 @@
 import base64
 import multiprocessing
 import stat
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -162,6 +163,6 @@ def name_of_keys(folder: Path) -> str:
 
 
 def test_processes_that_start_at_the_same_moment_end_with_the_same_keys(tmp_path):
-    with multiprocessing.get_context("spawn").Pool(4) as pool:
-        assert len(set(pool.map(name_of_keys, [tmp_path] * 8, chunksize=1))) == 1
+    with ProcessPoolExecutor(4, mp_context=multiprocessing.get_context("spawn")) as pool:
+        assert len(set(pool.map(name_of_keys, [tmp_path] * 8))) == 1
     assert not list((tmp_path / "state").glob("*.new"))
