@@ -110,6 +110,7 @@ def replay(intake: "Intake") -> int:
     if forgotten:
         with intake.db.begin() as tx:
             _restore_tokens(tx, listed, forgotten)
+            intake.store.note(tx, erasures=1)  # so that every process asks for tokens
     if zombies or forgotten:
         log.warning("erasures.replayed", persons=len(zombies), addresses=len(forgotten))
         intake.db.scrub()

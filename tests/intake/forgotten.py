@@ -1,4 +1,4 @@
-"""A ledger that can forget: keys in files, the list of erasures beside them, a clock, people who consented."""
+"""A ledger that can forget: keys in files, the list of erasures beside them, a clock, consents."""
 
 from contextlib import contextmanager
 from dataclasses import dataclass
