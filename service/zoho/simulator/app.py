@@ -8,6 +8,7 @@ from litestar.exceptions import HTTPException, MethodNotAllowedException
 from litestar.middleware import DefineMiddleware
 
 from service.zoho.simulator import control, oauth
+from service.zoho.simulator.callbacks import publish
 from service.zoho.simulator.campaigns import envelope
 from service.zoho.simulator.campaigns import gate as campaigns_gate
 from service.zoho.simulator.campaigns import routes as campaigns_routes
@@ -50,7 +51,9 @@ def app_of(world: World) -> Litestar:
     """Return the application that serves `world`."""
     return Litestar(
         route_handlers=[
-            serve(endpoint, answer, world) for endpoints, answer in SURFACES for endpoint in endpoints
+            serve(endpoint, answer, world, publish)
+            for endpoints, answer in SURFACES
+            for endpoint in endpoints
         ],
         middleware=[DefineMiddleware(FaultInjector, faults=world.faults)],
         exception_handlers={HTTPException: _nowhere},

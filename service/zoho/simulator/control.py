@@ -7,7 +7,7 @@ from typing import Literal
 
 import msgspec
 
-from service.zoho.simulator import sightings
+from service.zoho.simulator import mischief, sightings
 from service.zoho.simulator.campaigns import events
 from service.zoho.simulator.crm.fields import MODULES, Kind
 from service.zoho.simulator.crm.records import Author, change, of_address, user_number
@@ -194,6 +194,11 @@ ENDPOINTS = (
     Endpoint(methods=("POST",), path="/_control/campaigns/bounce", handle=bounce),
     Endpoint(methods=("POST",), path="/_control/campaigns/confirm", handle=confirm),
     Endpoint(methods=("POST",), path="/_control/crm/set", handle=crm_set),
+    Endpoint(methods=("POST",), path="/_control/crm/delete", handle=mischief.delete),
+    Endpoint(methods=("POST",), path="/_control/crm/merge", handle=mischief.merge),
+    Endpoint(methods=("POST",), path="/_control/crm/lock", handle=mischief.lock),
+    Endpoint(methods=("POST",), path="/_control/crm/bounce", handle=mischief.mail_bounce),
+    Endpoint(methods=("POST",), path="/_control/crm/unique", handle=mischief.unique),
     Endpoint(methods=("GET", "POST"), path="/_control/person", handle=sightings.person),
     Endpoint(methods=("GET",), path="/_control/meter", handle=sightings.meter),
     Endpoint(methods=("POST",), path="/_control/reset", handle=reset),

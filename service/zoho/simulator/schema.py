@@ -55,6 +55,30 @@ CREATE TABLE automations (
     id INTEGER PRIMARY KEY, module TEXT NOT NULL, record_id INTEGER NOT NULL, kind TEXT NOT NULL,
     at INTEGER NOT NULL
 );
+CREATE TABLE tags (
+    module TEXT NOT NULL, record_id INTEGER NOT NULL, name TEXT NOT NULL,
+    PRIMARY KEY (record_id, name, module)
+) WITHOUT ROWID;
+CREATE TABLE notes (
+    id INTEGER PRIMARY KEY, module TEXT NOT NULL, record_id INTEGER NOT NULL, title TEXT,
+    content TEXT NOT NULL, created_at INTEGER NOT NULL, created_by INTEGER NOT NULL
+);
+CREATE TABLE mails (
+    id INTEGER PRIMARY KEY, module TEXT NOT NULL, record_id INTEGER NOT NULL, address TEXT NOT NULL,
+    subject TEXT NOT NULL, sent_at INTEGER NOT NULL, bounced_at INTEGER, category TEXT, reason TEXT
+);
+CREATE INDEX mails_record ON mails (record_id, sent_at);
+CREATE TABLE blocked (
+    module TEXT NOT NULL, record_id INTEGER NOT NULL, field TEXT NOT NULL,
+    PRIMARY KEY (record_id, field, module)
+) WITHOUT ROWID;
+"""
+
+SHELF_TABLES = """
+CREATE TABLE documents (
+    id INTEGER PRIMARY KEY, kind TEXT NOT NULL, key TEXT NOT NULL, body BLOB NOT NULL, UNIQUE (kind, key)
+);
+CREATE TABLE files (id TEXT PRIMARY KEY, name TEXT NOT NULL, body BLOB NOT NULL);
 """
 
 TRUTH_TABLE = """
@@ -63,11 +87,15 @@ CREATE TABLE truth (key TEXT NOT NULL, email TEXT NOT NULL, PRIMARY KEY (key, em
 
 
 def connect(path: str = ":memory:") -> sqlite3.Connection:
-    """Return a connection to a fresh organisation; every statement is its own transaction unless begun."""
+    """Return a connection to the organisation in `path`, an empty one if the file is new.
+
+    Every statement is its own transaction unless begun.
+    """
     db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     db.execute("PRAGMA journal_mode = WAL")
     db.execute("PRAGMA synchronous = OFF")
-    db.executescript(CAMPAIGNS_TABLES + CRM_TABLES + TRUTH_TABLE + _record_tables())
+    if db.execute("SELECT 1 FROM sqlite_master WHERE name = 'truth'").fetchone() is None:
+        db.executescript(CAMPAIGNS_TABLES + CRM_TABLES + SHELF_TABLES + TRUTH_TABLE + _record_tables())
     return db
 
 
@@ -76,6 +104,7 @@ def _record_tables() -> str:
     for module, fields in MODULES.items():
         columns = ", ".join(f"{f.api_name} {SQL_TYPES[f.kind]}" for f in fields.values() if f.stored)
         statements.append(f"CREATE TABLE crm_{module} ({columns});")
+        statements.append(f"CREATE TABLE stale_{module} ({columns}, hidden INTEGER, fresh_at INTEGER);")
         statements += [
             f"CREATE INDEX crm_{module}_{name} ON crm_{module} ({name});"
             for name in ("Email", "Secondary_Email", "Modified_Time", "Created_Time")

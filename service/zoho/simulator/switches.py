@@ -28,7 +28,8 @@ class Switch:
 ALL_SCOPES = (
     "ZohoCRM.modules.ALL ZohoCRM.coql.READ ZohoCRM.settings.ALL ZohoCRM.org.READ ZohoCRM.users.READ "
     "ZohoCRM.apis.READ ZohoCRM.bulk.ALL ZohoCRM.notifications.ALL ZohoSearch.securesearch.READ "
-    "ZohoFiles.files.ALL ZohoCampaigns.contact.ALL ZohoCampaigns.campaign.ALL"
+    "ZohoFiles.files.ALL ZohoCRM.features.READ ZohoCampaigns.emailapi.ALL "
+    "ZohoCampaigns.contact.ALL ZohoCampaigns.campaign.ALL"
 )
 
 SWITCHES = MappingProxyType(
@@ -47,6 +48,18 @@ SWITCHES = MappingProxyType(
         "crm.api_optout_stamps_mode": Switch(
             default=True, why="whether an API write of Email_Opt_Out sets Unsubscribed_Mode is not verified"
         ),
+        "crm.concurrent_calls": Switch(default=20, why="the edition's limit; Enterprise's by two digests"),
+        "crm.sub_concurrent_calls": Switch(
+            default=10, why="shared by COQL, sorted and view listings, searches and writes of more than ten"
+        ),
+        "crm.latency_ms": Switch(
+            default=0, why="how long each CRM call takes; calls overlap only if it is not 0"
+        ),
+        "crm.merge_lists": Switch(
+            default="recycle",
+            others=("permanent", "nothing"),
+            why="whether /deleted lists the records that were merged away is not written",
+        ),
         "crm.coql_in_limit": Switch(default=50, others=(100,), why="50 values in `in`, newer text says 100"),
         "crm.coql_limit": Switch(
             default=2000, others=(200,), why="the limits page says 2,000, the endpoint page 200"
@@ -64,6 +77,22 @@ SWITCHES = MappingProxyType(
         ),
         "crm.search_email": Switch(
             default="exact", others=("partial",), why="exact by note, partial by the schema"
+        ),
+        "crm.search_criteria": Switch(
+            default=10, others=(15,), why="10 criteria by the page, 15 by the schema"
+        ),
+        "crm.search_lag_s": Switch(
+            default=10, why="new and changed records reach the search index late; how late is not said"
+        ),
+        "crm.unblock_scope": Switch(
+            default="ZohoCRM.settings.emails.CREATE",
+            others=("ZohoCRM.send_mail.{module}.CREATE",),
+            why="the schema and the page name different scopes for unblock_email",
+        ),
+        "crm.unsubscribe_links_scope": Switch(
+            default="ZohoCRM.settings.unsubscribe.READ",
+            others=("ZohoCRM.settings.unsubscribe_links.READ",),
+            why="the schema and the page name different scopes",
         ),
         "crm.throttle_body": Switch(
             default="new", others=("old",), why="an older live 429 has another shape"

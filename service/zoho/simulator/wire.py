@@ -4,9 +4,10 @@ Zoho's habits (errors under HTTP 200, merged parameters, several envelopes) fit 
 defaults, so a handler takes a `Call` and returns a `Reply` of exact bytes.
 """
 
+import asyncio
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -25,7 +26,10 @@ FORM = "application/x-www-form-urlencoded"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """One request: `query` and `form` keep the last value of each name, `slots` the path's parameters."""
+    """One request: `query` and `form` keep the last value of each name, `slots` the path's parameters.
+
+    `crowded` says that it came while too many others were being served.
+    """
 
     method: str
     path: str
@@ -35,6 +39,7 @@ class Call:
     slots: Mapping[str, str]
     headers: Mapping[str, str]
     body: bytes
+    crowded: bool = False
 
     @property
     def params(self) -> dict[str, str]:
@@ -68,11 +73,18 @@ def one_credit(_call: Call) -> int:
     return 1
 
 
+def light(_call: Call) -> bool:
+    """Return that a call does not count against the smaller concurrency limit."""
+    return False
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
     """One row of a surface: `path` in Litestar's notation, `scope` with `{module}` where the path decides.
 
-    `credits` is CRM's price of a call, `windows` are Campaigns' call limits; each product reads its own.
+    A scope that begins with `@` names the switch that says it. `credits` is CRM's price of a call, `heavy`
+    whether it shares the smaller concurrency limit, `windows` are Campaigns' call limits; each product
+    reads its own.
     """
 
     methods: Sequence[Method]
@@ -80,6 +92,7 @@ class Endpoint:
     handle: Handler
     scope: str = ""
     credits: Callable[[Call], int] = one_credit
+    heavy: Callable[[Call], bool] = light
     windows: tuple[Window, ...] = ()
 
 
@@ -97,19 +110,42 @@ def template(endpoint: Endpoint) -> str:
     return re.sub(r":\w+", "", endpoint.path)
 
 
-def serve(endpoint: Endpoint, answer: Answer, world: World) -> HTTPRouteHandler:
-    """Return the Litestar handler that reads a call, passes the product's gate and writes its reply."""
+def serve(
+    endpoint: Endpoint, answer: Answer, world: World, after: Callable[[World], None]
+) -> HTTPRouteHandler:
+    """Return the Litestar handler that reads a call, passes the product's gate and writes its reply.
+
+    `after` runs when a call is done, with whatever it left in the world for others to hear.
+    """
 
     async def handler(request: Request[Any, Any, Any]) -> Response[bytes]:
         call = await read(request)
-        try:
-            reply = answer(world, endpoint, call)
-        except AnswerError as early:
-            reply = early.reply
+        if not endpoint.path.startswith("/crm/"):
+            reply = _reply(endpoint, answer, world, call)
+        else:
+            reply = await _in_the_crowd(endpoint, answer, world, call)
+        after(world)
         return write(reply)
 
     methods = list(endpoint.methods)
     return route(endpoint.path, http_method=methods, status_code=200, include_in_schema=False)(handler)
+
+
+async def _in_the_crowd(endpoint: Endpoint, answer: Answer, world: World, call: Call) -> Reply:
+    """Serve a CRM call, which counts as concurrent for as long as the simulated latency lasts."""
+    limits = world.number("crm.concurrent_calls"), world.number("crm.sub_concurrent_calls")
+    heavy = endpoint.heavy(call)
+    with world.crowd.enter(heavy=heavy, limit=limits[0], heavy_limit=limits[1]) as crowded:
+        if latency_ms := world.number("crm.latency_ms"):
+            await asyncio.sleep(latency_ms / 1000)
+        return _reply(endpoint, answer, world, replace(call, crowded=crowded))
+
+
+def _reply(endpoint: Endpoint, answer: Answer, world: World, call: Call) -> Reply:
+    try:
+        return answer(world, endpoint, call)
+    except AnswerError as early:
+        return early.reply
 
 
 async def read(request: Request[Any, Any, Any]) -> Call:

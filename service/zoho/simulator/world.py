@@ -4,8 +4,10 @@ import sqlite3
 from dataclasses import dataclass, field
 
 from service.zoho.simulator.clock import Clock
+from service.zoho.simulator.crowd import Crowd
 from service.zoho.simulator.faults import Faults
 from service.zoho.simulator.meter import Meter
+from service.zoho.simulator.news import News
 from service.zoho.simulator.schema import connect
 from service.zoho.simulator.switches import Value, defaults
 from service.zoho.simulator.tokens import Tokens
@@ -26,6 +28,9 @@ class World:
     tokens: Tokens = field(default_factory=Tokens)
     faults: Faults = field(default_factory=Faults)
     last_record_id: int = FIRST_RECORD_ID
+    unique: dict[str, list[str]] = field(default_factory=dict)
+    news: list[News] = field(default_factory=list)
+    crowd: Crowd = field(default_factory=Crowd)
 
     def forget(self) -> None:
         """Begin anew with an empty organisation at the real time; whoever holds this world keeps it."""
@@ -34,6 +39,8 @@ class World:
         self.clock.ahead_s = 0.0
         self.tokens = Tokens()
         self.last_record_id = FIRST_RECORD_ID
+        self.unique = {}
+        self.news = []
         self.settle()
 
     def settle(self) -> None:

@@ -1,7 +1,7 @@
 """A simulator of one's own for tests that change something, and a shared one for tests that only look."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 
 import httpx
 import pytest
@@ -47,6 +47,13 @@ def zoho(sim: Simulator) -> Iterator[httpx.Client]:
     """A client with a token, for a simulator that nobody else sees."""
     with _signed_in(sim) as client:
         yield client
+
+
+@pytest.fixture
+def sign_in(sim: Simulator) -> Iterator[Callable[[], httpx.Client]]:
+    """Sign in anew, as often as the clock has jumped over a token's life."""
+    with ExitStack() as stack:
+        yield lambda: stack.enter_context(_signed_in(sim))
 
 
 @pytest.fixture(scope="session")

@@ -9,12 +9,14 @@ from service.zoho.simulator.world import World
 
 
 def answer(world: World, endpoint: Endpoint, call: Call) -> Reply:
-    """Answer one CRM call: 401 without a good token or scope, 429 without credits, else the handler's reply.
+    """Answer one CRM call: 401 without token or scope, 429 in a crowd or without credits, else a reply.
 
     `X-API-CREDITS-REMAINING` appears once half of the day's credits are used.
     """
     world.meter.count("crm", f"{call.method} {template(endpoint)}")
     _authorise(world, endpoint, call)
+    if call.crowded:
+        return _throttled(world)
     allowance = world.number("crm.credits_per_day")
     left = world.meter.spend(endpoint.credits(call), allowance=allowance, now=world.clock.now())
     if left is None:
@@ -79,7 +81,8 @@ def _authorise(world: World, endpoint: Endpoint, call: Call) -> None:
     grant = world.tokens.grant(header, bearer=world.on("oauth.bearer"), now=world.clock.now())
     if grant is None:
         raise problem("INVALID_TOKEN", "invalid oauth token", status=401)
-    needed = endpoint.scope.replace("{module}", call.slots.get("module", ""))
+    scope = world.text(endpoint.scope[1:]) if endpoint.scope.startswith("@") else endpoint.scope
+    needed = scope.replace("{module}", call.slots.get("module", ""))
     if needed and not all(covers(grant.scopes, scope) for scope in needed.split()):
         raise problem("OAUTH_SCOPE_MISMATCH", "invalid oauth scope to access this URL", status=401)
 

@@ -1,9 +1,11 @@
 """What CRM tells about itself: the organisation, its users, modules and fields, and what calls cost."""
 
+from collections.abc import Sequence
+
 from service.zoho.simulator import names
+from service.zoho.simulator.clock import parse
 from service.zoho.simulator.crm.fields import JSON_TYPES, MODULE_IDS, MODULES, Field, Kind, field_id
 from service.zoho.simulator.crm.gate import read_problem
-from service.zoho.simulator.crm.records import API_USER
 from service.zoho.simulator.crm.rows import user_objects
 from service.zoho.simulator.wire import Call, Reply, json_reply
 from service.zoho.simulator.world import World
@@ -39,21 +41,28 @@ def org(_world: World, _call: Call) -> Reply:
 
 
 def users(world: World, call: Call) -> Reply:
-    """Answer `GET /users?type=`; CurrentUser is the one in whose name the API writes."""
+    """Answer `GET /users?type=`; CurrentUser is the one in whose name the API writes, 204 for none.
+
+    Everybody is active and confirmed; the API's user and the first of the others are administrators.
+    """
     everybody = user_objects(world.db)
-    wanted = [API_USER] if call.query.get("type") == "CurrentUser" else sorted(everybody, key=str)
-    found = [
-        {
-            **everybody[number],
-            "full_name": everybody[number]["name"],
-            "status": "active",
-            "profile": {"name": "Administrator", "id": "5725767000000026011"},
-            "role": {"name": "CEO", "id": "5725767000000026005"},
-        }
-        for number in wanted
-    ]
+    wanted = _OF_TYPE.get(call.query.get("type", "AllUsers"))
+    if wanted is None:
+        raise read_problem(world, "INVALID_DATA", "invalid data", {"param_name": "type"})
+    if _unchanged_since_planting(world, call):
+        return Reply(status=304)
+    found = [_user(everybody[number]) for number in sorted(everybody, key=str)[wanted]]
+    if not found:
+        return Reply(status=204)
     info = {"per_page": 200, "count": len(found), "page": 1, "more_records": False}
     return json_reply({"users": found, "info": info})
+
+
+def user(world: World, call: Call) -> Reply:
+    """Answer `GET /users/{id}`; 204 for an unknown one."""
+    everybody = user_objects(world.db)
+    number = int(call.slots["user_id"]) if call.slots["user_id"].isdigit() else -1
+    return json_reply({"users": [_user(everybody[number])]}) if number in everybody else Reply(status=204)
 
 
 def modules(_world: World, _call: Call) -> Reply:
@@ -77,7 +86,41 @@ def fields(world: World, call: Call) -> Reply:
     if name not in MODULES:
         message = "the module name given seems to be invalid"
         raise read_problem(world, "INVALID_MODULE", message, {"param_name": "module"})
-    return json_reply({"fields": [_field(name, field) for field in MODULES[name].values()]})
+    unique = world.unique.get(name, [])
+    return json_reply({"fields": [field_item(name, field, unique) for field in MODULES[name].values()]})
+
+
+PROFILE = {"name": "Administrator", "id": "5725767000000026011"}
+_ALL, _NONE = slice(None), slice(0)
+_OF_TYPE = {
+    "AllUsers": _ALL,
+    "ActiveUsers": _ALL,
+    "ConfirmedUsers": _ALL,
+    "ActiveConfirmedUsers": _ALL,
+    "DeactiveUsers": _NONE,
+    "NotConfirmedUsers": _NONE,
+    "DeletedUsers": _NONE,
+    "AdminUsers": slice(2),
+    "ActiveConfirmedAdmins": slice(2),
+    "CurrentUser": slice(1),
+}
+
+
+def _user(one: Json) -> Json:
+    return {
+        **one,
+        "full_name": one["name"],
+        "status": "active",
+        "confirm": True,
+        "profile": PROFILE,
+        "role": {"name": "CEO", "id": "5725767000000026005"},
+    }
+
+
+def _unchanged_since_planting(world: World, call: Call) -> bool:
+    since = parse(call.headers.get("if-modified-since", ""))
+    oldest = world.db.execute("SELECT min(created_at) FROM lists").fetchone()[0]
+    return since is not None and since > oldest
 
 
 def _module(name: str) -> Json:
@@ -97,7 +140,8 @@ def _module(name: str) -> Json:
     }
 
 
-def _field(name: str, field: Field) -> Json:
+def field_item(name: str, field: Field, unique: Sequence[str]) -> Json:
+    """Return a field's own description, as the field and the layout calls show it."""
     writable = not field.read_only
     return {
         "id": field_id(name, field),
@@ -124,13 +168,13 @@ def _field(name: str, field: Field) -> Json:
             "web_create": writable,
             "api_update": writable,
         },
-        "unique": {},
+        "unique": {"casesensitive": "false"} if field.api_name in unique else {},
         "pick_list_values": [{"display_value": pick, "actual_value": pick} for pick in field.picks],
         "lookup": {},
         "multiselectlookup": {},
         "convert_mapping": {"Contacts": None, "Deals": None, "Accounts": None},
         "history_tracking": None,
-        "profiles": [{"permission_type": "read_write", "name": "Administrator", "id": "5725767000000026011"}],
+        "profiles": [{"permission_type": "read_write", **PROFILE}],
         "layout_associations": [{"api_name": "Standard__s", "name": "Standard", "id": "5725767000000091055"}],
         "created_source": "default",
     }

@@ -1,4 +1,4 @@
-"""Changing records, whoever does it: the stamps and the timeline that CRM keeps by itself."""
+"""Changing records, whoever does it: the stamps, the timeline and the news that CRM keeps by itself."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import msgspec
 
 from service.zoho.simulator.crm.fields import MODULES, Kind
-from service.zoho.simulator.crm.rows import table
+from service.zoho.simulator.crm.rows import changed_values, table
+from service.zoho.simulator.news import News, Operation
 from service.zoho.simulator.world import World
 
 API_USER = 5725767000000411001
@@ -33,17 +34,64 @@ def change(world: World, module: str, record_id: int, values: Mapping[str, objec
     before = dict(zip(names, row, strict=False))
     stamped = {**values, **_stamps(values, was=bool(row[-1]), author=author, now=now)}
     stamped |= {"Modified_Time": now, "Modified_By": author.user}
+    _keep_stale(world, module, record_id, hidden=False)
     assignments = ", ".join(f"{name} = ?" for name in stamped)
     world.db.execute(f"UPDATE {table(module)} SET {assignments} WHERE id = ?", (*stamped.values(), record_id))
+    changed = {name: value for name, value in values.items() if value != before[name]}
     history: list[dict[str, object]] = [
         {
             "api_name": name,
             "_value": {"new": _shown(module, name, value), "old": _shown(module, name, before[name])},
         }
-        for name, value in values.items()
-        if value != before[name]
+        for name, value in changed.items()
     ]
     note(world, module, record_id, "updated", author=author, history=history)
+    _tell(world, module, record_id, "update", changed=changed, author=author)
+
+
+def add(world: World, module: str, values: Mapping[str, object], author: Author) -> int:
+    """Insert a record with its stamps and return its number."""
+    now = world.clock.seconds()
+    number = world.next_record_id()
+    stamped = {
+        "Owner": author.user,
+        **values,
+        "id": number,
+        "Created_Time": now,
+        "Modified_Time": now,
+        "Created_By": author.user,
+        "Modified_By": author.user,
+    }
+    if values.get("Email_Opt_Out"):
+        stamped |= {"Unsubscribed_Mode": author.mode, "Unsubscribed_Time": now}
+    marks = ", ".join("?" * len(stamped))
+    world.db.execute(
+        f"INSERT INTO {table(module)} ({', '.join(stamped)}) VALUES ({marks})", tuple(stamped.values())
+    )
+    _keep_stale(world, module, number, hidden=True)
+    note(world, module, number, "added", author=author, history=[])
+    _tell(world, module, number, "insert", changed={}, author=author)
+    return number
+
+
+def remove(
+    world: World, module: str, record_id: int, author: Author, *, kind: str | None = "recycle"
+) -> bool:
+    """Delete a record, listed as `recycle` or `permanent`, or not at all; return whether there was one."""
+    row = world.db.execute(
+        f"DELETE FROM {table(module)} WHERE id = ? RETURNING Last_Name, Created_By", (record_id,)
+    ).fetchone()
+    if row is None:
+        return False
+    world.db.execute(f"DELETE FROM stale_{module} WHERE id = ?", (record_id,))
+    if kind is not None:
+        world.db.execute(
+            "INSERT OR REPLACE INTO deleted VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (record_id, module, kind, row[0], world.clock.seconds(), author.user, row[1]),
+        )
+    note(world, module, record_id, "deleted", author=author, history=[])
+    _tell(world, module, record_id, "delete", changed={}, author=author)
+    return True
 
 
 def note(
@@ -99,6 +147,34 @@ def _stamps(values: Mapping[str, object], *, was: bool, author: Author, now: int
     if was:
         return {"Unsubscribed_Mode": None, "Unsubscribed_Time": None}
     return {"Unsubscribed_Mode": author.mode, "Unsubscribed_Time": now} if author.mode else {}
+
+
+def _keep_stale(world: World, module: str, record_id: int, *, hidden: bool) -> None:
+    """Remember the record as the search index knows it, until the index has caught up."""
+    lag_s = world.number("crm.search_lag_s")
+    if not lag_s:
+        return
+    now = world.clock.seconds()
+    world.db.execute(f"DELETE FROM stale_{module} WHERE id = ? AND fresh_at <= ?", (record_id, now))
+    world.db.execute(
+        f"INSERT OR IGNORE INTO stale_{module} SELECT *, ?, ? FROM {table(module)} WHERE id = ?",
+        (hidden, now + lag_s, record_id),
+    )
+
+
+def _tell(
+    world: World,
+    module: str,
+    record_id: int,
+    operation: Operation,
+    *,
+    changed: Mapping[str, object],
+    author: Author,
+) -> None:
+    values = changed_values(world.db, module, changed)
+    world.news.append(
+        News(module=module, record_id=record_id, operation=operation, values=values, source=author.source)
+    )
 
 
 def _shown(module: str, name: str, value: object) -> str | None:

@@ -1,7 +1,24 @@
 """The table of CRM calls: address, scope, price."""
 
-from service.zoho.simulator.crm import listing, lookups, metadata, select, writes
-from service.zoho.simulator.wire import Call, Endpoint, Reply, json_reply
+from collections.abc import Callable
+
+from litestar.types import Method
+
+from service.zoho.simulator.crm import (
+    annotations,
+    deletion,
+    listing,
+    lookups,
+    mails,
+    merge,
+    metadata,
+    search,
+    select,
+    setup,
+    upsert,
+    writes,
+)
+from service.zoho.simulator.wire import Call, Endpoint, Handler, Reply, json_reply, light, one_credit
 from service.zoho.simulator.world import World
 
 _V8 = "/crm/v8"
@@ -36,90 +53,99 @@ def _listing_price(call: Call) -> int:
     return 3 if "cvid" in call.query else 1
 
 
+def _is_sorted(call: Call) -> bool:
+    return "cvid" in call.query or "sort_by" in call.query
+
+
 def _two(_call: Call) -> int:
     return 2
 
 
-_NOTHING = Call(method="", path="", base_url="", query={}, form={}, slots={}, headers={}, body=b"")
-_MOST = {("GET", _MODULE): 3, ("POST", f"{_V8}/coql"): 3, ("PUT", _MODULE): 10, ("POST", _MODULE): 10}
+def _always(_call: Call) -> bool:
+    return True
 
-ENDPOINTS = (
-    Endpoint(methods=("GET",), path=f"{_V8}/org", handle=metadata.org, scope="ZohoCRM.org.READ"),
-    Endpoint(methods=("GET",), path=f"{_V8}/users", handle=metadata.users, scope="ZohoCRM.users.READ"),
-    Endpoint(methods=("GET",), path=f"{_V8}/__apis", handle=costs, scope="ZohoCRM.apis.READ"),
-    Endpoint(
-        methods=("GET",),
-        path=f"{_V8}/settings/modules",
-        handle=metadata.modules,
-        scope="ZohoCRM.settings.modules.READ",
-    ),
-    Endpoint(
-        methods=("GET",),
-        path=f"{_V8}/settings/modules/{{name:str}}",
-        handle=metadata.module,
-        scope="ZohoCRM.settings.modules.READ",
-    ),
-    Endpoint(
-        methods=("GET",),
-        path=f"{_V8}/settings/fields",
-        handle=metadata.fields,
-        scope="ZohoCRM.settings.fields.READ",
-    ),
-    Endpoint(
-        methods=("POST",),
-        path=f"{_V8}/coql",
-        handle=select.run,
-        scope="ZohoCRM.coql.READ",
-        credits=select.price,
-    ),
-    Endpoint(
-        methods=("GET",),
-        path=_MODULE,
-        handle=listing.get_records,
-        scope="ZohoCRM.modules.{module}.READ",
-        credits=_listing_price,
-    ),
-    Endpoint(
-        methods=("PUT",),
-        path=_MODULE,
-        handle=writes.update,
-        scope="ZohoCRM.modules.{module}.UPDATE",
-        credits=writes.price,
-    ),
-    Endpoint(
-        methods=("POST",),
-        path=_MODULE,
-        handle=writes.insert,
-        scope="ZohoCRM.modules.{module}.CREATE",
-        credits=writes.price,
-    ),
-    Endpoint(
-        methods=("DELETE",), path=_MODULE, handle=writes.delete, scope="ZohoCRM.modules.{module}.DELETE"
-    ),
-    Endpoint(
-        methods=("GET",),
-        path=f"{_MODULE}/deleted",
-        handle=lookups.get_deleted,
-        scope="ZohoCRM.modules.{module}.READ",
-        credits=_two,
-    ),
-    Endpoint(
-        methods=("GET",),
-        path=f"{_MODULE}/search",
-        handle=lookups.search,
-        scope="ZohoCRM.modules.{module}.READ ZohoSearch.securesearch.READ",
-    ),
-    Endpoint(
-        methods=("GET",), path=_RECORD, handle=lookups.get_record, scope="ZohoCRM.modules.{module}.READ"
-    ),
-    Endpoint(methods=("PUT",), path=_RECORD, handle=writes.update, scope="ZohoCRM.modules.{module}.UPDATE"),
-    Endpoint(
-        methods=("DELETE",), path=_RECORD, handle=writes.delete, scope="ZohoCRM.modules.{module}.DELETE"
-    ),
-    Endpoint(
-        methods=("GET",),
-        path=f"{_RECORD}/__timeline",
-        handle=lookups.get_timeline,
-        scope="ZohoCRM.modules.{module}.READ",
-    ),
+
+_NOTHING = Call(method="", path="", base_url="", query={}, form={}, slots={}, headers={}, body=b"")
+_MOST = {
+    ("GET", _MODULE): 3,
+    ("POST", f"{_V8}/coql"): 3,
+    ("PUT", _MODULE): 10,
+    ("POST", _MODULE): 10,
+    ("POST", f"{_MODULE}/upsert"): 10,
+}
+
+
+def _row(
+    method: Method,
+    path: str,
+    handle: Handler,
+    scope: str,
+    *,
+    credits: Callable[[Call], int] = one_credit,  # noqa: A002 - the vendor's word for its price
+    heavy: Callable[[Call], bool] = light,
+) -> Endpoint:
+    full = f"ZohoCRM.{scope}" if scope and not scope.startswith("@") else scope
+    return Endpoint(methods=(method,), path=path, handle=handle, scope=full, credits=credits, heavy=heavy)
+
+
+_READ, _CREATE, _UPDATE, _DELETE = (
+    f"modules.{{module}}.{verb}" for verb in ("READ", "CREATE", "UPDATE", "DELETE")
 )
+_SEARCH = f"{_READ} ZohoSearch.securesearch.READ"
+_SETTINGS = f"{_V8}/settings"
+_PREFERENCE = f"{_SETTINGS}/duplicate_check_preference"
+_PREFERENCES = "settings.duplicate_check_preference"
+_TAGGED = ("add_tags", annotations.add_tags), ("remove_tags", annotations.remove_tags)
+
+_ORGANISATION = (
+    _row("GET", f"{_V8}/org", metadata.org, "org.READ"),
+    _row("GET", f"{_V8}/users", metadata.users, "users.READ"),
+    _row("GET", f"{_V8}/users/{{user_id:str}}", metadata.user, "users.READ"),
+    _row("GET", f"{_V8}/__apis", costs, "apis.READ"),
+    _row("GET", f"{_V8}/__features", setup.features, "features.READ"),
+    _row("GET", f"{_V8}/__features/{{feature:str}}", setup.features, "features.READ"),
+    _row("GET", f"{_SETTINGS}/modules", metadata.modules, "settings.modules.READ"),
+    _row("GET", f"{_SETTINGS}/modules/{{name:str}}", metadata.module, "settings.modules.READ"),
+    _row("GET", f"{_SETTINGS}/fields", metadata.fields, "settings.fields.READ"),
+    _row("GET", f"{_SETTINGS}/layouts", setup.layouts, "settings.layouts.READ"),
+    _row("GET", f"{_SETTINGS}/layouts/{{layout_id:str}}", setup.layout, "settings.layouts.READ"),
+    _row("GET", f"{_SETTINGS}/custom_views", setup.custom_views, "settings.custom_views.READ"),
+    _row("GET", f"{_SETTINGS}/custom_views/{{view_id:str}}", setup.custom_view, "settings.custom_views.READ"),
+    _row("GET", f"{_SETTINGS}/profiles", setup.profiles, "settings.profiles.READ"),
+    _row("GET", f"{_SETTINGS}/profiles/{{profile_id:str}}", setup.profile, "settings.profiles.READ"),
+    _row("GET", f"{_SETTINGS}/recycle_bin", deletion.get_recycle_bin, "settings.recycle_bin.READ"),
+    _row("GET", f"{_SETTINGS}/unsubscribe_links", setup.unsubscribe_links, "@crm.unsubscribe_links_scope"),
+    _row("GET", _PREFERENCE, setup.duplicate_preference, f"{_PREFERENCES}.READ"),
+    _row("POST", _PREFERENCE, setup.set_duplicate_preference, f"{_PREFERENCES}.CREATE"),
+    _row("PUT", _PREFERENCE, setup.set_duplicate_preference, f"{_PREFERENCES}.UPDATE"),
+    _row("DELETE", _PREFERENCE, setup.drop_duplicate_preference, f"{_PREFERENCES}.DELETE"),
+)
+_RECORDS = (
+    _row("POST", f"{_V8}/coql", select.run, "coql.READ", credits=select.price, heavy=_always),
+    _row("GET", _MODULE, listing.get_records, _READ, credits=_listing_price, heavy=_is_sorted),
+    _row("PUT", _MODULE, writes.update, _UPDATE, credits=writes.price, heavy=writes.many),
+    _row("POST", _MODULE, writes.insert, _CREATE, credits=writes.price, heavy=writes.many),
+    _row("POST", f"{_MODULE}/upsert", upsert.upsert, _CREATE, credits=writes.price, heavy=writes.many),
+    _row("DELETE", _MODULE, deletion.delete, _DELETE, credits=deletion.price),
+    _row("GET", f"{_MODULE}/deleted", deletion.get_deleted, _READ, credits=_two),
+    _row("GET", f"{_MODULE}/search", search.search, _SEARCH),
+    _row("GET", f"{_MODULE}/actions/count", search.count, _SEARCH),
+    _row("GET", _RECORD, lookups.get_record, _READ),
+    _row("PUT", _RECORD, writes.update, _UPDATE),
+    _row("DELETE", _RECORD, deletion.delete, _DELETE),
+    _row("GET", f"{_RECORD}/__timeline", lookups.get_timeline, _READ),
+    _row("POST", f"{_RECORD}/actions/merge", merge.merge, _UPDATE, credits=merge.fifty),
+    _row("GET", f"{_RECORD}/actions/merge", merge.get_merge, _READ),
+    _row("GET", f"{_RECORD}/Emails", mails.get_emails, _READ),
+    _row("POST", f"{_RECORD}/actions/unblock_email", mails.unblock, "@crm.unblock_scope"),
+    _row("POST", f"{_MODULE}/actions/unblock_email", mails.unblock, "@crm.unblock_scope"),
+    *(
+        _row("POST", f"{where}/actions/{name}", handle, _UPDATE, credits=annotations.tags_price)
+        for where in (_MODULE, _RECORD)
+        for name, handle in _TAGGED
+    ),
+    _row("POST", f"{_V8}/Notes", annotations.add_notes, "modules.notes.CREATE"),
+    _row("POST", f"{_RECORD}/Notes", annotations.add_notes, "modules.notes.CREATE"),
+    _row("GET", f"{_RECORD}/Notes", annotations.get_notes, "modules.notes.READ"),
+)
+ENDPOINTS = _ORGANISATION + _RECORDS

@@ -1,6 +1,6 @@
 """Rows of record tables as CRM's JSON, and the SQL that names their columns."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from sqlite3 import Connection
 
@@ -50,6 +50,13 @@ def user_objects(db: Connection) -> dict[object, Json]:
         number: {"name": name, "id": str(number), "email": email}
         for number, name, email in db.execute("SELECT id, name, email FROM users")
     }
+
+
+def changed_values(db: Connection, module: str, values: Mapping[str, object]) -> Json:
+    """Return stored values as CRM shows them, by field."""
+    if not values:
+        return {}
+    return render(db, module, list(values), [list(values.values())])[0]
 
 
 _EXPRESSIONS = {"Full_Name": "trim(coalesce(First_Name, '') || ' ' || coalesce(Last_Name, ''))"}

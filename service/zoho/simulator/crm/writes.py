@@ -5,10 +5,12 @@ from typing import Any
 
 import msgspec
 
+from service.zoho.simulator import shelf
 from service.zoho.simulator.clock import iso, parse
 from service.zoho.simulator.crm.gate import error_item, module_of, problem
-from service.zoho.simulator.crm.records import API_USER, Author, change, note
+from service.zoho.simulator.crm.records import Author, add, change
 from service.zoho.simulator.crm.rows import table, user_objects
+from service.zoho.simulator.crm.uniqueness import clash
 from service.zoho.simulator.crm.values import bad, refusal, stored
 from service.zoho.simulator.wire import Call, Reply, json_reply
 from service.zoho.simulator.world import World
@@ -26,38 +28,29 @@ def update(world: World, call: Call) -> Reply:
     200 when all went well, 207 when some did, 412 when all were modified since
     If-Unmodified-Since, 400 otherwise.
     """
-    module, body = module_of(call), _body(call)
-    unmodified_since = _unmodified_since(call)
+    module, body = module_of(call), body_of(call)
+    unmodified_since = unmodified_since_of(call)
 
     def one(position: int, record: Mapping[str, Any]) -> Item:
         given = {**record, "id": call.slots.get("record_id", record.get("id"))}
-        return _update_one(world, module, position, given, unmodified_since=unmodified_since)
+        return update_one(world, module, position, given, unmodified_since=unmodified_since)
 
-    results = _each(world, body, one)
-    _automate(world, module, body, results)
-    return _summary(results, ok=200)
+    results = each(world, body, one)
+    automate(world, module, body, results)
+    return summary(results, ok=200)
 
 
 def insert(world: World, call: Call) -> Reply:
     """Answer `POST /{Module}`: 201 when all went well, 207 when some did, else 400."""
-    module, body = module_of(call), _body(call)
-    results = _each(world, body, lambda position, record: _insert_one(world, module, position, record))
-    _automate(world, module, body, results)
-    return _summary(results, ok=201)
+    module, body = module_of(call), body_of(call)
+    results = each(world, body, lambda position, record: insert_one(world, module, position, record))
+    automate(world, module, body, results)
+    return summary(results, ok=201)
 
 
-def delete(world: World, call: Call) -> Reply:
-    """Answer `DELETE /{Module}?ids=a,b` and `DELETE /{Module}/{id}`: into the recycle bin."""
-    module = module_of(call)
-    ids = call.slots.get("record_id", call.query.get("ids", ""))
-    if not ids:
-        raise problem(
-            "REQUIRED_PARAM_MISSING", "One of the expected parameter is missing", {"param_name": "ids"}
-        )
-    world.db.execute("BEGIN")
-    results = [_delete_one(world, module, text) for text in ids.split(",")]
-    world.db.execute("COMMIT")
-    return _summary(results, ok=200)
+def many(call: Call) -> bool:
+    """Return whether a write holds more than ten records, which counts against the smaller limit."""
+    return price(call) > 1
 
 
 def price(call: Call) -> int:
@@ -69,7 +62,8 @@ def price(call: Call) -> int:
         return 1
 
 
-def _body(call: Call) -> dict[str, Any]:
+def body_of(call: Call) -> dict[str, Any]:
+    """Return the body of a write, or refuse one that holds no batch of at most 100."""
     try:
         body = msgspec.json.decode(call.body)
     except msgspec.DecodeError:
@@ -87,7 +81,8 @@ def _body(call: Call) -> dict[str, Any]:
     return body
 
 
-def _each(world: World, body: Mapping[str, Any], one: Callable[[int, Mapping[str, Any]], Item]) -> list[Item]:
+def each(world: World, body: Mapping[str, Any], one: Callable[[int, Mapping[str, Any]], Item]) -> list[Item]:
+    """Return the result of every record of a batch, written in one transaction."""
     world.db.execute("BEGIN")
     results = [
         one(position, record) if isinstance(record, dict) else bad(position, None, "jsonobject")
@@ -97,9 +92,10 @@ def _each(world: World, body: Mapping[str, Any], one: Callable[[int, Mapping[str
     return results
 
 
-def _update_one(
+def update_one(
     world: World, module: str, position: int, record: Mapping[str, Any], *, unmodified_since: int | None
 ) -> Item:
+    """Write one record that exists and return its result."""
     if record["id"] is None:
         details = {"api_name": "id", "json_path": f"$.data[{position}].id"}
         return error_item("MANDATORY_NOT_FOUND", "required field not found", details)
@@ -112,55 +108,34 @@ def _update_one(
     if unmodified_since is not None and modified[0] > unmodified_since:
         message = "record updated time has already passed if-unmodified-since time"
         return error_item("ALREADY_MODIFIED", message, _stamp_details(world, module, number))
+    if shelf.get(world.db, "locked", str(number)) is not None:
+        message = "Sorry, you cannot perform this operation as the record is locked."
+        details = {"api_name": "id", "json_path": f"$.data[{position}].id", "action": "record_locking"}
+        return error_item("RECORD_LOCKED", message, details)
     if error := refusal(world, module, position, record):
+        return error
+    if error := clash(world, module, position, record, but=number):
         return error
     mode = "Manual" if world.on("crm.api_optout_stamps_mode") else None
     change(world, module, number, stored(module, record), Author(mode=mode))
     return _success(world, module, number, "record updated")
 
 
-def _insert_one(world: World, module: str, position: int, record: Mapping[str, Any]) -> Item:
+def insert_one(world: World, module: str, position: int, record: Mapping[str, Any]) -> Item:
+    """Add one record and return its result."""
     if not record.get("Last_Name"):
         details = {"api_name": "Last_Name", "json_path": f"$.data[{position}].Last_Name"}
         return error_item("MANDATORY_NOT_FOUND", "required field not found", details)
     if error := refusal(world, module, position, record):
         return error
-    now = world.clock.seconds()
-    values = {
-        "Owner": API_USER,
-        **stored(module, record),
-        "id": world.next_record_id(),
-        "Created_Time": now,
-        "Modified_Time": now,
-        "Created_By": API_USER,
-        "Modified_By": API_USER,
-    }
-    if values.get("Email_Opt_Out"):
-        values |= {"Unsubscribed_Mode": "Manual", "Unsubscribed_Time": now}
-    marks = ", ".join("?" * len(values))
-    world.db.execute(
-        f"INSERT INTO {table(module)} ({', '.join(values)}) VALUES ({marks})", tuple(values.values())
-    )
-    number = int(str(values["id"]))
-    note(world, module, number, "added", author=Author(), history=[])
+    if error := clash(world, module, position, record):
+        return error
+    number = add(world, module, stored(module, record), Author())
     return _success(world, module, number, "record added")
 
 
-def _delete_one(world: World, module: str, text: str) -> Item:
-    number = int(text) if text.isdigit() else -1
-    row = world.db.execute(
-        f"DELETE FROM {table(module)} WHERE id = ? RETURNING Last_Name, Created_By", (number,)
-    ).fetchone()
-    if row is None:
-        return error_item("INVALID_DATA", "the id given seems to be invalid", {"id": text})
-    world.db.execute(
-        "INSERT INTO deleted VALUES (?, ?, 'recycle', ?, ?, ?, ?)",
-        (number, module, row[0], world.clock.seconds(), API_USER, row[1]),
-    )
-    return {"code": "SUCCESS", "details": {"id": text}, "message": "record deleted", "status": "success"}
-
-
-def _unmodified_since(call: Call) -> int | None:
+def unmodified_since_of(call: Call) -> int | None:
+    """Return the seconds of If-Unmodified-Since, None without one."""
     header = call.headers.get("if-unmodified-since")
     if header is None:
         return None
@@ -194,7 +169,7 @@ def _success(world: World, module: str, number: int, message: str) -> Item:
     return {"code": "SUCCESS", "details": details, "message": message, "status": "success"}
 
 
-def _automate(world: World, module: str, body: Mapping[str, Any], results: Iterable[Item]) -> None:
+def automate(world: World, module: str, body: Mapping[str, Any], results: Iterable[Item]) -> None:
     """Record which automations the write set off: all when `trigger` is absent, none when it is empty."""
     trigger = body.get("trigger", AUTOMATIONS)
     now = world.clock.seconds()
@@ -208,7 +183,8 @@ def _automate(world: World, module: str, body: Mapping[str, Any], results: Itera
     world.db.executemany("INSERT INTO automations (module, record_id, kind, at) VALUES (?, ?, ?, ?)", rows)
 
 
-def _summary(results: list[Item], *, ok: int) -> Reply:
+def summary(results: list[Item], *, ok: int) -> Reply:
+    """Return the reply that the results add up to."""
     codes = [result["code"] for result in results]
     good = codes.count("SUCCESS")
     if good == len(codes):
