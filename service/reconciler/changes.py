@@ -8,7 +8,7 @@ from typing import TypeVar
 from sqlalchemy import Connection, Exists, and_, bindparam, case, exists, func, or_, select, update
 
 from service.consent import State
-from service.db import change, drift, run, standing, subject
+from service.db import change, drift, run, standing, subject, suppression
 
 T = TypeVar("T")
 
@@ -66,9 +66,15 @@ def waiting(tx: Connection, product: str, state: str) -> list[Item]:
 
 def outdated(tx: Connection, items: Sequence[Item], purpose: str) -> set[bytes]:
     """Return the address indexes for which the ledger does not say stop any more: never write those."""
+    kept_out = select(suppression.c.address_index).where(
+        suppression.c.address_index == change.c.address_index
+    )
     stops = or_(
         standing.c.must_stop == 1,
-        and_(change.c.kind == "permitted_without_consent", standing.c.state != State.PERMITTED.value),
+        and_(
+            or_(change.c.kind == "permitted_without_consent", kept_out.exists()),
+            standing.c.state != State.PERMITTED.value,
+        ),
     )
     known = (
         select(change.c.address_index)

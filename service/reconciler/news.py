@@ -19,7 +19,7 @@ from service.reconciler import claims
 from service.reconciler.context import Context
 from service.reconciler.people import people
 from service.reconciler.sealed import sealed_address
-from service.reconciler.sides import best_time
+from service.reconciler.sides import best_time, forgotten
 
 CHUNK = 1_000
 """Claims handed to the ledger at a time."""
@@ -149,7 +149,8 @@ def _mark(tx: Connection, done: Sequence[dict[str, Any]]) -> None:
 
 
 def _unrecorded() -> Any:  # noqa: ANN401  # a condition
-    return outcome.c.recorded_idx.is_(None) & or_(*(outcome.c.kind == kind for kind in claims.CATEGORIES))
+    told = or_(*(outcome.c.kind == kind for kind in claims.CATEGORIES))
+    return outcome.c.recorded_idx.is_(None) & told & ~forgotten(outcome.c.address_index)
 
 
 def _jurisdiction(index: Any) -> Any:  # noqa: ANN401  # a column and a scalar subquery

@@ -36,7 +36,7 @@ def _judged(fact: CTE, policy: PolicySet) -> Select[Any]:
     left, mail = _said(fact), _mail(fact, policy.enforcement.soft_bounce_limit)
     sighted = or_(*(_true(condition) for condition in left.values()))
     stop = or_(_must_stop(fact), sighted, *(_true(mail[name]) for name in SUPPRESSING))
-    withdrew = and_(sighted, func.coalesce(f.state, "") != State.REFUSED.value)
+    withdrew = and_(sighted, ~_forgotten(fact), func.coalesce(f.state, "") != State.REFUSED.value)
     flags = (
         left
         | mail
@@ -76,7 +76,7 @@ def _mail(fact: CTE, limit: int) -> dict[str, Bool]:
     f, must_stop = fact.c, _must_stop(fact)
     unknown = or_(f.hard_recorded_at.is_(None), f.hard_recorded_at < f.bounced_since)
     on_list_alone = and_(f.bounced > 0, func.coalesce(f.hards, 0) == 0, func.coalesce(f.softs, 0) < limit)
-    bounce_new = and_(on_list_alone, unknown)
+    bounce_new = and_(on_list_alone, unknown, ~_forgotten(fact))
     bounced = or_(and_(f.hards > 0, f.hards_new > 0), bounce_new)
     known = and_(or_(f.hards > 0, on_list_alone), must_stop)
     return {
@@ -88,7 +88,14 @@ def _mail(fact: CTE, limit: int) -> dict[str, Bool]:
 
 
 def _must_stop(fact: CTE) -> Bool:
-    return func.coalesce(fact.c.must_stop, 0) == 1
+    """Return whether the ledger says stop: by the standing, or because the erased are kept out."""
+    kept_out = and_(fact.c.kept_out == 1, func.coalesce(fact.c.state, "") != State.PERMITTED.value)
+    return or_(func.coalesce(fact.c.must_stop, 0) == 1, kept_out)
+
+
+def _forgotten(fact: CTE) -> Bool:
+    """Return whether this is about somebody erased, of whom the ledger records nothing any more."""
+    return and_(fact.c.kept_out == 1, fact.c.sub.is_(None))
 
 
 def _left_at(fact: CTE) -> ColumnElement[Any]:

@@ -21,7 +21,18 @@ from sqlalchemy import (
 )
 
 from service.consent import Category, Provenance, State
-from service.db import Moment, contact, crm_address, crm_record, happening, member, outcome, standing, subject
+from service.db import (
+    Moment,
+    contact,
+    crm_address,
+    crm_record,
+    happening,
+    member,
+    outcome,
+    standing,
+    subject,
+    suppression,
+)
 from service.ledger.store import LOG_ID
 from service.policy import PolicySet
 from service.reconciler.port import Member, OutcomeKind
@@ -47,7 +58,7 @@ def facts(policy: PolicySet, now: datetime) -> CTE:
     ).cte("everybody")
     index = everybody.c.address_index
     joined: Any = everybody
-    for side in (crm, on_lists, mailed, ledger, contact):
+    for side in (crm, on_lists, mailed, ledger, contact, suppression):
         joined = joined.outerjoin(side, side.c.address_index == index)
     columns = [
         column
@@ -61,6 +72,7 @@ def facts(policy: PolicySet, now: datetime) -> CTE:
             *columns,
             contact.c.permission,
             contact.c.since.label("permission_since"),
+            case((suppression.c.address_index.is_not(None), 1), else_=0).label("kept_out"),
         )
         .select_from(joined)
         .cte("fact")
@@ -144,6 +156,13 @@ def _outcomes(policy: PolicySet, now: datetime) -> CTE:
         .group_by(outcome.c.address_index)
         .cte("mailed")
     )
+
+
+def forgotten(index: ColumnElement[Any]) -> ColumnElement[bool]:
+    """Return whether an address was erased and its owner did not come back: nothing is recorded about it."""
+    kept_out = select(suppression.c.address_index).where(suppression.c.address_index == index)
+    back = select(subject.c.sub).where(subject.c.address_index == index)
+    return and_(kept_out.exists(), ~back.exists())
 
 
 def best_time() -> ColumnElement[datetime]:
