@@ -141,6 +141,8 @@ class DedupeColumns(TypedColumns):
     idx: Named[int] = Column(Int, nullable=False)
     size: Named[int] = Column(Int, nullable=False)
     """The tree size of the receipt, so that a retry gets the same receipt again."""
+    digest: Named[bytes] = Column(LargeBinary, nullable=False)
+    """`store.dedupe_digest` of the rest, because no other row tells what a damaged one held."""
 
 
 class CheckpointColumns(TypedColumns):

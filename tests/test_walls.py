@@ -9,6 +9,7 @@ from sqlalchemy import insert, text
 from sqlalchemy.exc import DBAPIError
 
 from service.db import Database, dedupe, insert_rows, leaf, log_state, node
+from service.ledger.store import Known, dedupe_digest
 from tests.servers import APP
 
 ENTRY = b"an entry"
@@ -16,7 +17,14 @@ HASH = sha256(b"\x00" + ENTRY).digest()
 ROWS = {
     "leaf": {"log_id": 1, "idx": 0, "hash": HASH, "entry": ENTRY},
     "node": {"log_id": 1, "level": 1, "idx": 0, "hash": HASH},
-    "dedupe": {"log_id": 1, "key": b"key", "request": b"request", "idx": 0, "size": 1},
+    "dedupe": {
+        "log_id": 1,
+        "key": b"key",
+        "request": b"request",
+        "idx": 0,
+        "size": 1,
+        "digest": dedupe_digest(b"key", Known(request=b"request", index=0, size=1)),
+    },
 }
 KEYS = {"leaf": "log_id, idx", "node": "log_id, level, idx", "dedupe": "log_id, key"}
 OTHER = {"leaf": "entry", "node": "hash", "dedupe": "request"}
@@ -103,6 +111,11 @@ def test_postgresql_refuses_to_truncate(filled_postgresql, table):
 def test_postgresql_hashes_each_leaf_again(filled_postgresql):
     with pytest.raises(DBAPIError, match="ck_leaf_hash"), filled_postgresql.begin() as tx:
         tx.execute(insert(leaf).values(log_id=1, idx=1, hash=bytes(32), entry=ENTRY))
+
+
+def test_postgresql_refuses_an_idempotency_row_that_is_not_what_was_meant(filled_postgresql):
+    with pytest.raises(DBAPIError, match="ck_dedupe_digest"), filled_postgresql.begin() as tx:
+        tx.execute(insert(dedupe).values(**{**ROWS["dedupe"], "key": b"kez"}))
 
 
 def test_postgresql_refuses_an_entry_beyond_64_kilobytes(filled_postgresql):

@@ -6,6 +6,7 @@ locked by every append, which is what makes indexes dense whoever appends (tlog.
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from itertools import groupby
 
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, insert, or_, select, text, update
@@ -41,6 +42,12 @@ class Known:
     request: bytes
     index: int
     size: int
+
+
+def dedupe_digest(key: bytes, known: Known) -> bytes:
+    """Return what tells whether a row of `dedupe` is as it was written; on PostgreSQL a CHECK does the same."""
+    numbers = known.index.to_bytes(8, "big") + known.size.to_bytes(8, "big")
+    return sha256(key + known.request + numbers).digest()[:8]
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +139,15 @@ class Store:
             tx,
             dedupe,
             [
-                {"log_id": LOG_ID, "key": k, "request": v.request, "idx": v.index, "size": v.size}
-                for k, v in rows
+                {
+                    "log_id": LOG_ID,
+                    "key": key,
+                    "request": known.request,
+                    "idx": known.index,
+                    "size": known.size,
+                    "digest": dedupe_digest(key, known),
+                }
+                for key, known in rows
             ],
         )
 
