@@ -4,6 +4,7 @@ Needs the scope `erasure:write`, which no other scope includes. The address trav
 """
 
 import asyncio
+import re
 from typing import Annotated, Literal
 
 import msgspec
@@ -18,6 +19,8 @@ from service.web.auth import ERASURE_WRITE
 from service.web.edge import Edge
 from service.web.keyed import program
 from service.web.strict import QUESTION_BYTES, AnyRequest, convert, read_json
+
+_INDEX = re.compile("[0-9]{1,15}")
 
 
 class ErasureIn(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -37,13 +40,15 @@ async def post_erasure(request: AnyRequest, edge: NamedDependency[Edge]) -> Resp
     return _certificate(erased)
 
 
-@get("/api/erasure/{index:int}", name="erasure-certificate")
+@get("/api/erasure/{index:str}", name="erasure-certificate")
 async def get_certificate(
-    request: AnyRequest, edge: NamedDependency[Edge], index: FromPath[int]
+    request: AnyRequest, edge: NamedDependency[Edge], index: FromPath[str]
 ) -> Response[bytes]:
     """Return the certificate of an erasure again, by the number of its entry."""
     await program(edge, request, ERASURE_WRITE)
-    return _certificate(await asyncio.to_thread(_again, edge, index))
+    if not _INDEX.fullmatch(index):
+        raise NotFound("an erasure is named by the number of its entry")
+    return _certificate(await asyncio.to_thread(_again, edge, int(index)))
 
 
 def _again(edge: Edge, index: int) -> Erased:

@@ -1,0 +1,71 @@
+"""Erasure, rotation and freezing from the command line."""
+
+import pytest
+from click.testing import CliRunner
+
+from service import app, settings
+from service.cli import group
+from service.errors import KeptOut, Malformed
+from tests.running import claim
+
+EMAIL = "ana@example.org"
+
+
+@pytest.fixture
+def chosen(tmp_path, monkeypatch):
+    monkeypatch.setenv("CONSENT_STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setenv("CONSENT_DATABASE_URL", f"sqlite:///{tmp_path / 'ledger.db'}")
+    with app.running(settings.load()) as parts:
+        parts.intake.record([claim(EMAIL)])
+    return tmp_path
+
+
+def run(*arguments: str) -> str:
+    result = CliRunner().invoke(group, arguments)
+    if result.exception is not None:
+        raise result.exception
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def public_key() -> str:
+    return run("key", "show").strip()
+
+
+def test_an_erasure_writes_a_certificate_that_verifies_without_the_ledger(chosen):
+    told = run("erase", EMAIL, "--reason", "request", "-o", str(chosen / "certificate"))
+    assert "says so" in told
+    assert EMAIL not in told
+    assert run("verify-erasure", str(chosen / "certificate"), "--key", public_key()).startswith("good")
+    with pytest.raises(KeptOut):
+        run("erase", EMAIL, "--reason", "request", "-o", str(chosen / "second"))
+    index = told.split("entry ")[1].split()[0]
+    run("erase", "--again", index, "-o", str(chosen / "again"))
+    assert (chosen / "again").read_bytes() == (chosen / "certificate").read_bytes()
+    with pytest.raises(Malformed):
+        run("erase", "-o", str(chosen / "third"))
+
+
+def test_keys_are_rotated_one_command_each_and_everything_verifies(chosen):
+    first = public_key()
+    run("bundle", EMAIL, "-o", str(chosen / "before.zip"))
+    for command in (
+        ("key", "rotate", "ingest"),
+        ("key", "rotate", "log"),
+        ("key", "rotate", "log", "--end-overlap"),
+        ("key", "rotate", "kek"),
+        ("key", "rotate", "kek", "--forget-former"),
+        ("rekey-directory",),
+    ):
+        run(*command)
+    assert public_key() != first
+    run("bundle", EMAIL, "-o", str(chosen / "after.zip"))
+    for name in ("before.zip", "after.zip"):
+        assert "good" in run("verify", str(chosen / name), "--key", first)
+
+
+def test_a_frozen_log_gives_its_final_checkpoint(chosen):
+    final = run("log", "freeze", "--yes", "-o", str(chosen / "final"))
+    assert (chosen / "final").read_text() in final
+    with pytest.raises(Malformed, match="frozen already"):
+        run("log", "freeze", "--yes")
