@@ -100,7 +100,7 @@ def _fold_consent(known: list[Event], purpose: str, rules: Rules, at: datetime) 
             scope = "every purpose" if event.purpose is None else "this purpose"
             result = _decided(event, purpose, State.REFUSED, f"refused for {scope} ({event.source})")
         elif event.category in GRANTS and event.ground is not None:
-            result = _implied(result, event, event.ground, purpose, rules, at)
+            result = _implied(result, event, purpose, rules, at)
         elif event.category is Category.REQUESTED or (
             event.category is Category.GRANTED and rules.double_opt_in
         ):
@@ -137,17 +137,17 @@ def _granted(before: Standing, event: Event, purpose: str, rules: Rules, at: dat
     return replace(made, valid_until=until, warnings=_warnings(event, rules, at))
 
 
-def _implied(
-    before: Standing, event: Event, ground: Ground, purpose: str, rules: Rules, at: datetime
-) -> Standing:
+def _implied(before: Standing, event: Event, purpose: str, rules: Rules, at: datetime) -> Standing:
     """Return the standing after an implied consent: it never lifts a refusal, nor shortens a consent.
 
     It permits only where a rule that counts says so, for as long as that rule says, from the fact's day.
     """
+    ground = event.ground
+    assert ground is not None, "an implied consent has a ground"
     if before.state is State.REFUSED:
         return before
-    clocks = rules.implied.get(ground.fact, ())
-    if (lacks := _lacks(event, ground, clocks)) is not None:
+    clocks = tuple(clock for clock in rules.implied.get(ground.fact, ()) if clock.was_law(ground.at))
+    if (lacks := _lacks(event, ground, clocks, rules.jurisdiction)) is not None:
         if before.state is State.UNKNOWN:
             reason = f"implied by {ground.fact} of {ground.at:%Y-%m-%d} ({event.source}), and {lacks}"
             return _decided(event, purpose, State.UNKNOWN, reason, rule=clocks[0].rule if clocks else None)
@@ -165,10 +165,10 @@ def _implied(
     return replace(made, valid_until=until)
 
 
-def _lacks(event: Event, ground: Ground, clocks: tuple[Clock, ...]) -> str | None:
+def _lacks(event: Event, ground: Ground, clocks: tuple[Clock, ...], place: str) -> str | None:
     """Return why an implied consent does not count, or None where it does."""
     if not clocks:
-        return "no rule that applies here lets that count"
+        return f"no rule lets that count where they are ({place or 'unknown'})"
     if ground.at > event.recorded_at:
         return "that day had not come when it was told"
     for clock in clocks:
@@ -185,7 +185,9 @@ def _first_end(
     event: Event, clocks: tuple[Clock, ...], since: datetime
 ) -> tuple[datetime | None, str | None]:
     """Return when a consent ends, and by which rule: the first end of what its source and the rules say."""
-    ends = [(end, clock.rule) for clock in clocks if clock.counts and (end := clock.ends(since)) is not None]
+    ends: list[tuple[datetime, str | None]] = [
+        (end, clock.rule) for clock in clocks if clock.counts and (end := clock.ends(since)) is not None
+    ]
     if event.valid_until is not None:
         ends.append((event.valid_until, None))
     return min(ends, key=lambda pair: pair[0], default=(None, None))

@@ -13,7 +13,8 @@ class Clock:
 
     `months` None is without end. A clock that does not `count` (its rule is a draft, or known from
     memory alone) permits nothing and ends nothing: it warns. `conditions` are names of evidence that must
-    be true, `weakest_grade` is the least that the evidence of the fact must be worth.
+    be true, `weakest_grade` is the least that the evidence of the fact must be worth; the fact's day lies
+    from `since` on and before `until`, when the rule was law.
     """
 
     rule: str
@@ -21,6 +22,12 @@ class Clock:
     counts: bool = True
     conditions: frozenset[str] = frozenset()
     weakest_grade: str = "D"
+    since: datetime | None = None
+    until: datetime | None = None
+
+    def was_law(self, day: datetime) -> bool:
+        """Return whether the rule was law on the day of a fact."""
+        return (self.since is None or self.since <= day) and (self.until is None or day < self.until)
 
     def ends(self, since: datetime) -> datetime | None:
         """Return when a consent that began then ends; None is never."""
@@ -33,7 +40,8 @@ class Rules:
 
     `implied` has clocks by fact (several where it is one clock per law that applies: the first to end
     ends it); a fact without one permits nothing. `express` are clocks of consents that were given. The
-    names ending in `_rule` say where a parameter stands; `policy` is the digest of the set, in hex.
+    names ending in `_rule` say where a parameter stands; `policy` is
+    the digest of the set, in hex.
     """
 
     weakest_grade: str = "C"
@@ -46,6 +54,7 @@ class Rules:
     soft_bounce_rule: str = "enforcement.soft_bounce_limit"
     implied: dict[str, tuple[Clock, ...]] = field(default_factory=dict)
     express: tuple[Clock, ...] = ()
+    jurisdiction: str = ""
     policy: str = ""
 
 

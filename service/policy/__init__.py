@@ -1,21 +1,26 @@
 """The organisation's rules as data: purposes, forms, field mapping, enforcement, law.
 
-Reads `policies/*.toml` and `policies/jurisdictions/*.toml`, refuses what it does not understand
-with the file's name, and digests the whole set, so that a decision can name the rules it was
-made under. Apart from reading files it is pure.
+Reads `policies/*.toml` and `policies/jurisdictions/*.toml`, refuses what it does not understand with the
+file's name and line, and digests the whole set, so that a decision can name the rules it was made under.
+Apart from reading files it is pure. `law` has the kinds of rules, `places` who is where, `judging` turns
+both into the parameters of the fold, `checking` says all that is wrong at once.
 """
 
-import hashlib
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
 
 import msgspec
 
-from service.consent import Rules
+from service.consent import Event, Rules
 from service.errors import Misconfigured, NotFound
-from service.policy.law import Deadline, Jurisdiction
+from service.policy import files as reading
+from service.policy.checking import Purposes, contradictions
+from service.policy.files import Files, UnusableError
+from service.policy.judging import demanded, fold_rules
+from service.policy.law import AnyRule, Deadline, Jurisdiction
+from service.policy.places import UNKNOWN, Atlas, Place
 from service.policy.shapes import (
     Campaigns,
     CampaignsList,
@@ -25,11 +30,12 @@ from service.policy.shapes import (
     Form,
     Module,
     Purpose,
-    Strict,
+    WithoutConsent,
     ZohoMapping,
 )
 
 __all__ = [
+    "UNKNOWN",
     "Campaigns",
     "CampaignsList",
     "Controller",
@@ -39,16 +45,16 @@ __all__ = [
     "Form",
     "Jurisdiction",
     "Module",
+    "Place",
     "PolicySet",
     "Purpose",
     "ZohoMapping",
     "load",
+    "load_files",
 ]
 
-T = TypeVar("T")
 
-
-class PolicySet(msgspec.Struct, frozen=True, kw_only=True):
+class PolicySet(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """All rules of one organisation; `digest` is the SHA-256 over every file's name and bytes."""
 
     controller: Controller
@@ -65,96 +71,116 @@ class PolicySet(msgspec.Struct, frozen=True, kw_only=True):
             raise NotFound("no form of this name is declared; see policies/purposes.toml for those that are")
         return self.forms[name]
 
-    def rules(self, purpose: str) -> Rules:
-        """Return the parameters of the fold for one purpose."""
-        return Rules(
-            weakest_grade=self.enforcement.weakest_grade,
-            double_opt_in=self.purposes[purpose].double_opt_in,
-            soft_bounce_limit=self.enforcement.soft_bounce_limit,
-            soft_bounce_days=self.enforcement.soft_bounce_days,
-        )
+    def rules(self, purpose: str, jurisdiction: str = UNKNOWN) -> Rules:
+        """Return the parameters of the fold for one purpose and place; unknown: the strictest of all."""
+        made = self._rules.get((purpose, jurisdiction))
+        if made is None:
+            made = fold_rules(
+                self.purposes[purpose],
+                self.enforcement,
+                self.atlas.chain(jurisdiction),
+                self.jurisdictions.values(),
+                policy=self.digest.hex(),
+            )
+            self._rules[purpose, jurisdiction] = made
+        return made
+
+    def demands(self, purpose: str | None, jurisdiction: str = UNKNOWN) -> Mapping[str, str]:
+        """Return the evidence that a live grant given in words must bring, each with the rule that asks.
+
+        That is what enforcement.toml asks for, the forms of the purpose, and every rule of law in force.
+        """
+        forms = {name: form for name, form in self.forms.items() if form.purpose == purpose}
+        asked = {name: f"forms.{form}" for form, told in forms.items() for name in told.required_evidence}
+        if not forms:
+            asked = dict.fromkeys(self.enforcement.required_without_form, "enforcement.required_without_form")
+        always = dict.fromkeys(self.enforcement.required_evidence, "enforcement.required_evidence")
+        return {**always, **asked, **demanded(self.law(jurisdiction))}
+
+    def law(self, jurisdiction: str) -> Iterable[AnyRule]:
+        """Return the rules of a place and of those that it lies within; of all where it is unknown."""
+        chain = self.atlas.chain(jurisdiction) or self.jurisdictions.values()
+        return (rule for one in chain for rule in one.rules)
 
     def jurisdiction(self, country: str | None) -> str:
         """Return the code for a country as CRM writes it; "unknown" where none fits."""
-        wanted = (country or "").strip().casefold()
-        for code, rules in self.jurisdictions.items():
-            if wanted and wanted in (code.casefold(), *(n.casefold() for n in rules.names)):
-                return code
-        return "unknown"
+        return self.atlas.code(country)
+
+    def place_of(self, events: Iterable[Event], crm: str | None = None) -> Place:
+        """Return where the person of these events is: by events, then CRM, then the address's domain."""
+        return self.atlas.place_of(events, crm)
 
     def stop_by(
-        self, received_at: datetime, jurisdiction: str, *, address: str = ""
+        self, received_at: datetime, jurisdiction: str, *, address: str | None = ""
     ) -> tuple[datetime, Deadline]:
         """Return when mail must have stopped, and under which rule: the earliest that applies.
 
         Where the country is unknown, or its law names no number of days, every rule could apply.
-        The mailbox providers' rules apply to addresses on their domains. Rules from memory and
-        retired ones do not count.
+        The mailbox providers' rules apply to addresses on their domains, and where the address is not
+        at hand (None). Rules from memory, retired ones, and those that were not law then do not count.
         """
-        ends = [(d.ends(received_at, j.calendar), d) for j, d in self._deadlines(jurisdiction, address)]
+        day = received_at.date()
+        counted = [(j, d) for j, d in self._deadlines(jurisdiction, address) if d.effective(day)]
+        ends = [(d.ends(received_at, j.calendar), d) for j, d in counted or self._deadlines(UNKNOWN, "")]
         return min(ends, key=lambda pair: pair[0])
 
-    def _deadlines(self, jurisdiction: str, address: str) -> Iterable[tuple[Jurisdiction, Deadline]]:
-        domain = address.rpartition("@")[2].casefold()
-        known = jurisdiction in self.jurisdictions and bool(self.jurisdictions[jurisdiction].counted)
+    @cached_property
+    def atlas(self) -> Atlas:
+        """Return who knows which country is which."""
+        return Atlas(self.jurisdictions)
+
+    @cached_property
+    def _rules(self) -> dict[tuple[str, str], Rules]:
+        return {}
+
+    def _deadlines(self, jurisdiction: str, address: str | None) -> Iterable[tuple[Jurisdiction, Deadline]]:
+        domain = None if address is None else address.rpartition("@")[2].casefold()
+        chain = self.atlas.chain(jurisdiction)
+        known = any(one.counted for one in chain)
         for rules in self.jurisdictions.values():
-            if not known or rules.code == jurisdiction or domain in rules.domains:
+            provider = bool(rules.domains) and (domain is None or domain in rules.domains)
+            if not known or provider or rules in chain:
                 yield from ((rules, deadline) for deadline in rules.counted)
 
 
 def load(folder: Path) -> PolicySet:
-    """Return the policy set of `folder`; raises `Misconfigured` naming the file and what is wrong."""
-    files = sorted([*folder.glob("*.toml"), *folder.glob("jurisdictions/*.toml")])
-    raw = {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
-    purposes = _decode(raw, "purposes.toml", _Purposes)
-    laws = [_decode(raw, name, Jurisdiction) for name in raw if name.startswith("jurisdictions/")]
-    found = PolicySet(
+    """Return the policy set of `folder`; raises `Misconfigured` naming file, line and what is wrong."""
+    return load_files(reading.read(folder))
+
+
+def load_files(files: Files) -> PolicySet:
+    """Return the policy set of these files, as `load` does."""
+    try:
+        return _assemble(files)
+    except UnusableError as error:
+        raise Misconfigured(str(error)) from None
+
+
+def _assemble(files: Files) -> PolicySet:
+    purposes = reading.decode(files, "purposes.toml", Purposes)
+    zoho = reading.decode(files, "zoho.toml", ZohoMapping)
+    enforcement = reading.decode(files, "enforcement.toml", Enforcement)
+    laws = {name: reading.read_law(files, name) for name in reading.law_files(files)}
+    for problem in contradictions(files, purposes, zoho, enforcement, laws):
+        raise UnusableError(problem)
+    jurisdictions = {law.code: law for law in laws.values()}
+    return PolicySet(
         controller=purposes.controller,
         purposes=purposes.purposes,
         forms=purposes.forms,
-        zoho=_decode(raw, "zoho.toml", ZohoMapping),
-        enforcement=_decode(raw, "enforcement.toml", Enforcement),
-        jurisdictions={law.code: law for law in laws},
-        digest=_digest(raw),
+        zoho=zoho,
+        enforcement=_inherited(enforcement, Atlas(jurisdictions), jurisdictions),
+        jurisdictions=jurisdictions,
+        digest=reading.digest(files),
     )
-    _check(found)
-    return found
 
 
-class _Purposes(Strict, frozen=True, kw_only=True):
-    controller: Controller
-    purposes: dict[str, Purpose]
-    forms: dict[str, Form]
-
-
-def _decode(raw: Mapping[str, bytes], name: str, kind: type[T]) -> T:
-    if name not in raw:
-        raise Misconfigured(f"policies/{name} is missing; start from the one that ships with the service")
-    try:
-        return msgspec.toml.decode(raw[name], type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise Misconfigured(f"policies/{name} cannot be used: {error}") from None
-
-
-def _digest(raw: Mapping[str, bytes]) -> bytes:
-    lines = (f"{hashlib.sha256(data).hexdigest()}  {name}\n" for name, data in sorted(raw.items()))
-    return hashlib.sha256("".join(lines).encode()).digest()
-
-
-def _check(found: PolicySet) -> None:
-    """Refuse a set whose files name purposes that do not exist."""
-    named = {f"form {name}": form.purpose for name, form in found.forms.items()}
-    named |= {f"list {entry.name}": entry.purpose for entry in found.zoho.campaigns.lists}
-    named["zoho.toml governs"] = found.zoho.governs
-    for where, purpose in named.items():
-        if purpose not in found.purposes:
-            raise Misconfigured(
-                f"{where} names the purpose {purpose!r}, which purposes.toml does not declare"
-            )
-    if "default" not in found.enforcement.without_consent:
-        raise Misconfigured("enforcement.toml needs a table [without_consent.default]")
-    if not any(law.counted for law in found.jurisdictions.values()):
-        raise Misconfigured(
-            "policies/jurisdictions/ holds no deadline that counts, so that no withdrawal would have one; "
-            "put back the files that ship with the service"
-        )
+def _inherited(enforcement: Enforcement, atlas: Atlas, codes: Iterable[str]) -> Enforcement:
+    """Return the enforcement in which a country has the choices of what it lies within."""
+    told = enforcement.without_consent
+    nearest: dict[str, WithoutConsent] = {}
+    for code in codes:
+        for one in reversed(atlas.chain(code)):
+            if one.code in told:
+                nearest[code] = told[one.code]
+    return msgspec.structs.replace(enforcement, without_consent={**told, **nearest})

@@ -1,38 +1,76 @@
-"""Deadlines by which mail must have stopped, and the calendars that they follow. Pure."""
+"""Rules of law and of mailbox providers, one struct per kind, and their jurisdictions. Pure."""
 
-from collections.abc import Mapping
-from datetime import date, datetime, time, timedelta
-from functools import lru_cache
-from typing import Literal
+from datetime import date, datetime, timedelta
+from typing import Any, Literal
 
-import holidays
+import msgspec
 
-from service.policy.shapes import Strict
+from service.consent import months_after
+from service.policy.calendars import after_business_days, is_known
+from service.policy.shapes import Grade, Strict
 
-_SATURDAY = 5  # date.weekday()
+Confidence = Literal["primary", "secondary", "memory"]
+Status = Literal["draft", "active", "retired"]
 
 
-class Deadline(Strict, frozen=True, kw_only=True):
-    """By when mail must have stopped after a withdrawal was received; exactly one unit is given."""
+class Example(Strict, frozen=True, kw_only=True):
+    """One worked example of a rule: what is given, when (a day or a moment), what the rule must answer."""
+
+    given: dict[str, Any] = msgspec.field(default_factory=dict)
+    at: Any = None
+    expect: str
+
+
+class Rule(Strict, frozen=True, kw_only=True, tag_field="kind"):
+    """What every rule says about itself.
+
+    `confidence` is how the rule was read: in the law's own text, in a secondary source, or from memory.
+    `status` stays draft until somebody signs it in `verified_by`.
+    """
 
     id: str
-    business_days: int | None = None
-    days: int | None = None
-    hours: int | None = None
+    parameter: str = ""
     law: str
     citation: str
-    confidence: Literal["primary", "secondary", "memory"]
-    status: Literal["draft", "active", "retired"]
+    url: str = ""
+    confidence: Confidence
+    status: Status
     verified_by: str = ""
-
-    def __post_init__(self) -> None:
-        if sum(unit is not None for unit in (self.business_days, self.days, self.hours)) != 1:
-            raise ValueError("a deadline is given in exactly one of business_days, days and hours")
+    effective_from: date | None = None
+    effective_until: date | None = None
+    tests: tuple[Example, ...] = ()
 
     @property
     def counts(self) -> bool:
         """Return whether this rule may set a deadline: not from memory alone, and not retired."""
         return self.confidence != "memory" and self.status != "retired"
+
+    @property
+    def in_force(self) -> bool:
+        """Return whether this rule may permit, demand or end something: it counts, and is signed."""
+        return self.counts and self.status == "active"
+
+    def effective(self, day: date) -> bool:
+        """Return whether the law applied on a day; `effective_until` is the first day without it."""
+        began = self.effective_from is None or self.effective_from <= day
+        return began and (self.effective_until is None or day < self.effective_until)
+
+
+class Deadline(Rule, frozen=True, kw_only=True, tag="deadline"):
+    """By when something must be done after it was asked for; exactly one unit is given.
+
+    `duty` stop is what a withdrawal asks for: mail must have stopped.
+    """
+
+    duty: Literal["stop", "stop_sharing", "answer"] = "stop"
+    business_days: int | None = None
+    months: int | None = None
+    days: int | None = None
+    hours: int | None = None
+
+    def __post_init__(self) -> None:
+        if sum(unit is not None for unit in (self.business_days, self.months, self.days, self.hours)) != 1:
+            raise ValueError("a deadline is given in exactly one of business_days, months, days and hours")
 
     def ends(self, received_at: datetime, calendar: str) -> datetime:
         """Return the moment (UTC) when this deadline passes; `calendar` is an ISO country code.
@@ -43,40 +81,98 @@ class Deadline(Strict, frozen=True, kw_only=True):
             return received_at + timedelta(hours=self.hours)
         if self.days is not None:
             return received_at + timedelta(days=self.days)
-        day = _after_business_days(received_at.date(), self.business_days or 0, calendar)
-        return datetime.combine(day + timedelta(days=1), time(), tzinfo=received_at.tzinfo)
+        if self.months is not None:
+            return months_after(received_at, self.months)
+        return after_business_days(received_at, self.business_days or 0, calendar)
+
+
+class Expiry(Rule, frozen=True, kw_only=True, tag="expiry"):
+    """How long a consent lasts: `months` from its fact's day, or from when it was given; without, for ever.
+
+    An implied consent names the `facts` that it may rest on, and the `conditions` that make it one.
+    """
+
+    basis: Literal["express", "implied"]
+    facts: tuple[str, ...] = ()
+    months: int | None = None
+    conditions: tuple[str, ...] = ()
+    weakest_grade: Grade = "D"
+
+    def __post_init__(self) -> None:
+        if (self.basis == "implied") != bool(self.facts):
+            raise ValueError("an implied consent names the facts that it rests on, an express one none")
+
+
+class Evidence(Rule, frozen=True, kw_only=True, tag="evidence"):
+    """What must be there for a consent to be proved, and what makes it none.
+
+    `demands` are names of evidence that must come with a live grant, `forbids` of evidence that must not be
+    true; `double_opt_in` asks for a confirmation by mail. A rule with neither is there to be read.
+    """
+
+    demands: tuple[str, ...] = ()
+    forbids: tuple[str, ...] = ()
+    double_opt_in: bool = False
+
+
+class Barrier(Rule, frozen=True, kw_only=True, tag="barrier"):
+    """What must not stand between somebody and their wish: a fee, a login, a question asked again."""
+
+    forbids: tuple[str, ...]
+
+
+class Retention(Rule, frozen=True, kw_only=True, tag="retention"):
+    """How long something is kept from its day on: at least, or at most; exactly one of them is given.
+
+    0 months at most means: gone when the reason is gone. `months` None with `at_least` is for ever.
+    """
+
+    keeps: tuple[str, ...]
+    bound: Literal["at_least", "at_most"]
+    months: int | None = None
+    days: int | None = None
+
+
+class Threshold(Rule, frozen=True, kw_only=True, tag="threshold"):
+    """A number from which on something else holds; `measure` says of what, in which unit."""
+
+    measure: str
+    limit: float
+    reached: Literal["at", "above"] = "above"
+
+
+class Label(Rule, frozen=True, kw_only=True, tag="label"):
+    """What a message, a page or a record must carry."""
+
+    carries: tuple[str, ...]
+
+
+AnyRule = Deadline | Expiry | Evidence | Barrier | Retention | Threshold | Label
 
 
 class Jurisdiction(Strict, frozen=True, kw_only=True):
-    """`jurisdictions/<code>.toml`: names as CRM writes the country, mailbox domains, deadlines."""
+    """`jurisdictions/<code>.toml`: where somebody is, and what holds there.
+
+    `names` are those that CRM writes, `tlds` the country-code domains that hint at it, `within` the
+    jurisdiction whose rules hold here as well. A file with `domains` is no country but mailbox providers.
+    `deadlines` repeats those of `rules`.
+    """
 
     code: str
     title: str
     calendar: str = ""
+    within: str = ""
     names: tuple[str, ...] = ()
+    tlds: tuple[str, ...] = ()
     domains: tuple[str, ...] = ()
+    rules: tuple[AnyRule, ...] = ()
     deadlines: tuple[Deadline, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.calendar and self.calendar not in holidays.list_supported_countries():
+        if self.calendar and not is_known(self.calendar):
             raise ValueError("calendar must be a two-letter country code whose public holidays are known")
 
     @property
     def counted(self) -> tuple[Deadline, ...]:
-        """Return the deadlines that count."""
-        return tuple(deadline for deadline in self.deadlines if deadline.counts)
-
-
-@lru_cache(maxsize=4096)
-def _after_business_days(day: date, count: int, calendar: str) -> date:
-    for _ in range(count):
-        day += timedelta(days=1)
-        while day.weekday() >= _SATURDAY or day in _holidays(calendar):
-            day += timedelta(days=1)
-    return day
-
-
-@lru_cache(maxsize=64)
-def _holidays(calendar: str) -> Mapping[date, str]:
-    """Return the public holidays of an ISO country code, expanded as years are asked for."""
-    return holidays.country_holidays(calendar) if calendar else {}
+        """Return the deadlines to stop that count."""
+        return tuple(one for one in self.deadlines if one.counts and one.duty == "stop")

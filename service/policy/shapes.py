@@ -104,9 +104,15 @@ class WithoutConsent(Strict, frozen=True, kw_only=True):
 
 
 class Enforcement(Strict, frozen=True, kw_only=True):
-    """`enforcement.toml`: evidence, thresholds, and the limits of one run."""
+    """`enforcement.toml`: evidence, thresholds, and the limits of one run.
+
+    `required_evidence` comes with every live grant that was given in words, `required_without_form` with
+    those for a purpose that no form of ours asks for.
+    """
 
     weakest_grade: Grade
+    required_evidence: tuple[str, ...]
+    required_without_form: tuple[str, ...]
     soft_bounce_limit: int
     soft_bounce_days: int
     largest_shrink: float

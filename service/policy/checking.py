@@ -1,0 +1,131 @@
+"""All that is wrong with a policy set, each with file and line, and its rules' own examples. Pure."""
+
+from collections.abc import Iterator, Mapping
+
+from service.policy import files as reading
+from service.policy.examples import failures
+from service.policy.files import Files, Problem, UnusableError, problem
+from service.policy.law import Jurisdiction
+from service.policy.shapes import Controller, Enforcement, Form, Purpose, Strict, ZohoMapping
+
+
+class Purposes(Strict, frozen=True, kw_only=True):
+    """`purposes.toml`: who is responsible, what for, and by which forms people are asked."""
+
+    controller: Controller
+    purposes: dict[str, Purpose]
+    forms: dict[str, Form]
+
+
+HOUSE: Mapping[str, type[Strict]] = {
+    "purposes.toml": Purposes,
+    "zoho.toml": ZohoMapping,
+    "enforcement.toml": Enforcement,
+}
+
+
+def check(files: Files) -> list[Problem]:
+    """Return everything that is wrong with a set: each file by itself, then all together, then examples."""
+    found = [one for name, kind in HOUSE.items() for one in reading.problems(files, name, kind)]
+    for name in reading.law_files(files):
+        found += reading.problems(files, name, Jurisdiction)
+    if found:
+        return found
+    laws = {name: reading.read_law(files, name) for name in reading.law_files(files)}
+    try:
+        house = (
+            reading.decode(files, "purposes.toml", Purposes),
+            reading.decode(files, "zoho.toml", ZohoMapping),
+            reading.decode(files, "enforcement.toml", Enforcement),
+        )
+    except UnusableError as error:
+        return [error.problem]
+    found = list(contradictions(files, *house, laws))
+    for name, law in laws.items():
+        found += _unsigned(files, name, law)
+        found += _examples(files, name, law)
+    return found
+
+
+def contradictions(
+    files: Files,
+    purposes: Purposes,
+    zoho: ZohoMapping,
+    enforcement: Enforcement,
+    laws: Mapping[str, Jurisdiction],
+) -> Iterator[Problem]:
+    """Yield what the files say against each other; a set with any of it is never used."""
+    for name, form in purposes.forms.items():
+        if form.purpose not in purposes.purposes:
+            path = ("forms", name, "purpose")
+            yield problem(files, "purposes.toml", path, _undeclared(f"form {name}", form.purpose))
+    for number, entry in enumerate(zoho.campaigns.lists):
+        if entry.purpose not in purposes.purposes:
+            where = ("campaigns", "lists", number, "purpose")
+            yield problem(files, "zoho.toml", where, _undeclared(f"list {entry.name}", entry.purpose))
+    if zoho.governs not in purposes.purposes:
+        yield problem(files, "zoho.toml", ("governs",), _undeclared("zoho.toml governs", zoho.governs))
+    if "default" not in enforcement.without_consent:
+        message = "enforcement.toml needs a table [without_consent.default]"
+        yield problem(files, "enforcement.toml", ("without_consent",), message)
+    if not any(law.counted for law in laws.values()):
+        yield Problem(
+            file=reading.LAWS,
+            line=0,
+            message="holds no deadline that counts, so that no withdrawal would have one; put back the files "
+            "that ship with the service",
+        )
+    yield from _doubles(files, laws)
+
+
+def _undeclared(where: str, purpose: str) -> str:
+    return f"{where} names the purpose {purpose!r}, which purposes.toml does not declare"
+
+
+def _doubles(files: Files, laws: Mapping[str, Jurisdiction]) -> Iterator[Problem]:
+    """Yield codes, names, domains and ids that stand for two things."""
+    seen: dict[tuple[str, str], str] = {}
+    codes = {law.code for law in laws.values()}
+    for name, law in laws.items():
+        if law.within and law.within not in codes:
+            yield problem(files, name, ("within",), f"no file has the code {law.within!r}")
+        told = [("code", "code", law.code)]
+        told += (
+            [("country", "names", one.casefold()) for one in (law.code, *law.names)]
+            if not law.domains
+            else []
+        )
+        told += [("domain", "tlds", one) for one in law.tlds] + [
+            ("mailbox", "domains", one) for one in law.domains
+        ]
+        for kind, key, value in told:
+            first = seen.setdefault((kind, value), name)
+            if first != name:
+                message = f"{kind} {value!r} stands in policies/{first} already"
+                yield problem(files, name, (key,), message)
+        for number, rule in enumerate(law.rules):
+            first = seen.setdefault(("rule", rule.id), f"{name} {number}")
+            if first != f"{name} {number}":
+                message = f"rule {rule.id!r} stands in policies/{first.partition(' ')[0]} already"
+                yield problem(files, name, ("rules", number, "id"), message)
+
+
+def _unsigned(files: Files, name: str, law: Jurisdiction) -> Iterator[Problem]:
+    """Yield what makes a rule unfit to be switched on."""
+    for number, rule in enumerate(law.rules):
+        where = ("rules", number)
+        if rule.status == "active" and not rule.verified_by.strip():
+            message = f"rule {rule.id}: an active rule names in verified_by who read it, and when"
+            yield problem(files, name, (*where, "status"), message)
+        if rule.effective_from and rule.effective_until and rule.effective_until <= rule.effective_from:
+            message = f"rule {rule.id}: effective_until lies before effective_from"
+            yield problem(files, name, (*where, "effective_until"), message)
+        if not rule.tests:
+            message = f"rule {rule.id}: give at least one example in [[rules.tests]]"
+            yield problem(files, name, where, message)
+
+
+def _examples(files: Files, name: str, law: Jurisdiction) -> Iterator[Problem]:
+    for number, rule in enumerate(law.rules):
+        for which, message in failures(rule, law.calendar):
+            yield problem(files, name, ("rules", number, "tests", which), f"rule {rule.id}: {message}")

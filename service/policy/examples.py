@@ -1,0 +1,149 @@
+"""Run a rule's own examples: what it answers to what is given, as if it were switched on. Pure.
+
+    kind       given                                        answers
+    deadline   received; at is when it was done             in_time, late
+    expiry     fact_at, and fact, conditions, grade;        may_mail, expired, not_permitted
+               at is when mail would go out
+    evidence   names of evidence with their values          sufficient, insufficient, invalid
+    barrier    asks: what stands in the way                 barred, clear
+    retention  since; at                                    keep, may_go, must_go
+    threshold  value                                        reached, below
+    label      has: what is carried                         complete, lacking
+
+A rule that is known from memory alone answers `warns` where it would bite or permit, and a rule that was
+not law on the day answers `not_law`.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
+
+import msgspec
+
+from service.consent import Category, Event, Ground, Rules, State, months_after, standing
+from service.policy.judging import clock_of
+from service.policy.law import (
+    AnyRule,
+    Barrier,
+    Deadline,
+    Evidence,
+    Example,
+    Expiry,
+    Label,
+    Retention,
+    Threshold,
+)
+
+Given = Mapping[str, Any]
+HARMLESS = frozenset({"in_time", "not_permitted", "sufficient", "clear", "may_go", "below", "complete"})
+"""Answers that ask nothing of anybody and permit nothing."""
+
+
+def failures(rule: AnyRule, calendar: str) -> Iterator[tuple[int, str]]:
+    """Yield the number of each example that the rule does not answer as expected, and why."""
+    for number, example in enumerate(rule.tests):
+        try:
+            answer = answer_to(rule, example, calendar)
+        except (KeyError, TypeError, AttributeError) as error:
+            yield number, f"this example cannot be run: {type(error).__name__} {error}"
+            continue
+        if answer != example.expect:
+            yield number, f"the rule answers {answer}, the example expects {example.expect}"
+
+
+def answer_to(rule: AnyRule, example: Example, calendar: str) -> str:
+    """Return what a rule answers to an example; raises `KeyError` for what should be given and is not."""
+    at = _moment(example.at) if example.at is not None else None
+    if at is not None and not rule.effective(at.date()):
+        return "not_law"
+    answer = _ANSWERS[type(rule)](rule, example.given, at, calendar)
+    harmless = answer in HARMLESS or (
+        isinstance(rule, Expiry) and rule.basis == "express" and answer == "may_mail"
+    )
+    return "warns" if rule.confidence == "memory" and not harmless else answer
+
+
+def _deadline(rule: Deadline, given: Given, at: datetime | None, calendar: str) -> str:
+    return "in_time" if _asked(at) < rule.ends(_moment(given["received"]), calendar) else "late"
+
+
+def _expiry(rule: Expiry, given: Given, at: datetime | None, _calendar: str) -> str:
+    """Ask the fold itself about one grant under this rule alone."""
+    since, now = _moment(given["fact_at"]), _asked(at)
+    ground = None
+    if rule.basis == "implied":
+        conditions = frozenset(given.get("conditions", rule.conditions))
+        ground = Ground(fact=given.get("fact", rule.facts[0]), at=since, conditions=conditions)
+    told = Event(
+        index=0,
+        category=Category.GRANTED,
+        purpose="any",
+        occurred_at=since,
+        recorded_at=since,
+        source="example",
+        grade=given.get("grade", "C"),
+        ground=ground,
+    )
+    on = clock_of(msgspec.structs.replace(rule, status="active", confidence="secondary"))
+    express = (on,) if rule.basis == "express" else ()
+    rules = Rules(implied=dict.fromkeys(rule.facts, (on,)), express=express)
+    answers = {State.PERMITTED: "may_mail", State.EXPIRED: "expired"}
+    return answers.get(standing([told], "any", rules, now).state, "not_permitted")
+
+
+def _evidence(rule: Evidence, given: Given, _at: datetime | None, _calendar: str) -> str:
+    if any(given.get(name) for name in rule.forbids):
+        return "invalid"
+    confirmed = not rule.double_opt_in or given.get("confirmed_by_mail")
+    return "sufficient" if confirmed and all(given.get(name) for name in rule.demands) else "insufficient"
+
+
+def _barrier(rule: Barrier, given: Given, _at: datetime | None, _calendar: str) -> str:
+    return "barred" if set(given["asks"]) & set(rule.forbids) else "clear"
+
+
+def _retention(rule: Retention, given: Given, at: datetime | None, _calendar: str) -> str:
+    since = _moment(given["since"])
+    ends = since + timedelta(days=rule.days or 0)
+    ends = months_after(ends, rule.months) if rule.months is not None else ends
+    for_ever = rule.months is None and rule.days is None
+    within = for_ever or _asked(at) < ends
+    return "keep" if within and rule.bound == "at_least" else "may_go" if within else _after(rule)
+
+
+def _after(rule: Retention) -> str:
+    return "may_go" if rule.bound == "at_least" else "must_go"
+
+
+def _threshold(rule: Threshold, given: Given, _at: datetime | None, _calendar: str) -> str:
+    value = float(given["value"])
+    reached = value >= rule.limit if rule.reached == "at" else value > rule.limit
+    return "reached" if reached else "below"
+
+
+def _label(rule: Label, given: Given, _at: datetime | None, _calendar: str) -> str:
+    return "complete" if set(rule.carries) <= set(given["has"]) else "lacking"
+
+
+_ANSWERS: Mapping[type, Callable[..., str]] = {
+    Deadline: _deadline,
+    Expiry: _expiry,
+    Evidence: _evidence,
+    Barrier: _barrier,
+    Retention: _retention,
+    Threshold: _threshold,
+    Label: _label,
+}
+
+
+def _asked(at: datetime | None) -> datetime:
+    if at is None:
+        raise KeyError("at")
+    return at
+
+
+def _moment(told: datetime | date) -> datetime:
+    """Return a moment in UTC; a day without a time of day is its midnight."""
+    if isinstance(told, datetime):
+        return told if told.tzinfo is not None else told.replace(tzinfo=UTC)
+    return datetime.combine(told, time(), tzinfo=UTC)
