@@ -58,6 +58,7 @@ def app_of(world: World) -> Litestar:
         middleware=[DefineMiddleware(FaultInjector, faults=world.faults)],
         exception_handlers={HTTPException: _nowhere},
         openapi_config=None,
+        request_max_body_size=None,
         logging_config=None,
     )
 

@@ -1,8 +1,30 @@
-"""After each call: whoever watches hears what has just happened."""
+"""After each call, and several times a second: what is due happens, and whoever watches hears of it."""
 
+import asyncio
+
+from service.zoho.simulator.crm import bulk_read, bulk_write
 from service.zoho.simulator.world import World
+
+TICK_S = 0.1
 
 
 def publish(world: World) -> None:
-    """Tell the watchers the news of the call that is done."""
+    """Do what is due, tell the watchers the news, and start posting to them."""
+    if world.ticker is None or world.ticker.done():
+        world.ticker = asyncio.get_running_loop().create_task(_tick_for_ever(world))
+    tick(world)
+    world.outbox.start()
+
+
+def tick(world: World) -> None:
+    """Do what the simulated clock makes due."""
+    bulk_read.tick(world)
+    bulk_write.tick(world)
     world.news.clear()
+
+
+async def _tick_for_ever(world: World) -> None:
+    while True:
+        await asyncio.sleep(TICK_S)
+        tick(world)
+        world.outbox.start()

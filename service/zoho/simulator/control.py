@@ -207,4 +207,5 @@ ENDPOINTS = (
     Endpoint(methods=("GET", "POST"), path="/_control/switches", handle=switches),
     Endpoint(methods=("GET", "POST"), path="/_control/clock", handle=clock),
     Endpoint(methods=("GET",), path="/_control/state", handle=sightings.state),
+    Endpoint(methods=("GET",), path="/_control/deliveries", handle=sightings.deliveries),
 )

@@ -61,6 +61,16 @@ class Meter:
         seen.append(now)
         return True
 
+    def within(self, name: str, calls: int, seconds: int, *, now: float) -> bool:
+        """Return whether one more of `calls` fits into the last `seconds`; too many locks nothing."""
+        seen = self._seen.setdefault(name, deque())
+        while seen and seen[0] <= now - seconds:
+            seen.popleft()
+        if len(seen) >= calls:
+            return False
+        seen.append(now)
+        return True
+
     def reset(self) -> None:
         """Forget all counts, credits, windows and locks."""
         self.calls.clear()

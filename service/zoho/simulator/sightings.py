@@ -53,6 +53,20 @@ def meter(world: World, _call: Call) -> Reply:
     return json_reply({"calls": calls, "credits": world.meter.credits, "by_endpoint": by_endpoint})
 
 
+def deliveries(world: World, _call: Call) -> Reply:
+    """Answer which callbacks and webhooks were posted and what came of it, oldest first."""
+    shown = [
+        {
+            "kind": delivery.kind,
+            "url": delivery.url,
+            "body": delivery.body.decode(),
+            "outcome": delivery.outcome,
+        }
+        for delivery in (*world.outbox.past, *world.outbox.waiting)
+    ]
+    return json_reply({"deliveries": shown})
+
+
 def state(world: World, _call: Call) -> Reply:
     """Answer totals of the whole organisation."""
     totals = {name: world.db.execute(query).fetchone()[0] for name, query in _TOTALS.items()}

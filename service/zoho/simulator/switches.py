@@ -103,6 +103,36 @@ SWITCHES = MappingProxyType(
             why="two official names of one limit",
         ),
         "crm.unknown_id": Switch(default="204", others=("400",), why="204 in the schema, 400 on the page"),
+        "bulk.downloads_per_min": Switch(default=10, why="documented; a switch so that it can be reached"),
+        "bulk.duration_ms": Switch(default=1500, why="how long a bulk job takes; nobody promises anything"),
+        "bulk.early_result": Switch(
+            default=False, why="the text says `result` comes with completion, the samples print it always"
+        ),
+        "bulk.fate": Switch(
+            default="completes", others=("fails", "never"), why="a job may fail, or stay in progress for ever"
+        ),
+        "bulk.id_column": Switch(
+            default="Id", others=("id",), why="the case of the id column is not verified"
+        ),
+        "bulk.omit_column": Switch(default="", why="a column that the file lacks although it was asked for"),
+        "bulk.paging": Switch(
+            default="both",
+            others=("page", "page_token"),
+            why="one page demands the token beyond 200,000 rows and still describes the page number",
+        ),
+        "bulk.read_credits": Switch(default=50, others=(500,), why="50 by the tables, 500 by a note"),
+        "bulk.result_url": Switch(
+            default="relative", others=("absolute",), why="the result's address has been printed both ways"
+        ),
+        "bulk.rows_per_page": Switch(default=200_000, why="documented; set low to page with few people"),
+        "bulk.runs_workflows": Switch(
+            default=False, why="whether bulk write runs workflows is not documented"
+        ),
+        "bulk.too_large": Switch(default="413", others=("400",), why="FILE_TOO_LARGE or INVALID_DATA"),
+        "bulk.write_credits": Switch(default=500, why="by the older tables; ask __apis at run time"),
+        "bulk.write_state": Switch(
+            default="INPROGRESS", others=("IN PROGRESS",), why="samples and text spell the state differently"
+        ),
         "campaigns.codes": Switch(
             default="documented",
             others=("number", "string"),

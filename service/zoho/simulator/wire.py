@@ -6,7 +6,7 @@ defaults, so a handler takes a `Call` and returns a `Reply` of exact bytes.
 
 import asyncio
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import parse_qsl
@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl
 import msgspec
 from litestar import Request, Response
 from litestar.handlers import HTTPRouteHandler, route
+from litestar.response import Stream
 from litestar.types import Method
 
 from service.zoho.simulator.meter import Window
@@ -49,12 +50,13 @@ class Call:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """One answer, byte for byte."""
+    """One answer, byte for byte; `chunks` stands for a body that is sent piece by piece."""
 
     status: int = 200
     body: bytes = b""
     media_type: str = JSON
     headers: Mapping[str, str] = field(default_factory=dict)
+    chunks: AsyncIterator[bytes] | None = None
 
 
 class AnswerError(Exception):
@@ -82,18 +84,23 @@ def light(_call: Call) -> bool:
 class Endpoint:
     """One row of a surface: `path` in Litestar's notation, `scope` with `{module}` where the path decides.
 
-    A scope that begins with `@` names the switch that says it. `credits` is CRM's price of a call, `heavy`
-    whether it shares the smaller concurrency limit, `windows` are Campaigns' call limits; each product
-    reads its own.
+    A scope that begins with `@` names the switch that says it. `credits` is CRM's price of a call, or
+    the name of the switch that says it; `heavy` whether it shares the smaller concurrency limit; `windows`
+    are Campaigns' call limits; each product reads its own.
     """
 
     methods: Sequence[Method]
     path: str
     handle: Handler
     scope: str = ""
-    credits: Callable[[Call], int] = one_credit
+    credits: Callable[[Call], int] | str = one_credit
     heavy: Callable[[Call], bool] = light
     windows: tuple[Window, ...] = ()
+
+
+def price(world: World, endpoint: Endpoint, call: Call) -> int:
+    """Return the credits of a call."""
+    return world.number(endpoint.credits) if isinstance(endpoint.credits, str) else endpoint.credits(call)
 
 
 Answer = Callable[[World, Endpoint, Call], Reply]
@@ -118,7 +125,7 @@ def serve(
     `after` runs when a call is done, with whatever it left in the world for others to hear.
     """
 
-    async def handler(request: Request[Any, Any, Any]) -> Response[bytes]:
+    async def handler(request: Request[Any, Any, Any]) -> Response[Any]:
         call = await read(request)
         if not endpoint.path.startswith("/crm/"):
             reply = _reply(endpoint, answer, world, call)
@@ -165,8 +172,15 @@ async def read(request: Request[Any, Any, Any]) -> Call:
     )
 
 
-def write(reply: Reply) -> Response[bytes]:
+def write(reply: Reply) -> Response[Any]:
     """Return the reply as Litestar sends it; 204 and 304 go without a body and a type."""
+    if reply.chunks is not None:
+        return Stream(
+            reply.chunks,
+            status_code=reply.status,
+            media_type=reply.media_type,
+            headers=dict(reply.headers),
+        )
     return Response(
         content=reply.body,
         status_code=reply.status,

@@ -1,5 +1,6 @@
 """One simulated organisation: its memory, its clock, and everything that has been switched or broken."""
 
+import asyncio
 import sqlite3
 from dataclasses import dataclass, field
 
@@ -8,6 +9,7 @@ from service.zoho.simulator.crowd import Crowd
 from service.zoho.simulator.faults import Faults
 from service.zoho.simulator.meter import Meter
 from service.zoho.simulator.news import News
+from service.zoho.simulator.outbox import Outbox
 from service.zoho.simulator.schema import connect
 from service.zoho.simulator.switches import Value, defaults
 from service.zoho.simulator.tokens import Tokens
@@ -31,6 +33,8 @@ class World:
     unique: dict[str, list[str]] = field(default_factory=dict)
     news: list[News] = field(default_factory=list)
     crowd: Crowd = field(default_factory=Crowd)
+    outbox: Outbox = field(default_factory=Outbox)
+    ticker: asyncio.Task[None] | None = None
 
     def forget(self) -> None:
         """Begin anew with an empty organisation at the real time; whoever holds this world keeps it."""
@@ -41,6 +45,8 @@ class World:
         self.last_record_id = FIRST_RECORD_ID
         self.unique = {}
         self.news = []
+        self.outbox.waiting.clear()
+        self.outbox.past.clear()
         self.settle()
 
     def settle(self) -> None:

@@ -7,6 +7,7 @@ import httpx
 import pytest
 
 from service.zoho.simulator import Simulator, names, running
+from tests.zoho.simulator.receiver import Receiver, receiving
 
 CREDENTIALS = {
     "client_id": names.CLIENT_ID,
@@ -54,6 +55,13 @@ def sign_in(sim: Simulator) -> Iterator[Callable[[], httpx.Client]]:
     """Sign in anew, as often as the clock has jumped over a token's life."""
     with ExitStack() as stack:
         yield lambda: stack.enter_context(_signed_in(sim))
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    """A server that callbacks and webhooks may go to."""
+    with receiving() as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

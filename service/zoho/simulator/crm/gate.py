@@ -1,10 +1,11 @@
 """CRM's door: token, scope, credits; and the shapes of its errors."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from service.zoho.simulator.crm.fields import MODULES
 from service.zoho.simulator.tokens import covers
-from service.zoho.simulator.wire import AnswerError, Call, Endpoint, Reply, json_reply, template
+from service.zoho.simulator.wire import AnswerError, Call, Endpoint, Reply, json_reply, price, template
 from service.zoho.simulator.world import World
 
 
@@ -18,7 +19,7 @@ def answer(world: World, endpoint: Endpoint, call: Call) -> Reply:
     if call.crowded:
         return _throttled(world)
     allowance = world.number("crm.credits_per_day")
-    left = world.meter.spend(endpoint.credits(call), allowance=allowance, now=world.clock.now())
+    left = world.meter.spend(price(world, endpoint, call), allowance=allowance, now=world.clock.now())
     if left is None:
         return _throttled(world)
     try:
@@ -28,7 +29,7 @@ def answer(world: World, endpoint: Endpoint, call: Call) -> Reply:
     if left > allowance / 2:
         return reply
     headers = {**reply.headers, "X-API-CREDITS-REMAINING": str(left)}
-    return Reply(status=reply.status, body=reply.body, media_type=reply.media_type, headers=headers)
+    return replace(reply, headers=headers)
 
 
 def problem(

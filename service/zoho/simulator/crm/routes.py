@@ -6,6 +6,8 @@ from litestar.types import Method
 
 from service.zoho.simulator.crm import (
     annotations,
+    bulk_read,
+    bulk_write,
     deletion,
     listing,
     lookups,
@@ -15,10 +17,11 @@ from service.zoho.simulator.crm import (
     search,
     select,
     setup,
+    upload,
     upsert,
     writes,
 )
-from service.zoho.simulator.wire import Call, Endpoint, Handler, Reply, json_reply, light, one_credit
+from service.zoho.simulator.wire import Call, Endpoint, Handler, Reply, json_reply, light, one_credit, price
 from service.zoho.simulator.world import World
 
 _V8 = "/crm/v8"
@@ -26,7 +29,7 @@ _MODULE = f"{_V8}/{{module:str}}"
 _RECORD = f"{_MODULE}/{{record_id:str}}"
 
 
-def costs(_world: World, _call: Call) -> Reply:
+def costs(world: World, _call: Call) -> Reply:
     """Answer `GET /__apis`: the price of every call that we serve, the most and the least of it."""
     return json_reply(
         {
@@ -37,8 +40,10 @@ def costs(_world: World, _call: Call) -> Reply:
                         {
                             "method": method,
                             "oauth_scope": endpoint.scope,
-                            "max_credits": _MOST.get((method, endpoint.path), endpoint.credits(_NOTHING)),
-                            "min_credits": endpoint.credits(_NOTHING),
+                            "max_credits": _MOST.get(
+                                (method, endpoint.path), price(world, endpoint, _NOTHING)
+                            ),
+                            "min_credits": price(world, endpoint, _NOTHING),
                         }
                         for method in endpoint.methods
                     ],
@@ -81,7 +86,7 @@ def _row(
     handle: Handler,
     scope: str,
     *,
-    credits: Callable[[Call], int] = one_credit,  # noqa: A002 - the vendor's word for its price
+    credits: Callable[[Call], int] | str = one_credit,  # noqa: A002 - the vendor's word for its price
     heavy: Callable[[Call], bool] = light,
 ) -> Endpoint:
     full = f"ZohoCRM.{scope}" if scope and not scope.startswith("@") else scope
@@ -148,4 +153,22 @@ _RECORDS = (
     _row("POST", f"{_RECORD}/Notes", annotations.add_notes, "modules.notes.CREATE"),
     _row("GET", f"{_RECORD}/Notes", annotations.get_notes, "modules.notes.READ"),
 )
-ENDPOINTS = _ORGANISATION + _RECORDS
+_BULK = "/crm/bulk/v8"
+_JOBS = (
+    _row("POST", f"{_BULK}/read", bulk_read.create, "bulk.READ", credits="bulk.read_credits"),
+    _row("GET", f"{_BULK}/read/{{job_id:str}}", bulk_read.status, "bulk.READ"),
+    _row("GET", f"{_BULK}/read/{{job_id:str}}/result", bulk_read.result, "bulk.READ"),
+    Endpoint(methods=("POST",), path=f"{_V8}/upload", handle=upload.upload, scope="ZohoFiles.files.ALL"),
+    _row("POST", f"{_BULK}/write", bulk_write.create, "bulk.CREATE", credits="bulk.write_credits"),
+    _row("GET", f"{_BULK}/write/{{job_id:str}}", bulk_write.status, "bulk.READ"),
+    *(
+        _row(
+            "GET",
+            f"/{version}/crm/{{org:str}}/bulk-write/{{job_id:str}}/{{name:str}}",
+            bulk_write.result,
+            "bulk.READ",
+        )
+        for version in ("v2", "v8")
+    ),
+)
+ENDPOINTS = _ORGANISATION + _RECORDS + _JOBS
