@@ -38,6 +38,8 @@ class ServiceError(Exception):
 
 
 class Refused(ServiceError):
+    """The caller asked for something that we will not do."""
+
     status = 400
     title = "This request is not accepted"
 
@@ -53,26 +55,36 @@ class Malformed(Refused):
 
 
 class Unauthenticated(Refused):
+    """No key or session, or a wrong one."""
+
     status = 401
     title = "Please identify yourself"
 
 
 class Forbidden(Refused):
+    """This key or person may not do this."""
+
     status = 403
     title = "This is not allowed for you"
 
 
 class UnknownSubject(Refused):
+    """No entry names this person."""
+
     status = 404
     title = "Nothing is known about this person"
 
 
 class NotFound(Refused):
+    """No such form, token or page."""
+
     status = 404
     title = "There is nothing here"
 
 
 class KeyReused(Refused):
+    """One idempotency key, two different events; `index` is the entry that has it."""
+
     status = 409
     title = "This idempotency key is taken"
 
@@ -90,21 +102,29 @@ class KeptOut(Refused):
 
 
 class Unsafe(Refused):
+    """A run would change more, or knows less, than its limits allow."""
+
     status = 409
     title = "This would not be safe"
 
 
 class TooLarge(Refused):
+    """A body, array or field over its limit."""
+
     status = 413
     title = "This is too large"
 
 
 class UnsupportedMedia(Refused):
+    """A body of a type that this address does not read."""
+
     status = 415
     title = "This media type is not read here"
 
 
 class Unavailable(ServiceError):
+    """A system that we depend on is down, or the outcome is unknown."""
+
     status = 503
     title = "Please try again later"
 
@@ -166,8 +186,12 @@ class Unreachable(ZohoError):
 
 
 class Misconfigured(ServiceError):
+    """A setting, key or policy file that the service refuses to start with."""
+
     title = "The service is not configured"
 
 
 class Tampered(ServiceError):
+    """Stored bytes no longer match what was signed; never caught where the service runs."""
+
     title = "Stored bytes do not match what was signed"
