@@ -185,16 +185,19 @@ def _mail(parts: Parts) -> None:
 
 
 @contextmanager
-def running(settings: Settings) -> Iterator[Parts]:
+def running(
+    settings: Settings, *, source: KeySource | None = None, before: bytes | None = None
+) -> Iterator[Parts]:
     """Open everything, take claims, and close it all again at the end.
 
     The embedded default creates and migrates its own database; PostgreSQL is migrated by
-    `consent-ledger migrate`, as the owner of the tables. Raises `Misconfigured` for whatever
+    `consent-ledger migrate`, as the owner of the tables. `before` is the final checkpoint of the log that
+    this one continues, where it does not exist yet. Raises `Misconfigured` for whatever
     the service refuses to start with.
     """
     policy = policies.load(settings.policies_dir)
     attestation = attesting.load(settings.policies_dir)
-    source = KeySource(settings)
+    source = source or KeySource(settings)
     keys = source.open()
     if settings.embedded:
         database.migrate(settings.database_url)
@@ -211,10 +214,16 @@ def running(settings: Settings) -> Iterator[Parts]:
             fence=Fence(settings.fence_path, *keys.log_verifiers),
             source=source,
             erasures=ErasureList(settings.erasures_path, backup_days=settings.backup_days),
+            before=before,
         )
         with intake:
             yield Parts(
-                settings=settings, policy=policy, keys=keys, db=db, intake=intake, attestation=attestation
+                settings=settings,
+                policy=policy,
+                keys=intake.keys,
+                db=db,
+                intake=intake,
+                attestation=attestation,
             )
     finally:
         db.close()

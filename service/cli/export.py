@@ -34,7 +34,7 @@ def export_log(parts: app.Parts, folder: Path, progress: Count) -> Exported:
     texts = beside(
         log=keys.log.vkey,
         log_pq=keys.log_pq.vkey,
-        ingest=[keys.ingest.vkey],
+        ingest=[key.vkey for key in keys.ingest_verifiers],
         url=f"{parts.settings.public_url.rstrip('/')}/log",
         witnesses=parts.attestation.policy,
     )

@@ -68,12 +68,14 @@ class Intake(AbstractContextManager["Intake"]):
         fence: Fence | None = None,
         source: KeySource | None = None,
         erasures: ErasureList | None = None,
+        before: bytes | None = None,
     ) -> None:
         self.db = db
         self.keys = keys
         self.policy = policy
         self.now = now
         self.erasures = erasures
+        self._before = before
         self.source = source
         self.vault = Vault(keys, None if source is None else source.open)
         self.store = GuardedStore(origin, keys.heads, guard=Guard(), generation=keys.generation)
@@ -226,9 +228,15 @@ class Intake(AbstractContextManager["Intake"]):
             return self.store.exists(tx)
 
     def _begin_log(self, tx: Connection) -> None:
-        """Write the genesis entry: whose keys sign, which directory key holds, which rules began."""
+        """Write the genesis entry: whose keys sign, which directory key holds, which rules began.
+
+        A log that continues another one holds that one's final checkpoint.
+        """
         self.store.begin(tx)
-        entry = Entry(category=Category.LOG_GENESIS, at=self.now(), extra=_genesis(self.keys, self.policy))
+        told = _genesis(self.keys, self.policy)
+        if self._before is not None:
+            told["before"] = base64.b64encode(self._before).decode()
+        entry = Entry(category=Category.LOG_GENESIS, at=self.now(), extra=told)
         self.store.append(tx, self.store.lock(tx), [encode(entry, self.keys.ingest)])
         nonce = secrets.token_bytes(NONCE)
         wrapped = nonce + AESGCM(self.keys.kek).encrypt(nonce, secrets.token_bytes(KEY), NOBODY)

@@ -1,7 +1,8 @@
-"""Follow a log's key from one to the next: a `key.rotated` entry that both of them signed.
+"""Follow a log's key from one to the next, and a log to its successor.
 
-Pure. The old key vouches for the new one, the new one shows that somebody has it. So a verifier who was
-given the first key years ago reads a checkpoint that only the third one signed.
+Pure. A `key.rotated` entry is signed by the old key, which vouches, and by the new one, which shows that
+it is there. So a verifier who was given the first key years ago reads a checkpoint that only the third
+one signed. A log that continues another one begins with that one's final checkpoint.
 """
 
 from collections.abc import Iterable, Sequence
@@ -9,9 +10,11 @@ from typing import Final
 
 from service.errors import Malformed, Tampered
 from service.ledger.entry import decode
-from service.ledger.note import Verifier, split_note
+from service.ledger.note import Verifier, decode_base64, split_note
+from service.ledger.proof import Checkpoint, open_checkpoint
 
 CATEGORY: Final = "key.rotated"
+GENESIS: Final = "log.genesis"
 
 
 def follow(trusted: Sequence[Verifier], entries: Iterable[bytes]) -> list[Verifier]:
@@ -33,6 +36,19 @@ def follow(trusted: Sequence[Verifier], entries: Iterable[bytes]) -> list[Verifi
             _require_both(data, keys, taking)
             keys.append(taking)
     return keys
+
+
+def final_checkpoint(genesis: bytes, before: Sequence[Verifier]) -> Checkpoint:
+    """Return the checkpoint of the log that this first entry continues, signed by that log's keys `before`.
+
+    Whoever trusts the new log's tree knows by it where the old one ended. Raises `Tampered` if the entry
+    holds none, or one that the old log did not sign.
+    """
+    entry = decode(genesis)
+    note = entry.extra.get("before")
+    if entry.category != GENESIS or not isinstance(note, str):
+        raise Tampered("this entry does not begin a log that continues another one")
+    return open_checkpoint(decode_base64(note), before)
 
 
 def _require_both(data: bytes, keys: Sequence[Verifier], taking: Verifier) -> None:

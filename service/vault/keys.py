@@ -160,6 +160,22 @@ class KeySource:
             )
         return self._keys(self._require_complete(stored), kek)
 
+    def found(self, settings: Settings) -> "KeySource":
+        """Make the keys of the log that continues this one, where they are missing, and return their source.
+
+        Signing and directory keys are new. Those that links in mails, tokens and mirrors rest on, and the
+        key-encryption key that wraps persons' keys, go over. Where files exist, they stay.
+        """
+        successor = KeySource(settings)
+        kek, stored = self._read()
+        if not settings.kek_path.exists():
+            create(settings.kek_path, custody(settings).seal(kek))
+        if not settings.keys_path.exists():
+            fresh = keyfile.generate(settings.origin)
+            kept = {name: getattr(stored, name) for name in ("token", "mirror", "index", "keks")}
+            create(settings.keys_path, seal(msgspec.structs.replace(fresh, **kept), kek))
+        return successor
+
     def stage(self, change: Callable[[Stored], Stored]) -> Keys:
         """Put the next generation of keys into the file beside the present one, and return it.
 
