@@ -28,6 +28,7 @@ from service.intake.forgetting import replay
 from service.intake.journal import ClaimJournal
 from service.intake.keychanges import keys_told
 from service.intake.making import NOBODY
+from service.intake.places import crm_countries_of
 from service.intake.projection import events_of, standings
 from service.intake.suppression import suppressed, token_of
 from service.ledger.canonical import Json
@@ -203,11 +204,9 @@ class Intake(AbstractContextManager["Intake"]):
 
         Somebody who was erased and came back is kept out of every purpose but those they consented to.
         """
-        token = token_of(tx, subject)
-        return [
-            suppressed(found, token)
-            for found in standings(self.events(tx, subject), self.policy, at or self.now())
-        ]
+        token, crm = token_of(tx, subject), crm_countries_of(tx, [subject]).get(subject)
+        found = standings(self.events(tx, subject), self.policy, at or self.now(), crm)
+        return [suppressed(one, token) for one in found]
 
     def events(self, tx: Connection, subject: SubjectId) -> list[Event]:
         """Return a person's events in the order of the log."""

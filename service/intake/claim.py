@@ -2,9 +2,9 @@
 
 from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 
-from service.consent import Category, Provenance, SubjectId
+from service.consent import GRANTS, Category, Ground, Provenance, SubjectId
 from service.errors import Malformed
 from service.ledger.canonical import Json
 from service.ledger.proof import Receipt, encode_proof
@@ -15,6 +15,8 @@ EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo
 LONGEST_SOURCE = 200  # characters; the name stands in every entry
 SHOWN = ("notice_sha256", "control", "page_url")
 """Evidence that shows what a person saw and did (Recital 42 GDPR: how, when, what they were told)."""
+RESTED = ("fact", "fact_at", "source_system")
+"""Evidence that shows what an implied consent rests on: the fact, its day, and where that is written."""
 CHECKED = frozenset({"mail loop", "login", "document"})
 """Ways to know that the address is the person's own (consent-record.md, identity_check)."""
 
@@ -43,6 +45,26 @@ class Claim:
     enforce: bool = True
     valid_until: datetime | None = None
     source_number: int | None = None
+
+    @property
+    def ground(self) -> Ground | None:
+        """Return what an implied consent rests on; None for everything else.
+
+        Raises `Malformed` where the fact or its day is missing: without them no clock could run.
+        """
+        if self.category not in GRANTS or self.evidence.get("basis") != "implied":
+            return None
+        fact, told, met = (self.evidence.get(name) for name in ("fact", "fact_at", "conditions"))
+        if not isinstance(fact, str) or not isinstance(told, str):
+            raise Malformed("an implied consent names its fact, and the fact's day", field="evidence.fact")
+        try:
+            day = datetime.combine(date.fromisoformat(told[:10]), time(), tzinfo=UTC)
+        except ValueError:
+            raise Malformed(
+                "the day of a fact is written like 2026-01-31", field="evidence.fact_at"
+            ) from None
+        conditions = frozenset(map(str, met)) if isinstance(met, list | tuple) else frozenset[str]()
+        return Ground(fact=fact, at=day, conditions=conditions)
 
     @property
     def happened_at(self) -> datetime:
@@ -78,6 +100,7 @@ def require_sense(claim: Claim, purposes: Container[str]) -> None:
         raise Malformed("no purpose of this name is declared in policies/purposes.toml", field="purpose")
     if not claim.source.isprintable() or len(claim.source) > LONGEST_SOURCE:
         raise Malformed(f"a source is named in at most {LONGEST_SOURCE} printable characters", field="source")
+    _ = claim.ground  # raises what is wrong with it
     if claim.source_number is not None and claim.source_number < 0:
         raise Malformed("a source counts its events from 0 upwards", field="source_number")
     for name in ("key", "address", "country"):
@@ -106,9 +129,10 @@ def grade(claim: Claim) -> str:
     """Return the evidence grade, 'A' (full, live, mailbox confirmed) to 'F' (an assertion without any).
 
     Shown and checked is A when the mailbox itself answered, B for a login; shown alone is C; live
-    without is D, as is an import that brings its evidence along; what we only observed is E.
+    without is D, as is an import that brings its evidence along; what we only observed is E. An implied
+    consent shows what it rests on instead of a notice.
     """
-    shown = all(claim.evidence.get(name) for name in SHOWN)
+    shown = all(claim.evidence.get(name) for name in (SHOWN if claim.ground is None else RESTED))
     check = claim.evidence.get("identity_check")
     match claim.provenance:
         case Provenance.LIVE if shown and (check == "mail loop" or claim.category is Category.CONFIRMED):

@@ -10,12 +10,13 @@ from typing import Any, TypeAlias
 
 from sqlalchemy import Connection, Table, bindparam, delete
 
-from service.consent import STOPS, Category, Event, SubjectId
+from service.consent import STOPS, Category, Event, Standing, SubjectId
 from service.db import Database, chunks, happening, insert_rows, payload, standing, subject, subject_key, task
 from service.errors import ServiceError
 from service.intake.claim import Claim, Recorded
 from service.intake.making import NOBODY, Known, Maker, Prepared
-from service.intake.projection import event_of, events_of, row_of, standings
+from service.intake.places import crm_countries, crm_countries_of
+from service.intake.projection import event_of, events_of, row_of, standing_row, standings
 from service.intake.suppression import count_versions, kept_out
 from service.ledger.batch import Appended, Placed, Submission
 from service.ledger.entry import decode
@@ -69,7 +70,7 @@ class ClaimJournal:
     def adopt(self, keys: Keys) -> None:
         """Sign and wrap with these keys from now on."""
         self._kek_id = keys.kek_id
-        self._maker = Maker(self._vault, keys, self._policy.digest.hex())
+        self._maker = Maker(self._vault, keys, self._policy)
 
     def renew(self, generation: int) -> None:
         """Read the service's keys again; raises what keeps them from being read."""
@@ -147,8 +148,15 @@ class ClaimJournal:
             subjects = self._vault.find_many(tx, list(indexes.values()))
             keys = self._vault.keys_of(tx, list({*subjects.values(), *named, NOBODY}))
             tokens = kept_out(tx, list(indexes.values())) if erasures else {}
+            crm = crm_countries(tx, list(indexes.values())) | crm_countries_of(tx, list(named))
         return Known(
-            indexes=indexes, subjects=subjects, keys=keys, opened={}, tokens=tokens, erasures=erasures
+            indexes=indexes,
+            subjects=subjects,
+            keys=keys,
+            opened={},
+            crm=crm,
+            tokens=tokens,
+            erasures=erasures,
         )
 
     def _open(self, rows: _Rows, context: Prepared, place: Placed) -> None:
@@ -167,7 +175,14 @@ class ClaimJournal:
         )
         rows[subject_key].append({"sub": new.sub, "kek_id": self._kek_id, "wrapped": new.wrapped})
         rows[happening].append(
-            row_of(context.claim, new.sub, place.first, "F", category=Category.SUBJECT_OPENED)
+            row_of(
+                context.claim,
+                new.sub,
+                place.first,
+                "F",
+                atlas=self._policy.atlas,
+                category=Category.SUBJECT_OPENED,
+            )
         )
 
     def _attach_event(self, rows: _Rows, context: Prepared, place: Placed) -> None:
@@ -177,15 +192,22 @@ class ClaimJournal:
             rows[payload].append({"log_id": LOG_ID, "idx": place.index, "sub": context.sub, "sealed": sealed})
         if context.sub == NOBODY:
             return
-        rows[happening].append(row_of(claim, context.sub, place.index, context.grade))
+        rows[happening].append(
+            row_of(claim, context.sub, place.index, context.grade, atlas=self._policy.atlas)
+        )
         if claim.enforce and claim.category in STOPS:
-            rows[task].append(self._task(claim, context.sub, place.index))
+            rows[task].append(self._task(context, place.index))
 
-    def _task(self, claim: Claim, sub: SubjectId, index: int) -> dict[str, Any]:
-        jurisdiction = self._policy.jurisdiction(claim.country)
-        due_at, rule = self._policy.stop_by(claim.received_at, jurisdiction, address=claim.address or "")
+    def _task(self, context: Prepared, index: int) -> dict[str, Any]:
+        """Return the task that carries a stop, due by the law of where the person is.
+
+        Who is known by their number alone may have any mailbox: the providers' rules hold as well.
+        """
+        claim, atlas = context.claim, self._policy.atlas
+        there = atlas.place(country=claim.country, crm=context.crm, hint=atlas.hint(claim.address))
+        due_at, rule = self._policy.stop_by(claim.received_at, there.jurisdiction, address=claim.address)
         return {
-            "sub": sub,
+            "sub": context.sub,
             "cause_idx": index,
             "received_at": claim.received_at,
             "due_at": due_at,
@@ -201,32 +223,20 @@ class ClaimJournal:
         What somebody whom this transaction opened has said is in its own `rows`; others are read.
         """
         contexts = [_context(place.submission) for place in placed]
-        touched = {c.sub for c in contexts if c.claim.category in CONSENT and c.sub != NOBODY}
+        touched = {c.sub: c.crm for c in contexts if c.claim.category in CONSENT and c.sub != NOBODY}
         opened = {context.sub for context in contexts if context.opens}
-        known = list(touched - opened)
+        known = list(touched.keys() - opened)
         events = events_of(tx, known)
         for row in rows:
             if row["sub"] in opened:
                 events.setdefault(row["sub"], []).append(event_of(row))
         for part in chunks(known):
             tx.execute(_FORGET, {"subs": part})
-        insert_rows(tx, standing, [row for sub in touched for row in self._standing_rows(sub, events[sub])])
+        folded = ((sub, self._standings(events[sub], crm)) for sub, crm in touched.items())
+        insert_rows(tx, standing, [standing_row(sub, one) for sub, found in folded for one in found])
 
-    def _standing_rows(self, sub: SubjectId, events: Sequence[Event]) -> Iterable[dict[str, Any]]:
-        at = max(event.recorded_at for event in events)
-        for found in standings(events, self._policy, at):
-            yield {
-                "sub": sub,
-                "purpose": found.purpose,
-                "state": found.state.value,
-                "reason": found.reason,
-                "suppressed": found.suppressed,
-                "must_stop": int(found.must_stop),
-                "decided_by": found.decided_by,
-                "decided_at": found.decided_at,
-                "suppressed_by": found.suppressed_by,
-                "valid_until": found.valid_until,
-            }
+    def _standings(self, events: Sequence[Event], crm: str | None) -> list[Standing]:
+        return standings(events, self._policy, max(event.recorded_at for event in events), crm)
 
 
 def _context(submission: Submission) -> Prepared:

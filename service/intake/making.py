@@ -13,13 +13,14 @@ from datetime import datetime
 
 import uuid_utils
 
-from service.consent import Category, SubjectId
+from service.consent import GRANTS, STOPS, Category, SubjectId
 from service.errors import UnknownSubject
 from service.intake.claim import Claim, grade
 from service.intake.suppression import Token, admit
 from service.ledger.batch import Submission
 from service.ledger.canonical import Json, canonical
 from service.ledger.entry import Entry, Opening, commit, encode
+from service.policy import PolicySet
 from service.vault import Vault
 from service.vault.directory import NewSubject
 from service.vault.keys import KEY, Keys
@@ -28,17 +29,23 @@ NOBODY = SubjectId(bytes(KEY))
 """Stands for the log itself where an entry is about no person; has a key of its own in the vault."""
 
 
+PLACED = GRANTS | STOPS | {Category.REQUESTED}
+"""Categories whose entry says whose law it was judged under."""
+
+
 @dataclass(slots=True, kw_only=True)
 class Known:
     """What the vault knows about the persons of one call; `opened` grows as new ones are met.
 
-    `tokens` are those of addresses that are kept out, `erasures` how many persons were erased until then.
+    `crm` tells where people are, by keyed address and by person. `tokens` are those of addresses that are
+    kept out, `erasures` how many persons were erased until then.
     """
 
     indexes: Mapping[str, bytes]
     subjects: Mapping[bytes, SubjectId]
     keys: Mapping[bytes, bytes]
     opened: dict[bytes, NewSubject]
+    crm: Mapping[bytes, str] = field(default_factory=dict)
     tokens: Mapping[bytes, Token] = field(default_factory=dict)
     erasures: int = 0
 
@@ -48,7 +55,8 @@ class Prepared:
     """A claim with its person, and what is to be sealed.
 
     `new` is a person whom nobody knew when this was prepared; `opens` tells whether this claim's
-    own submission opens them, or an earlier one of the same call. `erasures` as in `Known`.
+    own submission opens them, or an earlier one of the same call. `erasures` as in `Known`; `crm` is what CRM
+    tells about where the person is.
     """
 
     claim: Claim
@@ -59,15 +67,16 @@ class Prepared:
     opening: Opening | None
     grade: str
     erasures: int = 0
+    crm: str | None = None
 
 
 class Maker:
     """Makes submissions of claims."""
 
-    def __init__(self, vault: Vault, keys: Keys, digest: str) -> None:
+    def __init__(self, vault: Vault, keys: Keys, policy: PolicySet) -> None:
         self._vault = vault
         self._keys = keys
-        self._digest = digest
+        self._policy = policy
 
     def submission(self, claim: Claim, known: Known) -> Submission:
         """Return the signed entries of one claim; raises `Malformed` if its evidence cannot be signed."""
@@ -104,13 +113,21 @@ class Maker:
                 new = new or known.opened[index]
                 sub = new.sub
         key = known.keys.get(sub) if new is None else new.key
-        graded = grade(claim)
+        graded, crm = grade(claim), _crm(claim, known)
         opening = None
         if key is not None:
-            opening = Opening(
-                event_salt=secrets.token_bytes(KEY), fields=_fields(claim, graded, self._digest)
-            )
-        return Prepared(claim, sub, key, new, opens, opening, graded, known.erasures)
+            fields = {**_fields(claim, graded), **self._judged(claim, crm)}
+            opening = Opening(event_salt=secrets.token_bytes(KEY), fields=fields)
+        return Prepared(claim, sub, key, new, opens, opening, graded, known.erasures, crm)
+
+    def _judged(self, claim: Claim, crm: str | None) -> dict[str, Json]:
+        """Return the rules that a claim is judged under: the set's digest, and whose law, and why theirs."""
+        told: dict[str, Json] = {"policy": self._policy.digest.hex()}
+        if claim.category not in PLACED:
+            return told
+        atlas = self._policy.atlas
+        place = atlas.place(country=claim.country, crm=crm, hint=atlas.hint(claim.address))
+        return {**told, "jurisdiction": place.jurisdiction, "jurisdiction_reason": place.reason}
 
     def _keyed(self, data: bytes) -> bytes:
         return hmac.digest(self._keys.dedupe, data, "sha256")
@@ -140,8 +157,15 @@ def _version(known: Known, index: bytes) -> int:
     return 1 if token is None else token.versions + 1
 
 
-def _fields(claim: Claim, graded: str, digest: str) -> dict[str, Json]:
-    """Return what is sealed and committed to: the evidence, and the rules it was judged under."""
+def _crm(claim: Claim, known: Known) -> str | None:
+    """Return what CRM tells about where the person of a claim is."""
+    if claim.address is not None:
+        return known.crm.get(known.indexes[claim.address])
+    return None if claim.subject is None else known.crm.get(claim.subject)
+
+
+def _fields(claim: Claim, graded: str) -> dict[str, Json]:
+    """Return what is sealed and committed to: the evidence, and what it is worth."""
     told: dict[str, Json] = {
         "email": claim.address,
         "purpose": claim.purpose,
@@ -149,7 +173,7 @@ def _fields(claim: Claim, graded: str, digest: str) -> dict[str, Json]:
         "valid_until": None if claim.valid_until is None else claim.valid_until.isoformat(),
     }
     fields: dict[str, Json] = {**claim.evidence, **{name: v for name, v in told.items() if v is not None}}
-    return {**fields, "provenance": claim.provenance.value, "grade": graded, "policy": digest}
+    return {**fields, "provenance": claim.provenance.value, "grade": graded}
 
 
 def _request(claim: Claim) -> bytes:

@@ -6,11 +6,12 @@ from typing import Any
 
 from sqlalchemy import Connection, RowMapping, bindparam, select
 
-from service.consent import Category, Event, Provenance, Standing, SubjectId, standing
+from service.consent import Category, Event, Ground, Provenance, Standing, SubjectId, standing
 from service.db import chunks, happening
 from service.intake.claim import Claim
 from service.ledger.store import LOG_ID
 from service.policy import PolicySet
+from service.policy.places import Atlas
 
 _EVENTS = (
     select(
@@ -24,6 +25,11 @@ _EVENTS = (
         happening.c.provenance,
         happening.c.grade,
         happening.c.valid_until,
+        happening.c.fact,
+        happening.c.fact_at,
+        happening.c.conditions,
+        happening.c.country,
+        happening.c.hint,
     )
     .where(happening.c.log_id == LOG_ID, happening.c.sub.in_(bindparam("subs", expanding=True)))
     .order_by(happening.c.sub, happening.c.idx)
@@ -31,9 +37,19 @@ _EVENTS = (
 
 
 def row_of(
-    claim: Claim, sub: SubjectId, index: int, graded: str, *, category: Category | None = None
+    claim: Claim,
+    sub: SubjectId,
+    index: int,
+    graded: str,
+    *,
+    atlas: Atlas,
+    category: Category | None = None,
 ) -> dict[str, Any]:
-    """Return the `event` row of one entry; a time from the future counts as the time of receipt."""
+    """Return the `event` row of one entry; a time from the future counts as the time of receipt.
+
+    Of the country only a code is kept, and of the address only its country-code domain.
+    """
+    ground = claim.ground if category is None else None
     return {
         "log_id": LOG_ID,
         "idx": index,
@@ -46,6 +62,11 @@ def row_of(
         "provenance": claim.provenance.value,
         "grade": graded,
         "valid_until": claim.valid_until,
+        "fact": None if ground is None else ground.fact,
+        "fact_at": None if ground is None else ground.at,
+        "conditions": None if ground is None else ",".join(sorted(ground.conditions)),
+        "country": atlas.storable(claim.country),
+        "hint": atlas.hint(claim.address),
     }
 
 
@@ -61,7 +82,15 @@ def event_of(row: Mapping[str, Any] | RowMapping) -> Event:
         provenance=Provenance(row["provenance"]),
         grade=row["grade"],
         valid_until=row["valid_until"],
+        ground=_ground(row) if row["fact"] is not None else None,
+        country=row["country"],
+        hint=row["hint"],
     )
+
+
+def _ground(row: Mapping[str, Any] | RowMapping) -> Ground:
+    met = filter(None, (row["conditions"] or "").split(","))
+    return Ground(fact=row["fact"], at=row["fact_at"], conditions=frozenset(met))
 
 
 def events_of(tx: Connection, subs: Sequence[SubjectId]) -> dict[SubjectId, list[Event]]:
@@ -73,6 +102,31 @@ def events_of(tx: Connection, subs: Sequence[SubjectId]) -> dict[SubjectId, list
     return found
 
 
-def standings(events: Sequence[Event], policy: PolicySet, at: datetime) -> list[Standing]:
-    """Return one standing per purpose of the policy, as of `at`."""
-    return [standing(events, purpose, policy.rules(purpose), at) for purpose in policy.purposes]
+def standings(
+    events: Sequence[Event], policy: PolicySet, at: datetime, crm: str | None = None
+) -> list[Standing]:
+    """Return one standing per purpose of the policy, as of `at`, under the rules of where the person is.
+
+    `crm` is what CRM tells about that, where no event does.
+    """
+    known = [event for event in events if event.recorded_at <= at]
+    there = policy.place_of(known, crm).jurisdiction
+    return [standing(events, purpose, policy.rules(purpose, there), at) for purpose in policy.purposes]
+
+
+def standing_row(sub: SubjectId, found: Standing) -> dict[str, Any]:
+    """Return the `standing` row of a person."""
+    return {
+        "sub": sub,
+        "purpose": found.purpose,
+        "state": found.state.value,
+        "reason": found.reason,
+        "suppressed": found.suppressed,
+        "must_stop": int(found.must_stop),
+        "decided_by": found.decided_by,
+        "decided_at": found.decided_at,
+        "suppressed_by": found.suppressed_by,
+        "valid_until": found.valid_until,
+        "rule": found.rule,
+        "policy": bytes.fromhex(found.policy),
+    }

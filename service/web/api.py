@@ -29,7 +29,11 @@ class QuestionIn(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class StandingOut(msgspec.Struct, frozen=True, kw_only=True):
-    """May this person be mailed for one purpose, and why; `decided_by` is an index in the log."""
+    """May this person be mailed for one purpose, and why; `decided_by` is an index in the log.
+
+    `rule` is the id of the rule that decided, `policy` the digest of its set, `warnings` what rules say that
+    are not in force.
+    """
 
     purpose: str
     may_mail: bool
@@ -38,6 +42,9 @@ class StandingOut(msgspec.Struct, frozen=True, kw_only=True):
     reasons: tuple[str, ...]
     decided_by: int | None
     decided_at: str | None
+    rule: str | None
+    policy: str
+    warnings: tuple[str, ...]
 
 
 class StandingsOut(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,4 +106,7 @@ def _standing(one: Standing) -> StandingOut:
         reasons=one.reasons,
         decided_by=one.decided_by,
         decided_at=None if one.decided_at is None else format_time(one.decided_at),
+        rule=one.rule,
+        policy=one.policy,
+        warnings=one.warnings,
     )

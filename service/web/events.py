@@ -6,7 +6,7 @@ itself, so that one bad event does not cost the others.
 
 import asyncio
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Final, Literal
 
 import msgspec
@@ -16,6 +16,7 @@ from litestar.di import NamedDependency
 from service.consent import GRANTS, STOPS, Category, Provenance
 from service.errors import Malformed, ServiceError, TooLarge, Unavailable
 from service.intake import Claim, Recorded
+from service.ledger.canonical import Json
 from service.ledger.merkle import leaf_hash
 from service.policy import PolicySet
 from service.vault import address as addresses
@@ -31,9 +32,6 @@ _LEEWAY: Final = timedelta(minutes=5)  # how far a source's clock may be ahead o
 _FIRST_DAY = datetime(1990, 1, 1, tzinfo=UTC)  # nobody consented to marketing mail before
 _EVERY_PURPOSE = STOPS | {Category.BOUNCE_SOFT}
 """Categories that may leave out the purpose, and then mean every one."""
-_NOTICE = ("notice_sha256", "notice_version")
-_WITHOUT_FORM = ("control", "page_url")
-"""What proves a live grant for a purpose that no form of ours asks for."""
 
 Text = Annotated[str, msgspec.Meta(min_length=1, max_length=500)]
 LongText = Annotated[str, msgspec.Meta(min_length=1, max_length=2_000)]
@@ -56,7 +54,11 @@ Told = Literal[
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """What supports an event; sealed, and opened for auditors only. Hashes are SHA-256 in hex."""
+    """What supports an event; sealed, and opened for auditors only. Hashes are SHA-256 in hex.
+
+    An implied consent (`basis`) names the fact that it rests on, such as purchase or inquiry, the fact's day,
+    and which conditions of the policies were met, such as refusal_offered.
+    """
 
     notice_id: Text | None = None
     notice_version: Text | None = None
@@ -78,6 +80,10 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     diagnostic: LongText | None = None
     note: LongText | None = None
     prechecked: bool | None = None
+    basis: Literal["express", "implied"] | None = None
+    fact: Text | None = None
+    fact_at: date | None = None
+    conditions: Annotated[tuple[Text, ...], msgspec.Meta(max_length=10)] | None = None
 
 
 class EventIn(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -224,14 +230,18 @@ def _require_evidence(event: EventIn, category: Category, policy: PolicySet) -> 
         raise Malformed("a box that was ticked beforehand is no consent", field="evidence.prechecked")
     if category not in GRANTS or category is Category.CONFIRMED or event.provenance != "live":
         return
-    asked = [form.required_evidence for form in policy.forms.values() if form.purpose == event.purpose]
-    for name in (*_NOTICE, *(name for names in asked or [_WITHOUT_FORM] for name in names)):
+    if event.evidence.basis == "implied":
+        return  # nobody was shown any words; the fact, its day and the rules decide
+    place = policy.atlas.place(country=event.country, hint=policy.atlas.hint(addresses.fold(event.email)))
+    for name, rule in policy.demands(event.purpose, place.jurisdiction).items():
         if not getattr(event.evidence, name, None):
-            raise Malformed("a live grant is recorded only with this evidence", field=f"evidence.{name}")
+            raise Malformed(
+                f"a live grant is recorded only with this evidence ({rule})", field=f"evidence.{name}"
+            )
 
 
-def _sealed(evidence: Evidence) -> Mapping[str, str | bool]:
-    fields: dict[str, str | bool] = msgspec.to_builtins(evidence)
+def _sealed(evidence: Evidence) -> Mapping[str, Json]:
+    fields: dict[str, Json] = msgspec.to_builtins(evidence)
     return fields
 
 

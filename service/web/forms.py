@@ -140,7 +140,7 @@ def _claim(edge: Edge, name: str, posted: FormIn, request: AnyRequest) -> Claim:
     evidence |= _told(posted)
     given = posted.key or idempotency_key(request)
     return Claim(
-        category=_category(edge, form, posted),
+        category=_category(edge, form, posted, address),
         source=f"form:{name}",
         key=f"given {given}" if given else _content_key(address, posted.action, evidence, now),
         address=address,
@@ -150,10 +150,12 @@ def _claim(edge: Edge, name: str, posted: FormIn, request: AnyRequest) -> Claim:
     )
 
 
-def _category(edge: Edge, form: Form, posted: FormIn) -> Category:
+def _category(edge: Edge, form: Form, posted: FormIn, address: str) -> Category:
     if posted.action == "withdraw":
         return Category.WITHDRAWN
-    return Category.REQUESTED if edge.policy.purposes[form.purpose].double_opt_in else Category.GRANTED
+    atlas = edge.policy.atlas
+    rules = edge.policy.rules(form.purpose, atlas.place(hint=atlas.hint(address)).jurisdiction)
+    return Category.REQUESTED if rules.double_opt_in else Category.GRANTED
 
 
 def _require_evidence(form: Form, posted: FormIn) -> None:
