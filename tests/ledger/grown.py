@@ -61,7 +61,9 @@ def genesis(**extra: Json) -> bytes:
     return entry.encode(entry.Entry(category="log.genesis", at=WHEN, extra=told), INGEST)
 
 
-def event(index: int, subject: bytes, key: Signer, *, late_s: int = 0, category: str = "bounce.soft") -> bytes:
+def event(
+    index: int, subject: bytes, key: Signer, *, late_s: int = 0, category: str = "bounce.soft"
+) -> bytes:
     at = WHEN + timedelta(seconds=index - late_s)
     made = entry.Entry(
         category=category, at=at, occurred_at=at, subject=subject, commitment=bytes([7]) * 32, source="form:x"
@@ -123,6 +125,6 @@ def export(log: Sequence[bytes], *, note: bytes | None = None, size: int | None 
         files[tile.path] = hash_tile(tile, tree.read)
     for tile in entry_tiles(size):
         files[tile.path] = encode_entries(log[tile.first : tile.first + tile.width])
-    keys = [INGEST.vkey, SECOND.vkey]
+    keys = [INGEST.vkey, *([SECOND.vkey] if len(log) > ROTATED else [])]
     files |= beside(log=LOG.vkey, log_pq=LOG_PQ.vkey, ingest=keys, url="https://ledger.example/log")
     return files

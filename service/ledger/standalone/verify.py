@@ -50,7 +50,11 @@ TABLES = """CREATE TABLE event (at INTEGER PRIMARY KEY, sub BLOB, leaf BLOB); CR
     CREATE TABLE opening (dk BLOB PRIMARY KEY, dv BLOB, at INTEGER); PRAGMA synchronous = OFF;
     CREATE TABLE person (sub BLOB PRIMARY KEY, leaf BLOB) WITHOUT ROWID; PRAGMA journal_mode = OFF"""
 TIME_STAMPING = x509.ObjectIdentifier("1.3.6.1.5.5.7.3.8")
-DIGESTS: dict[int, type[hashes.SHA256 | hashes.SHA384 | hashes.SHA512]] = {1: hashes.SHA256, 2: hashes.SHA384, 3: hashes.SHA512}  # by the last byte of their OID
+DIGESTS: dict[int, type[hashes.SHA256 | hashes.SHA384 | hashes.SHA512]] = {
+    1: hashes.SHA256,
+    2: hashes.SHA384,
+    3: hashes.SHA512,
+}  # by the last byte of their OID
 
 
 mac: Callable[[bytes, bytes], bytes] = lambda key, data: hmac.digest(key, data, "sha256")
@@ -67,7 +71,13 @@ class Bad(Exception):
 
 
 UNREADABLE: tuple[type[Exception], ...] = (Bad, ValueError, LookupError, TypeError, AttributeError)
-UNREADABLE += (RecursionError, InvalidSignature, zipfile.BadZipFile, RuntimeError, EOFError)  # of changed bytes
+UNREADABLE += (
+    RecursionError,
+    InvalidSignature,
+    zipfile.BadZipFile,
+    RuntimeError,
+    EOFError,
+)  # of changed bytes
 
 
 def require(fits: object, message: str) -> None:
@@ -187,7 +197,7 @@ def read_json(data: bytes, *names: str) -> Line:
 
 
 def read_entry(entry: bytes) -> Line:
-    """Return what an entry says, if it is written as this ledger writes; its signature is another question."""
+    """Return what an entry says, if it is written as here; its signature is another question."""
     text, _ = read_note(entry)
     require(len(entry) <= 65_535 and text.count(b"\n") == 1, "an entry is one line, and not too long")
     line = read_json(text[:-1])
@@ -256,13 +266,15 @@ class Trial:
         require(all(type(one) is int and one >= 0 for one in counts), "an epoch states three counts")
         require(counts[0] <= index, "an epoch cannot cover what came after it")
         before = [key for at, key in self.stated if at < index]
-        require(
-            not before or roots[2] in before, "the epoch rests on a directory key that the log does not name"
-        )
+        require(not before or roots[2] in before, "it rests on a directory key that the log does not name")
         return counts[0], (counts[1], roots[0]), (counts[2], roots[1])
 
     def check_policy(self, text: bytes, note: bytes) -> None:
-        """Check the lines of the witnesses that are believed, and that there are enough (c2sp.org/tlog-policy)."""
+        """Check the lines of witnesses who are believed, and that there are enough (c2sp.org/tlog-policy)."""
+        require(
+            min(text.decode().translate({9: " ", 10: " "}), default=" ") >= " ",
+            "a control character in a policy",
+        )
         logs, names, used, quorum = list[Key](), {"none": True}, list[str](), list[str]()
         for words in (
             line.split() for line in text.decode().split("\n") if line.strip() and line.strip()[0] != "#"
@@ -480,7 +492,7 @@ class Bundle(Trial):
         self.told.append("complete" if complete else "not shown: completeness for the address")
 
     def read_tail(self, edge: bytes, tail: list[bytes], covered: int) -> dict[int, Line]:
-        """Return the entries after the epoch, if they lead from its edge to the root; note the roots between."""
+        """Return the entries after the epoch, if they lead from its edge to the root; note roots between."""
         known, start, peaks = dict[tuple[int, int], bytes](), 0, edge[8:]
         require(
             edge[:8] == covered.to_bytes(8, "big") and len(peaks) == 32 * covered.bit_count(), "no such edge"
@@ -793,9 +805,7 @@ def is_signer(cert: x509.Certificate, signature: bytes, body: bytes, digest: has
             key.verify(signature, body, padding.PKCS1v15(), digest)
         elif isinstance(key, ec.EllipticCurvePublicKey):
             key.verify(signature, body, ec.ECDSA(digest))
-        return TIME_STAMPING in uses and isinstance(
-            key, (rsa.RSAPublicKey, ec.EllipticCurvePublicKey)
-        )
+        return TIME_STAMPING in uses and isinstance(key, (rsa.RSAPublicKey, ec.EllipticCurvePublicKey))
     except (InvalidSignature, x509.ExtensionNotFound):
         return False
 
@@ -836,9 +846,12 @@ def main() -> int:
     files = [given.what, *given.since, *filter(None, (given.policy, given.tsa))]
     if absent := [file for file in files if not file.exists()]:
         parser.error(f"there is no {absent[0]}")
+    text = given.key
+    if "+" not in text and Path(text).is_file():
+        text = Path(text).read_text().strip()
     try:
-        key = read_key(Path(given.key).read_text().strip() if "+" not in given.key else given.key, ED25519)
-    except (*UNREADABLE, OSError):
+        key = read_key(text, ED25519)
+    except UNREADABLE:
         parser.error("--key is no public key of a log: <name>+<8 hexadecimal digits>+<base64>")
     trial = Log(key) if given.what.is_dir() else Bundle(key)
     state, reason = "good", "everything that is here holds"
