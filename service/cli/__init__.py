@@ -31,6 +31,7 @@ COMMANDS = {
     "bundle": "ask:bundle",
     "verify": "verify:verify",
     "export": "export:export",
+    "scrub": "scrub:command",
     "erase": "forget:erase",
     "rekey-directory": "forget:rekey",
     "verify-erasure": "forget:verify_erasure",

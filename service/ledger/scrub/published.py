@@ -1,0 +1,65 @@
+"""Published checkpoints: each one as both keys signed it, of the tree as it was at its size, none missing."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, Row, func, select
+
+from service.db import checkpoint
+from service.errors import Tampered
+from service.ledger.merkle import root
+from service.ledger.note import Verifies
+from service.ledger.proof import Checkpoint, open_checkpoint
+from service.ledger.scrub import Count, Damage
+from service.ledger.store import LOG_ID, Store
+
+_FETCH = 1000  # rows in memory
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Published:
+    """Looks at the published checkpoints of one log; `heads` are the keys that may have signed them."""
+
+    store: Store
+    heads: Sequence[Verifies]
+
+    def look(self, tx: Connection, count: Count) -> Iterator[Damage]:
+        """Yield what is damaged in checkpoint; the tree is believed, another part looks at it."""
+        total = tx.execute(select(func.count()).select_from(checkpoint)).scalar_one()
+        columns = (checkpoint.c.log_id, checkpoint.c.number, checkpoint.c.size, checkpoint.c.root)
+        rows = tx.execution_options(yield_per=_FETCH).execute(
+            select(*columns, checkpoint.c.note).order_by(checkpoint.c.log_id, checkpoint.c.number)
+        )
+        seen, known = 0, self.store.size(tx)
+        before, proven = Checkpoint(self.store.origin, -1, b""), None
+        for done, row in enumerate(rows):
+            if row.number != seen:
+                yield Damage(where=f"checkpoint, number {seen}", what="missing")
+            seen = row.number + 1
+            if (row.size, row.root) != (before.size, before.root):
+                before = Checkpoint(self.store.origin, row.size, row.root)
+                proven = self._root(tx, row, known)
+            if why := self._wrong(row, before, proven):
+                yield Damage(where=f"checkpoint, number {row.number}", what=why)
+            if done % _FETCH == 0:
+                count(done, total)
+
+    def _root(self, tx: Connection, row: Row[int, int, int, bytes, bytes], known: int) -> bytes | None:
+        """Return the root of the tree at the row's size, None where the log does not reach so far."""
+        return root(row.size, self.store.reader(tx)) if 0 <= row.size <= known else None
+
+    def _wrong(
+        self, row: Row[int, int, int, bytes, bytes], said: Checkpoint, proven: bytes | None
+    ) -> str | None:
+        """Return why a row is not what was published, None if it is."""
+        try:
+            signed = open_checkpoint(row.note, self.heads)
+        except Tampered as error:
+            return str(error)
+        if signed != said or row.log_id != LOG_ID:
+            return f"the row says {row.size} entries, its signed note {signed.size}, or their roots differ"
+        if proven is None:
+            return f"{row.size} entries were published, and the log is shorter"
+        if proven != row.root:
+            return f"the first {row.size} entries do not have the root that was published"
+        return None
