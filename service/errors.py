@@ -97,6 +97,8 @@ class KeyReused(Refused):
 
 
 class KeptOut(Refused):
+    """The address was erased and is kept out, unless the person comes back by themselves."""
+
     status = 409
     title = "This address is kept out"
 
