@@ -12,6 +12,8 @@ from service.errors import Malformed
 from service.intake.forgetting import certificate_of
 from service.intake.forgetting import erase as erase_person
 from service.intake.rekey import rekey_directory
+from service.intake.rotation import require_source
+from service.intake.successor import carry_over, final_note
 from service.ledger.certificate import REASONS, verify_certificate
 from service.ledger.handover import follow
 from service.ledger.note import Verifier
@@ -77,7 +79,7 @@ def verify_erasure(certificate: Path, keys: tuple[str, ...], handovers: tuple[Pa
 
 @click.group()
 def log() -> None:
-    """End a log."""
+    """End a log, and continue it in another one."""
 
 
 @log.command("freeze")
@@ -99,3 +101,24 @@ def freeze(output: Path | None, *, yes: bool) -> None:
     if output is not None:
         write_private(output, final)
     click.echo(final.decode(), nl=False)
+
+
+@log.command("continue")
+@click.option("--origin", required=True, help="The successor's name, such as ledger.example/acme-2.")
+@click.option("--database-url", required=True, help="A migrated database of its own.")
+@click.option("--state-dir", type=click.Path(file_okay=False, path_type=Path), required=True)
+def continue_log(origin: str, database_url: str, state_dir: Path) -> None:
+    """Begin the frozen log's successor and carry the living over; can be given again if it was cut off.
+
+    Afterwards run the service with these three settings; the old database stays, for its proofs.
+    """
+    chosen = settings.load()
+    told = {"origin": origin, "database_url": database_url, "state_dir": state_dir}
+    successor = chosen.model_copy(update={**told, "kek_file": None, "keys_file": None, "fence_file": None})
+    out = show.console()
+    with app.running(chosen) as old, show.steps(out) as progress:
+        source = require_source(old.intake).found(successor)
+        with app.running(successor, source=source, before=final_note(old.intake)) as new:
+            count = carry_over(old.intake, new.intake, progress)
+            vkey = new.intake.keys.log.vkey
+    click.echo(f"{count} persons were carried over; the successor's public key is\n{vkey}")

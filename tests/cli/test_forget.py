@@ -69,3 +69,19 @@ def test_a_frozen_log_gives_its_final_checkpoint(chosen):
     assert (chosen / "final").read_text() in final
     with pytest.raises(Malformed, match="frozen already"):
         run("log", "freeze", "--yes")
+
+
+def test_a_frozen_log_goes_on_in_its_successor(chosen, monkeypatch):
+    run("log", "freeze", "--yes")
+    successor = {
+        "CONSENT_ORIGIN": "ledger.localhost/demo-2",
+        "CONSENT_DATABASE_URL": f"sqlite:///{chosen / 'second.db'}",
+        "CONSENT_STATE_DIR": str(chosen / "second"),
+    }
+    options = [f"--{name.removeprefix('CONSENT_').lower().replace('_', '-')}" for name in successor]
+    arguments = [part for pair in zip(options, successor.values(), strict=True) for part in pair]
+    assert "1 persons were carried over" in run("log", "continue", *arguments)
+    for name, value in successor.items():
+        monkeypatch.setenv(name, value)
+    run("bundle", EMAIL, "-o", str(chosen / "second.zip"))
+    assert "good" in run("verify", str(chosen / "second.zip"), "--key", public_key())
