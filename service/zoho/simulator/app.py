@@ -9,7 +9,7 @@ from litestar.middleware import DefineMiddleware
 
 from service.zoho.simulator import control, oauth
 from service.zoho.simulator.callbacks import publish
-from service.zoho.simulator.campaigns import envelope
+from service.zoho.simulator.campaigns import email_gate, email_routes, envelope
 from service.zoho.simulator.campaigns import gate as campaigns_gate
 from service.zoho.simulator.campaigns import routes as campaigns_routes
 from service.zoho.simulator.crm import gate as crm_gate
@@ -23,6 +23,7 @@ SURFACES = (
     (oauth.ENDPOINTS, oauth.answer),
     (crm_routes.ENDPOINTS, crm_gate.answer),
     (campaigns_routes.ENDPOINTS, campaigns_gate.answer),
+    (email_routes.ENDPOINTS, email_gate.answer),
     (control.ENDPOINTS, control.answer),
 )
 

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from service.zoho.simulator.crm import bulk_read, bulk_write
+from service.zoho.simulator.crm import bulk_read, bulk_write, notify, workflows
 from service.zoho.simulator.world import World
 
 TICK_S = 0.1
@@ -17,10 +17,13 @@ def publish(world: World) -> None:
 
 
 def tick(world: World) -> None:
-    """Do what the simulated clock makes due."""
+    """Do what the simulated clock makes due, and queue what the watchers hear of it."""
     bulk_read.tick(world)
     bulk_write.tick(world)
-    world.news.clear()
+    news, world.news = world.news, []
+    notify.tell(world, news)
+    notify.release(world)
+    workflows.run(world)
 
 
 async def _tick_for_ever(world: World) -> None:

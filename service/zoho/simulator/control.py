@@ -8,7 +8,7 @@ from typing import Literal
 import msgspec
 
 from service.zoho.simulator import mischief, sightings
-from service.zoho.simulator.campaigns import events
+from service.zoho.simulator.campaigns import events, transmissions
 from service.zoho.simulator.crm.fields import MODULES, Kind
 from service.zoho.simulator.crm.records import Author, change, of_address, user_number
 from service.zoho.simulator.faults import Fault
@@ -35,6 +35,14 @@ class Confirmed(Someone, forbid_unknown_fields=True):
     """This person follows the link in the confirmation mail."""
 
     listkey: str
+
+
+class Transmitted(msgspec.Struct, forbid_unknown_fields=True):
+    """Something happens to transactional mails of these addresses, told in one body."""
+
+    emails: list[str]
+    action: Literal["email_delivered", "bounce", "spam", "email_open", "email_click", "unsubscribed"]
+    bounce_type: Literal["hard bounce", "soft bounce"] = "hard bounce"
 
 
 class Ticked(Someone, forbid_unknown_fields=True):
@@ -99,6 +107,14 @@ def confirm(world: World, call: Call) -> Reply:
     return _happened(_email(body), done=events.confirm(world, _email(body), body.listkey))
 
 
+def transmission(world: World, call: Call) -> Reply:
+    """Let something happen to mails that were sent through the Email API."""
+    body = msgspec.json.decode(call.body, type=Transmitted)
+    emails = [email.strip().lower() for email in body.emails]
+    transmissions.happen(world, body.action, emails, bounce_type=body.bounce_type)
+    return json_reply({"ok": True})
+
+
 def crm_set(world: World, call: Call) -> Reply:
     """Let a user change every CRM record of an address by hand."""
     body = msgspec.json.decode(call.body, type=Ticked)
@@ -106,6 +122,7 @@ def crm_set(world: World, call: Call) -> Reply:
     found = of_address(world, _email(body))
     for module, number in found:
         change(world, module, number, _columns(module, body.fields), author)
+    world.workflow_runs += found
     return _happened(_email(body), done=bool(found))
 
 
@@ -193,6 +210,7 @@ ENDPOINTS = (
     Endpoint(methods=("POST",), path="/_control/campaigns/complain", handle=complain),
     Endpoint(methods=("POST",), path="/_control/campaigns/bounce", handle=bounce),
     Endpoint(methods=("POST",), path="/_control/campaigns/confirm", handle=confirm),
+    Endpoint(methods=("POST",), path="/_control/emailapi/event", handle=transmission),
     Endpoint(methods=("POST",), path="/_control/crm/set", handle=crm_set),
     Endpoint(methods=("POST",), path="/_control/crm/delete", handle=mischief.delete),
     Endpoint(methods=("POST",), path="/_control/crm/merge", handle=mischief.merge),

@@ -8,6 +8,9 @@ CLIENT_ID = "1000.SIMULATOR"
 CLIENT_SECRET = "simulator-secret"  # noqa: S105 - opens nothing but this simulator
 REFRESH_TOKEN = "1000.simulator.refresh"  # noqa: S105 - the same
 
+ZAPIKEY = "simulator-zapikey"
+"""The key of the Campaigns Email API, v2."""
+
 ORG_ZGID = "7000000001"
 ORG_ID = "5725767000000020405"
 

@@ -15,3 +15,4 @@ class News:
     operation: Operation
     values: dict[str, object]
     source: str
+    user: int

@@ -2,6 +2,7 @@
 
 import asyncio
 import ipaddress
+import ssl
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -30,12 +31,22 @@ class Delivery:
     outcome: str = "waiting"
 
 
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A delivery that lets others overtake it until `due`."""
+
+    delivery: Delivery
+    due: float
+
+
 @dataclass(slots=True)
 class Outbox:
     """What waits to be posted, in order, and what was posted last."""
 
     waiting: deque[Delivery] = field(default_factory=deque)
     past: deque[Delivery] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
+    held: Held | None = None
+    notified: int = 0
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     def post(
@@ -46,6 +57,17 @@ class Outbox:
         self.waiting.append(delivery)
         return delivery
 
+    def hold(self, delivery: Delivery, *, until: float) -> None:
+        """Keep a delivery back until another one overtakes it, or until the time given."""
+        self.held = Held(delivery, until)
+
+    def forget(self) -> None:
+        """Drop what waits and what was posted."""
+        self.waiting.clear()
+        self.past.clear()
+        self.held = None
+        self.notified = 0
+
     def start(self) -> None:
         """Begin to post what waits, in the background of the running event loop."""
         if self.waiting and not self._tasks:
@@ -54,7 +76,9 @@ class Outbox:
             task.add_done_callback(self._tasks.discard)
 
     async def _drain(self) -> None:
-        async with httpx.AsyncClient(timeout=TIMEOUT_S, trust_env=False) as client:
+        # A bare context: loading the machine's certificates takes longer than the posts themselves.
+        trust = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        async with httpx.AsyncClient(timeout=TIMEOUT_S, trust_env=False, verify=trust) as client:
             while self.waiting:
                 delivery = self.waiting.popleft()
                 self.past.append(delivery)

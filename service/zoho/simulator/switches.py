@@ -176,6 +176,25 @@ SWITCHES = MappingProxyType(
         "campaigns.window_factor": Switch(
             default=1, why="multiplies every call window, for runs that must not wait for the vendor's clock"
         ),
+        "emailapi.auth_header": Switch(
+            default="Authorization",
+            others=("X-Auth-Token", "auth_token"),
+            why="how a webhook's token is transmitted is undocumented",
+        ),
+        "emailapi.calls_per_min": Switch(
+            default=0, why="a rate limit exists, its figure does not; 0 for none"
+        ),
+        "emailapi.campaign_events": Switch(
+            default=False, why="whether campaigns fire the Email API's webhooks is not stated"
+        ),
+        "emailapi.error_status": Switch(
+            default="http",
+            others=("200",),
+            why="whether errors have an HTTP status of their own is not shown",
+        ),
+        "emailapi.webhook_count": Switch(
+            default="zero", others=("true",), why="the vendor's sample counts 0 above two rows"
+        ),
         "throttle.style": Switch(
             default="v11_2008",
             others=("gateway_400", "gateway_200", "http_429"),
@@ -186,6 +205,18 @@ SWITCHES = MappingProxyType(
             others=(3,),
             why="three soft bounces in a row become hard, says one page; 0 leaves them active, as planted",
         ),
+        "watch.delay_ms": Switch(default=0, why="how late notifications come is not promised"),
+        "watch.duplicate_every": Switch(
+            default=0, why="no guarantee of once: every n-th comes twice, 0 none"
+        ),
+        "watch.longest_days": Switch(default=7, others=(1,), why="one week by v8, one day by older texts"),
+        "watch.lose_every": Switch(default=0, why="no guarantee at all: every n-th is lost, 0 none"),
+        "watch.mixed_status": Switch(
+            default="207", others=("202",), why="207 in examples, 202 in the schema"
+        ),
+        "watch.reorder": Switch(default=False, why="no guarantee of order: neighbours change places"),
+        "watch.retries": Switch(default=0, others=(5,), why="a note without a source lists five retries"),
+        "watch.token_length": Switch(default=50, others=(256,), why="50 by the page, 256 by the schema"),
         "sync.unsub_to_crm": Switch(default=False, why="no Zoho page states that unsubscribes reach CRM"),
         "sync.bounce_to_crm": Switch(default=False, why="no Zoho page states that bounces reach CRM"),
     }

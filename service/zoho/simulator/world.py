@@ -32,6 +32,7 @@ class World:
     last_record_id: int = FIRST_RECORD_ID
     unique: dict[str, list[str]] = field(default_factory=dict)
     news: list[News] = field(default_factory=list)
+    workflow_runs: list[tuple[str, int]] = field(default_factory=list)
     crowd: Crowd = field(default_factory=Crowd)
     outbox: Outbox = field(default_factory=Outbox)
     ticker: asyncio.Task[None] | None = None
@@ -45,8 +46,8 @@ class World:
         self.last_record_id = FIRST_RECORD_ID
         self.unique = {}
         self.news = []
-        self.outbox.waiting.clear()
-        self.outbox.past.clear()
+        self.workflow_runs.clear()
+        self.outbox.forget()
         self.settle()
 
     def settle(self) -> None:

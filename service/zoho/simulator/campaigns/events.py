@@ -3,7 +3,7 @@
 Nothing of it reaches CRM unless one of the two sync switches is on.
 """
 
-from service.zoho.simulator.campaigns import contacts
+from service.zoho.simulator.campaigns import contacts, transmissions
 from service.zoho.simulator.crm.records import Author, change, of_address
 from service.zoho.simulator.world import World
 
@@ -26,6 +26,8 @@ def bounce(world: World, email: str, kind: str) -> bool:
     if contact is None:
         return False
     limit = world.number("bounce.soft_to_hard")
+    if world.on("emailapi.campaign_events"):
+        transmissions.happen(world, "bounce", [email], bounce_type=f"{kind} bounce")
     if kind == "soft":
         _record(world, contact.id, SOFT)
         world.db.execute("UPDATE contacts SET soft_bounces = soft_bounces + 1 WHERE id = ?", (contact.id,))
@@ -55,6 +57,8 @@ def _leave(world: World, email: str, *, reason: str, action: str) -> bool:
         return False
     contacts.set_dnm(world, contact.id, reason)
     contacts.set_everywhere(world, contact.id, "unsub")
+    if world.on("emailapi.campaign_events"):
+        transmissions.happen(world, "unsubscribed" if reason == "self" else "spam", [email])
     _record(world, contact.id, action)
     if world.on("sync.unsub_to_crm"):
         _opt_out_in_crm(world, email)

@@ -173,7 +173,14 @@ def _tell(
 ) -> None:
     values = changed_values(world.db, module, changed)
     world.news.append(
-        News(module=module, record_id=record_id, operation=operation, values=values, source=author.source)
+        News(
+            module=module,
+            record_id=record_id,
+            operation=operation,
+            values=values,
+            source=author.source,
+            user=author.user,
+        )
     )
 
 

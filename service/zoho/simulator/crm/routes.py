@@ -19,6 +19,8 @@ from service.zoho.simulator.crm import (
     setup,
     upload,
     upsert,
+    watch,
+    workflows,
     writes,
 )
 from service.zoho.simulator.wire import Call, Endpoint, Handler, Reply, json_reply, light, one_credit, price
@@ -171,4 +173,21 @@ _JOBS = (
         for version in ("v2", "v8")
     ),
 )
-ENDPOINTS = _ORGANISATION + _RECORDS + _JOBS
+_WATCH = f"{_V8}/actions/watch"
+_HOOKS = f"{_SETTINGS}/automation/webhooks"
+_ACTIONS = "settings.automation_actions"
+_WATCHERS = (
+    _row("GET", _WATCH, watch.details, "notifications.READ"),
+    _row("POST", _WATCH, watch.enable, "notifications.CREATE"),
+    _row("PUT", _WATCH, watch.replace, "notifications.UPDATE"),
+    _row("PATCH", _WATCH, watch.change, "notifications.UPDATE"),
+    _row("DELETE", _WATCH, watch.disable, "notifications.DELETE"),
+    _row("GET", _HOOKS, workflows.every, f"{_ACTIONS}.READ"),
+    _row("GET", f"{_HOOKS}/{{webhook_id:str}}", workflows.every, f"{_ACTIONS}.READ"),
+    _row("POST", _HOOKS, workflows.create, f"{_ACTIONS}.CREATE"),
+    _row("PUT", _HOOKS, workflows.update, f"{_ACTIONS}.UPDATE"),
+    _row("DELETE", _HOOKS, workflows.delete, f"{_ACTIONS}.DELETE"),
+    _row("DELETE", f"{_HOOKS}/{{webhook_id:str}}", workflows.delete, f"{_ACTIONS}.DELETE"),
+    _row("GET", f"{_SETTINGS}/automation/webhook_failures", workflows.failures, f"{_ACTIONS}.READ"),
+)
+ENDPOINTS = _ORGANISATION + _RECORDS + _JOBS + _WATCHERS

@@ -180,6 +180,7 @@ def automate(world: World, module: str, body: Mapping[str, Any], results: Iterab
         for kind in trigger
         if kind in AUTOMATIONS
     ]
+    world.workflow_runs += [(module, int(str(number))) for _, number, kind, _ in rows if kind == "workflow"]
     world.db.executemany("INSERT INTO automations (module, record_id, kind, at) VALUES (?, ?, ?, ?)", rows)
 
 
