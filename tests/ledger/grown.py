@@ -125,6 +125,6 @@ def export(log: Sequence[bytes], *, note: bytes | None = None, size: int | None 
         files[tile.path] = hash_tile(tile, tree.read)
     for tile in entry_tiles(size):
         files[tile.path] = encode_entries(log[tile.first : tile.first + tile.width])
-    keys = [INGEST.vkey, *([SECOND.vkey] if len(log) > ROTATED else [])]
+    keys = [INGEST.vkey, *([SECOND.vkey] if rotated(ROTATED) in log else [])]
     files |= beside(log=LOG.vkey, log_pq=LOG_PQ.vkey, ingest=keys, url="https://ledger.example/log")
     return files

@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa, padding, rsa
 
@@ -50,7 +50,8 @@ TABLES = """CREATE TABLE event (at INTEGER PRIMARY KEY, sub BLOB, leaf BLOB); CR
     CREATE TABLE opening (dk BLOB PRIMARY KEY, dv BLOB, at INTEGER); PRAGMA synchronous = OFF;
     CREATE TABLE person (sub BLOB PRIMARY KEY, leaf BLOB) WITHOUT ROWID; PRAGMA journal_mode = OFF"""
 TIME_STAMPING = x509.ObjectIdentifier("1.3.6.1.5.5.7.3.8")
-DIGESTS: dict[int, type[hashes.SHA256 | hashes.SHA384 | hashes.SHA512]] = {
+Digest: TypeAlias = hashes.SHA256 | hashes.SHA384 | hashes.SHA512
+DIGESTS: dict[int, type[Digest]] = {
     1: hashes.SHA256,
     2: hashes.SHA384,
     3: hashes.SHA512,
@@ -70,14 +71,10 @@ class Bad(Exception):
     """What is here contradicts what was signed."""
 
 
+# all that reading changed bytes can raise
 UNREADABLE: tuple[type[Exception], ...] = (Bad, ValueError, LookupError, TypeError, AttributeError)
-UNREADABLE += (
-    RecursionError,
-    InvalidSignature,
-    zipfile.BadZipFile,
-    RuntimeError,
-    EOFError,
-)  # of changed bytes
+UNREADABLE += (RecursionError, RuntimeError, EOFError, zipfile.BadZipFile, InvalidSignature)
+UNREADABLE += (x509.InvalidVersion, x509.ExtensionNotFound, x509.DuplicateExtension, UnsupportedAlgorithm)
 
 
 def require(fits: object, message: str) -> None:
@@ -756,8 +753,8 @@ def rezip(files: dict[str, bytes]) -> bytes:
     return out.getvalue()
 
 
-def der(data: bytes) -> list[tuple[int, bytes, bytes]]:
-    """Return tag, content and whole of each DER value in a row."""
+def der(data: bytes, tags: str = "") -> list[tuple[int, bytes, bytes]]:
+    """Return tag, content and whole of each DER value in a row; `tags` says in hex which there must be."""
     found, at = list[tuple[int, bytes, bytes]](), 0
     while at < len(data):
         start, length, at = at, data[at + 1], at + 2
@@ -765,49 +762,59 @@ def der(data: bytes) -> list[tuple[int, bytes, bytes]]:
             length, at = int.from_bytes(data[at : at + length - 128], "big"), at + length - 128
         found.append((data[start], data[at : at + length], data[start : at + length]))
         at += length
-    require(at == len(data), "DER that is cut short")
+    right = at == len(data) and tags in {"", bytes(one[0] for one in found).hex()}
+    require(right, "this is not the DER of a time stamp")
     return found
+
+
+def inside(data: bytes, *tags: str) -> bytes:
+    """Return the content of the last value on the way down; each step has values of just these tags."""
+    for step in tags:
+        data = der(data, step)[-1][1]
+    return data
 
 
 def check_stamp(reply: bytes, note: bytes, chain: bytes, believed: bytes) -> datetime:
     """Return the time of an RFC 3161 reply over a checkpoint, judged as of that time."""
-    status, token = der(der(reply)[0][1])
-    require(int.from_bytes(der(status[1])[0][1], "big") < 2, "the authority refused")
-    data = der(der(der(token[1])[1][1])[0][1])
-    info = der(der(der(data[2][1])[1][1])[0][1])[0]
-    signer, stated = der(der(data[-1][1])[0][1]), der(info[1])
+    status, token = der(inside(reply, "30"), "3030")
+    require(inside(status[1], "02") in {b"\0", b"\1"}, "the authority refused")
+    data = der(inside(token[1], "06a0", "30"))
+    text = inside(data[2][1], "06a0", "04")
+    kinds = [der(token[1])[0][1].hex(), der(data[2][1])[0][1].hex()]
+    require(kinds == ["2a864886f70d010702", "2a864886f70d0109100104"], "this is no time stamp")  # their OIDs
+    require(bytes(one[0] for one in data).hex() in {"023130a031", "02313031"}, "signed data of another form")
+    signer, stated = der(inside(data[-1][1], "30"), "023030a03004"), der(inside(text, "30"))
+    require(
+        signer[2][1] in [one[1] for one in der(data[1][1])], "the text was hashed in another way than it says"
+    )
     digest = DIGESTS[der(signer[2][1])[0][1][-1]]()
-    told = {der(one[1])[0][1]: der(der(one[1])[1][1])[0][1] for one in der(signer[3][1])}
-    right = hashlib.new(digest.name, info[2]).digest()
-    require(told[b"\x2a\x86\x48\x86\xf7\x0d\x01\x09\x04"] == right, "another text was signed")
-    require(der(stated[2][1])[1][1] == sha(note), "the stamp is over another checkpoint")
+    told = {der(one[1], "0631")[0][1].hex(): der(one[1])[1][1] for one in der(signer[3][1])}
+    right = hashlib.new(digest.name, text).digest()
+    require(inside(told["2a864886f70d010904"], "04") == right, "another text was signed")
+    require(der(stated[2][1], "3004")[1][1] == sha(note), "the stamp is over another checkpoint")
     at = datetime.strptime(stated[4][1].decode()[:14], "%Y%m%d%H%M%S").replace(tzinfo=UTC)
-    sent = [
-        x509.load_der_x509_certificate(one[2])
-        for part in data[3:-1]
-        if part[0] == 0xA0
-        for one in der(part[1])
-    ]
-    pool = [*sent, *x509.load_pem_x509_certificates(chain), *x509.load_pem_x509_certificates(believed)]
+    sent = [one[2] for part in data[3:-1] for one in der(part[1])]
+    pool = [*map(x509.load_der_x509_certificate, sent), *x509.load_pem_x509_certificates(chain + believed)]
     roots = [one for one in x509.load_pem_x509_certificates(believed) if one.issuer == one.subject]
-    body = b"\x31" + signer[3][2][1:]
     for cert in pool:
-        if is_signer(cert, signer[5][1], body, digest) and is_trusted(cert, pool, roots, at):
+        if is_signer(cert, signer, digest) and is_trusted(cert, pool, roots, at):
             return at
     raise Bad("the time stamp is not signed by anybody whom the roots vouch for")
 
 
-def is_signer(cert: x509.Certificate, signature: bytes, body: bytes, digest: hashes.HashAlgorithm) -> bool:
-    try:
-        uses = cert.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
-        key = cert.public_key()
-        if isinstance(key, rsa.RSAPublicKey):
-            key.verify(signature, body, padding.PKCS1v15(), digest)
-        elif isinstance(key, ec.EllipticCurvePublicKey):
-            key.verify(signature, body, ec.ECDSA(digest))
-        return TIME_STAMPING in uses and isinstance(key, (rsa.RSAPublicKey, ec.EllipticCurvePublicKey))
-    except (InvalidSignature, x509.ExtensionNotFound):
+def is_signer(cert: x509.Certificate, signer: list[tuple[int, bytes, bytes]], digest: Digest) -> bool:
+    """Tell whether the certificate is the one that the signer names, may stamp times, and did."""
+    name, number = der(signer[1][1], "3002")
+    if (name[2], int.from_bytes(number[1], "big")) != (cert.issuer.public_bytes(), cert.serial_number):
         return False
+    uses, key = cert.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value, cert.public_key()
+    body = b"\x31" + signer[3][2][1:]
+    require(der(signer[4][1])[0][0] == 6, "no algorithm is named")
+    if isinstance(key, rsa.RSAPublicKey):
+        key.verify(signer[5][1], body, padding.PKCS1v15(), digest)
+    elif isinstance(key, ec.EllipticCurvePublicKey):
+        key.verify(signer[5][1], body, ec.ECDSA(digest))
+    return TIME_STAMPING in uses and isinstance(key, (rsa.RSAPublicKey, ec.EllipticCurvePublicKey))
 
 
 def is_trusted(
