@@ -27,6 +27,7 @@ COMMANDS = {
     "simulate": "operate:simulate",
     "reconcile": "reconcile:reconcile",
     "report": "reconcile:report",
+    "policy": "policy:policy",
     "history": "ask:history",
     "bundle": "ask:bundle",
     "verify": "verify:verify",

@@ -69,6 +69,7 @@ def as_data(result: RunResult) -> dict[str, object]:
         "failed": dict(result.failed),
         "remaining": dict(result.remaining),
         "plan": {
+            "policy": plan.policy,
             "people": plan.people,
             "changes": len(plan.changes),
             "re_permissions": plan.re_permissions,

@@ -29,6 +29,7 @@ from service.intake.journal import ClaimJournal
 from service.intake.keychanges import keys_told
 from service.intake.making import NOBODY
 from service.intake.places import crm_countries_of
+from service.intake.policies import keep
 from service.intake.projection import events_of, standings
 from service.intake.suppression import suppressed, token_of
 from service.ledger.canonical import Json
@@ -88,7 +89,7 @@ class Intake(AbstractContextManager["Intake"]):
             keys,
             policy,
             renew=self.renew,
-            require_keeper=_nobody_to_ask if source is None else source.require_available,
+            require_keeper=_nobody_to_ask if source is None else source.kek.require_available,
         )
         self._sequencer = Sequencer(db.begin, self.store, self._journal)
 
@@ -239,6 +240,7 @@ class Intake(AbstractContextManager["Intake"]):
         self.store.append(tx, self.store.lock(tx), [encode(entry, self.keys.ingest)])
         nonce = secrets.token_bytes(NONCE)
         wrapped = nonce + AESGCM(self.keys.kek).encrypt(nonce, secrets.token_bytes(KEY), NOBODY)
+        keep(tx, self.policy, index=0, at=entry.at, by="the first entry")
         tx.execute(insert(subject_key).values(sub=NOBODY, kek_id=self.keys.kek_id, wrapped=wrapped))
 
     def _meet_generation(self) -> None:

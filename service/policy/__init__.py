@@ -55,7 +55,7 @@ __all__ = [
 
 
 class PolicySet(msgspec.Struct, frozen=True, kw_only=True, dict=True):
-    """All rules of one organisation; `digest` is the SHA-256 over every file's name and bytes."""
+    """All rules of one organisation; `digest` is the SHA-256 over every file's name and bytes, `files`."""
 
     controller: Controller
     purposes: dict[str, Purpose]
@@ -64,6 +64,7 @@ class PolicySet(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     enforcement: Enforcement
     jurisdictions: dict[str, Jurisdiction]
     digest: bytes
+    files: dict[str, bytes] = msgspec.field(default_factory=dict)
 
     def form(self, name: str) -> Form:
         """Return a form, or raise `NotFound` that does not repeat the name back."""
@@ -172,6 +173,7 @@ def _assemble(files: Files) -> PolicySet:
         enforcement=_inherited(enforcement, Atlas(jurisdictions), jurisdictions),
         jurisdictions=jurisdictions,
         digest=reading.digest(files),
+        files=dict(files),
     )
 
 

@@ -58,6 +58,7 @@ class Plan:
     without_consent: Mapping[tuple[str, str], int]
     calls: int
     crm_credits: int
+    policy: str
 
     @property
     def people(self) -> int:
@@ -70,6 +71,7 @@ class Plan:
         lines = [
             f"Plan of run {self.run_id}: stop {self.people} people",
             f"  writes: {in_crm} CRM records, {len(self.changes) - in_crm} contacts in Campaigns",
+            f"  under the policy set {self.policy[:16]}",
             f"  cost: about {self.calls} calls and {self.crm_credits} CRM credits",
         ]
         if due := [item for item in self.changes if item.due_at is not None and item.due_rule is not None]:
@@ -111,6 +113,7 @@ def plan(tx: Connection, run_id: int, found: Found, *, policy: PolicySet) -> Pla
         without_consent=found.without_consent,
         calls=calls,
         crm_credits=crm_credits,
+        policy=policy.digest.hex(),
     )
 
 

@@ -59,7 +59,9 @@ def reconcile(context: Context, *, applying: bool = False) -> RunResult:
     found, heard = _compared(context, run_id, applying=applying)
     with context.db.begin() as tx:
         made = plan.plan(tx, run_id, found, policy=context.policy)
-        runs.advance(tx, run_id, "applying" if applying else "planned", planned=len(made.changes))
+        runs.advance(
+            tx, run_id, "applying" if applying else "planned", planned=len(made.changes), policy=made.policy
+        )
         if applying:
             plan.keep(tx, made)
     context.progress("planned", len(made.changes), len(made.changes))

@@ -1,0 +1,203 @@
+"""Commands for those who decide the rules: check a set, see what it would change, adopt it."""
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from service import app, settings
+from service.cli import show
+from service.errors import Misconfigured, Refused
+from service.intake import Intake
+from service.intake.policies import adopt, adopted, refold
+from service.ledger.entry import format_time
+from service.policy import PolicySet, files, load_files
+from service.policy.checking import check
+from service.reports.ruling import Difference, Moved, Turned, difference
+
+ADOPTED = "adopted"
+"""In place of a folder: the set that was adopted last, as the ledger keeps it."""
+PSEUDONYM = 16  # hex digits; enough to find an entry by, and names nobody
+_SHOWN = click.option("--limit", default=20, show_default=True, help="How many people to list of each kind.")
+_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+
+
+@click.group()
+def policy() -> None:
+    """Check, compare and adopt the rules in policies/."""
+
+
+@policy.command("check")
+@click.argument("folder", required=False, type=_FOLDER)
+def check_set(folder: Path | None) -> None:
+    """Say all that is wrong with a set, with file and line, and run every rule's own examples.
+
+    FOLDER is CONSENT_POLICIES_DIR unless one is given. Exits 1 if anything is wrong.
+    """
+    found = files.read(folder or settings.load().policies_dir)
+    problems = check(found)
+    for problem in problems:
+        click.echo(str(problem))
+    if problems:
+        click.echo(f"{len(problems)} to correct; nothing was changed", err=True)
+        sys.exit(1)
+    known = load_files(found)
+    rules = [rule for law in known.jurisdictions.values() for rule in law.rules]
+    examples = sum(len(rule.tests) for rule in rules)
+    states = ", ".join(f"{sum(r.status == s for r in rules)} {s}" for s in ("active", "draft", "retired"))
+    click.echo(f"good: {len(rules)} rules ({states}), {examples} examples hold; digest {known.digest.hex()}")
+
+
+@policy.command("diff")
+@click.argument("old")
+@click.argument("new", type=_FOLDER)
+@_SHOWN
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object with everybody in it.")
+def diff(old: str, new: Path, limit: int, *, as_json: bool) -> None:
+    """Replay the ledger under two sets: who could be mailed, or no longer; which clocks would be late.
+
+    OLD is a folder, or the word "adopted"; NEW is a folder. Nothing is written.
+    """
+    out = show.console(quiet=as_json)
+    after = _checked(new)
+    with app.running(settings.load()) as parts, show.steps(out, quiet=as_json) as progress:
+        found = _compared(parts.intake, _before(parts.intake, old), after, progress)
+    if as_json:
+        click.echo(json.dumps(as_data(found), indent=2))
+    else:
+        tell(out, found, limit)
+
+
+@policy.command("adopt")
+@click.argument("folder", required=False, type=_FOLDER)
+@click.option("--by", required=True, help="Who decides this; kept beside the entry, not in it.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@_SHOWN
+def adopt_set(folder: Path | None, by: str, limit: int, *, yes: bool) -> None:
+    """Adopt a set: show what it changes, append `policy.adopted`, fold every standing again.
+
+    FOLDER is CONSENT_POLICIES_DIR unless one is given. Processes that run take up the rules of their own
+    CONSENT_POLICIES_DIR when they are started again.
+    """
+    chosen, out = settings.load(), show.console()
+    new = _checked(folder or chosen.policies_dir)
+    with app.running(chosen) as parts, show.steps(out) as progress:
+        with parts.db.read() as tx:
+            before = adopted(parts.intake, tx)
+        if before is not None and before.policy.digest != new.digest:
+            tell(out, _compared(parts.intake, before.policy, new, progress), limit)
+            if not yes and not click.confirm("Adopt this set?"):
+                raise Refused("the set was not adopted; nothing was changed")
+        index = adopt(parts.intake, new, by=by)
+        people = refold(parts.intake, new, lambda done: progress("standings folded again", done, 0))
+    click.echo(f"adopted by entry {index}: {new.digest.hex()}; {people:,} people's standings folded again")
+    if folder is not None and folder.resolve() != chosen.policies_dir.resolve():
+        click.echo("put these files into CONSENT_POLICIES_DIR and start serve and worker again", err=True)
+
+
+def _checked(folder: Path) -> PolicySet:
+    """Return the set of a folder; raises `Misconfigured` with its first problem."""
+    found = files.read(folder)
+    if problems := check(found):
+        raise Misconfigured(
+            f"{problems[0]} ({len(problems)} in all; `consent-ledger policy check` says each)"
+        )
+    return load_files(found)
+
+
+def _before(intake: Intake, old: str) -> PolicySet:
+    if old != ADOPTED:
+        return load_files(files.read(Path(old)))
+    with intake.db.read() as tx:
+        found = adopted(intake, tx)
+    if found is None:
+        raise Misconfigured("this ledger keeps no adopted set yet; name the folder of the old one")
+    return found.policy
+
+
+def _compared(intake: Intake, old: PolicySet, new: PolicySet, progress: show.Progress) -> Difference:
+    with intake.db.read() as tx:
+        return difference(
+            tx, intake, old, new, at=intake.now(), told=lambda n: progress("people looked at", n, 0)
+        )
+
+
+def tell(out: Console, found: Difference, limit: int) -> None:
+    """Print a difference: how many first, then the first of each kind by pseudonym."""
+    out.print(
+        f"{found.old[:16]} -> {found.new[:16]}, over {found.people:,} people at {format_time(found.at)}"
+    )
+    kinds = ((True, "would become mailable"), (False, "would no longer be mailable"))
+    for mailable, words in kinds:
+        out.print(f"{sum(one.mailable is mailable for one in found.turned):>9,}  {words}")
+    out.print(f"{len(found.moved):>9,}  of {found.withdrawals:,} withdrawals would have another deadline")
+    out.print(f"{len(found.newly_late):>9,}  of them would be late")
+    for mailable, words in kinds:
+        _list(out, words, [_turned(one) for one in found.turned if one.mailable is mailable], limit)
+    _list(out, "would be late", [_moved(one) for one in found.newly_late], limit)
+
+
+def _list(out: Console, words: str, lines: Sequence[str], limit: int) -> None:
+    if not lines or limit < 1:
+        return
+    out.print(f"\n{words}:")
+    for line in lines[:limit]:
+        out.print(f"  {line}")
+    if len(lines) > limit:
+        out.print(f"  and {len(lines) - limit:,} more; --json prints everybody")
+
+
+def _turned(one: Turned) -> str:
+    return f"{_name(one.subject)} {one.purpose}: {one.before} -> {one.after}"
+
+
+def _moved(one: Moved) -> str:
+    return (
+        f"{_name(one.subject)} entry {one.index}: {format_time(one.before)} -> {format_time(one.after)} "
+        f"({one.rule})"
+    )
+
+
+def _name(sub: bytes) -> str:
+    return sub.hex()[:PSEUDONYM]
+
+
+def as_data(found: Difference) -> dict[str, object]:
+    """Return a difference as JSON: counts, then everybody by pseudonym."""
+    return {
+        "old": found.old,
+        "new": found.new,
+        "at": format_time(found.at),
+        "people": found.people,
+        "become_mailable": sum(one.mailable for one in found.turned),
+        "become_unmailable": sum(not one.mailable for one in found.turned),
+        "withdrawals": found.withdrawals,
+        "deadlines_moved": len(found.moved),
+        "newly_late": len(found.newly_late),
+        "turned": [
+            {
+                "subject": one.subject.hex(),
+                "purpose": one.purpose,
+                "mailable": one.mailable,
+                "before": one.before,
+                "after": one.after,
+                "rule": one.rule,
+            }
+            for one in found.turned
+        ],
+        "moved": [
+            {
+                "subject": one.subject.hex(),
+                "entry": one.index,
+                "before": format_time(one.before),
+                "after": format_time(one.after),
+                "rule": one.rule,
+                "late": one.late,
+                "was_late": one.was_late,
+            }
+            for one in found.moved
+        ],
+    }

@@ -1,0 +1,164 @@
+"""Everything that is wrong with a set is said at once, each with its file and its line."""
+
+import shutil
+
+import pytest
+
+from service.errors import Misconfigured
+from service.policy import files, load
+from service.policy.checking import check
+from service.policy.lines import line_of, path_in
+from service.settings import HERE
+
+TEXT = '''\
+code = "X"  # a comment with = in it
+
+[table]
+first = 1
+text = """
+second = 2
+[table]
+"""
+third = 3
+
+[[rules]]
+id = "a"
+
+[[rules.tests]]
+expect = "in_time"
+
+[[rules]]
+id = "b"
+dotted.key = 1
+
+[[rules.tests]]
+expect = "late"
+[[rules.tests]]
+expect = "late"
+'''
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return shutil.copytree(HERE / "policies", tmp_path / "policies")
+
+
+def change(file, old: str, new: str) -> int:
+    """Change a file, and return the line on which the change stands."""
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new, 1))
+    return text[: text.index(old)].count("\n") + 1
+
+
+def told(folder) -> list[str]:
+    return [str(problem) for problem in check(files.read(folder))]
+
+
+def test_the_shipped_set_has_nothing_wrong():
+    assert told(HERE / "policies") == []
+
+
+@pytest.mark.parametrize(
+    ("path", "line"),
+    [
+        (("code",), 1),
+        (("table", "third"), 9),
+        (("table", "second"), 3),
+        (("rules", 0, "id"), 12),
+        (("rules", 1, "id"), 18),
+        (("rules", 1, "dotted", "key"), 19),
+        (("rules", 1, "tests", 1, "expect"), 24),
+        (("rules", 1, "missing"), 17),
+        (("nowhere",), 1),
+    ],
+)
+def test_a_path_leads_to_its_line_or_to_that_of_the_table_around_it(path, line):
+    assert line_of(TEXT, path) == line
+
+
+@pytest.mark.parametrize(
+    ("message", "path"),
+    [
+        ("Expected `int`, got `str` - at `$.rules[3].months`", ("rules", 3, "months")),
+        ("Object contains unknown field `surprise`", ("surprise",)),
+        ("Object missing required field `law` - at `$.rules[0]`", ("rules", 0, "law")),
+        ("Expected `str` - at `$.forms[...].title`", ("forms",)),
+    ],
+)
+def test_the_path_in_a_message_is_found(message, path):
+    assert path_in(message) == path
+
+
+def test_text_that_is_no_toml_is_named_with_its_line(folder):
+    line = change(folder / "jurisdictions" / "ca.toml", "business_days = 10", "business_days = = 10")
+    [problem] = told(folder)
+    assert problem.startswith(f"policies/jurisdictions/ca.toml:{line}: ")
+
+
+def test_every_wrong_rule_is_named_with_its_line_and_id(folder):
+    law = folder / "jurisdictions" / "ca.toml"
+    lines = [
+        change(law, "business_days = 10", 'business_days = "ten"'),
+        change(law, "months = 6", "moons = 6"),
+        change(law, 'forbids = ["login"]', 'forbids = "login"'),
+    ]
+    found = told(folder)
+    assert [problem.split(": ")[0] for problem in found] == [
+        f"policies/jurisdictions/ca.toml:{line}" for line in lines
+    ]
+    assert "rule ca.casl.implied_inquiry" in found[1]
+    with pytest.raises(Misconfigured, match=rf"ca\.toml:{lines[0]}"):
+        load(folder)
+
+
+def test_files_are_judged_one_by_one(folder):
+    change(folder / "enforcement.toml", 'weakest_grade = "C"', 'weakest_grade = "Z"')
+    change(folder / "jurisdictions" / "nz.toml", 'calendar = "NZ"', 'calendar = "Atlantis"')
+    assert [problem.split(":")[0] for problem in told(folder)] == [
+        "policies/enforcement.toml",
+        "policies/jurisdictions/nz.toml",
+    ]
+
+
+def test_a_form_for_a_purpose_that_is_not_declared_is_named_where_it_says_so(folder):
+    line = change(folder / "purposes.toml", 'purpose = "marketing"', 'purpose = "astrology"')
+    assert told(folder)[0].startswith(f"policies/purposes.toml:{line}: form newsletter")
+
+
+def test_an_example_that_does_not_hold_is_named_with_its_line(folder):
+    law = folder / "jurisdictions" / "ca.toml"
+    change(law, "months = 24", "months = 12")
+    [problem] = told(folder)
+    text = law.read_text().splitlines()
+    line = int(problem.split(":")[1])
+    assert text[line - 1] == "[[rules.tests]]"
+    assert "answers expired, the example expects may_mail" in problem
+
+
+def test_an_active_rule_without_a_signature_is_refused(folder):
+    line = change(folder / "jurisdictions" / "us.toml", 'status = "draft"', 'status = "active"')
+    [problem] = told(folder)
+    assert problem.startswith(f"policies/jurisdictions/us.toml:{line}: rule us.canspam.optout_deadline")
+    assert "verified_by" in problem
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ('names = ["Canada"]', 'names = ["Germany"]', "country 'germany' stands in policies/jurisdictions/"),
+        ('tlds = ["ca"]', 'tlds = ["de"]', "domain 'de' stands in policies/jurisdictions/"),
+        ('id = "ca.casl.onus"', 'id = "ca.casl.records"', "rule 'ca.casl.records' stands in"),
+        ('calendar = "CA"', 'calendar = "CA"\nwithin = "Narnia"', "no file has the code 'Narnia'"),
+    ],
+)
+def test_what_stands_for_two_things_or_for_nothing_is_refused(folder, old, new, words):
+    change(folder / "jurisdictions" / "ca.toml", old, new)
+    assert any(words in problem for problem in told(folder))
+    with pytest.raises(Misconfigured):
+        load(folder)
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(Misconfigured, match="there is no folder"):
+        load(tmp_path / "nowhere")
