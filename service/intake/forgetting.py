@@ -12,27 +12,12 @@ from typing import TYPE_CHECKING
 
 import structlog
 import uuid_utils
-from sqlalchemy import ColumnElement, Connection, delete, exists, insert, select
+from sqlalchemy import ColumnElement, Connection, insert, select
 
 from service.consent import Category, SubjectId
-from service.db import (
-    change,
-    contact,
-    crm_address,
-    crm_record,
-    directory_next,
-    drift,
-    erasure,
-    happening,
-    member,
-    outcome,
-    payload,
-    standing,
-    subject,
-    subject_key,
-    task,
-)
+from service.db import directory_next, erasure, happening, payload, subject, subject_key
 from service.errors import KeptOut, Malformed, Misconfigured, UnknownSubject
+from service.intake.destruction import destroy
 from service.intake.suppression import Token, keep_out, kept_out
 from service.ledger.certificate import REASONS, Certificate, Residue, sign_certificate
 from service.ledger.entry import Entry, decode, encode
@@ -132,12 +117,12 @@ def _again(intake: "Intake", sub: SubjectId, reason: str, at: datetime) -> None:
             intake.lock(tx)
         person = _person(tx, subject.c.sub == sub)
         if person is None:
-            _destroy(tx, sub, None)
+            destroy(tx, sub, None)
         elif writable and intake.erasures is not None:
             _erase(intake, tx, person, reason, intake.erasures, listed=True)
         else:
             _keep_out(tx, person, Token(reason=reason, since=at, versions=person.version))
-            _destroy(tx, sub, person.address_index)
+            destroy(tx, sub, person.address_index)
 
 
 def _restore_tokens(tx: Connection, listed: "Listed", indexes: set[bytes]) -> None:
@@ -219,7 +204,7 @@ def _erase(
     if not listed:
         erasures.add(person.sub, person.address_index, entry=index, reason=reason, at=at)
     _keep_out(tx, person, Token(reason=reason, since=at, versions=person.version))
-    _destroy(tx, person.sub, person.address_index)
+    destroy(tx, person.sub, person.address_index)
     tx.execute(
         insert(erasure).values(
             log_id=LOG_ID, idx=index, sub=person.sub, reason=reason, erased_at=at, certificate=certificate
@@ -245,31 +230,6 @@ def _remains(intake: "Intake", tx: Connection, person: _Person) -> Sequence[Resi
 def _keep_out(tx: Connection, person: _Person, token: Token) -> None:
     announced = tx.scalar(select(directory_next.c.sub).where(directory_next.c.sub == person.sub))
     keep_out(tx, person.address_index, token, next_versions=int(announced is not None))
-
-
-def _destroy(tx: Connection, sub: SubjectId, index: bytes | None) -> None:
-    """Delete all that could be opened, or says more than the entries; `index` None where it is gone."""
-    for own in (payload, subject_key, subject, directory_next, standing, task, happening):
-        tx.execute(delete(own).where(own.c.sub == sub))
-    for found in (drift, change):
-        theirs = found.c.sub == sub
-        tx.execute(
-            delete(found).where(theirs if index is None else theirs | (found.c.address_index == index))
-        )
-    if index is not None:
-        _destroy_mirrored(tx, index)
-
-
-def _destroy_mirrored(tx: Connection, index: bytes) -> None:
-    """Delete what was read from the two products about an address, and records that nobody else shares."""
-    here = crm_address.c.address_index == index
-    records = tx.execute(select(crm_address.c.module, crm_address.c.record_id).where(here)).all()
-    for mirror in (crm_address, contact, member, outcome):
-        tx.execute(delete(mirror).where(mirror.c.address_index == index))
-    for module, record_id in records:
-        shared = exists().where(crm_address.c.module == module, crm_address.c.record_id == record_id)
-        this = (crm_record.c.module == module) & (crm_record.c.record_id == record_id)
-        tx.execute(delete(crm_record).where(this, ~shared))
 
 
 def _cut(at: datetime) -> datetime:

@@ -8,75 +8,22 @@ generation, which the ledger counts too, and `KeySource` finds the keys of the g
 
 import os
 import secrets
-import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from hashlib import sha256
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 
-from service.errors import Misconfigured, Unavailable, Unsafe
+from service.errors import Misconfigured, Unsafe
 from service.ledger.cosignature import Cosigner
-from service.ledger.note import Joint, Signer, Verifier
+from service.ledger.note import Signer, Verifier
 from service.settings import Settings
 from service.vault import keyfile
 from service.vault.custody import Custody, custody
+from service.vault.kekfile import KekFile
 from service.vault.keyfile import ADDED, KEY, NONCE, Stored, create, locked, seal, staged, unseal
+from service.vault.keyset import Keys, kek_id
 
 __all__ = ["KEY", "NONCE", "KeySource", "Keys", "create_keys", "open_keys"]
-
-RETRY_S = 1.0  # between two questions to a keeper that did not answer
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class Keys:
-    """What a running service signs, seals and looks up with; never printed.
-
-    `index` is the key under which addresses are looked up and kept out; it outlives the directory key.
-    `log_before` signs beside `log` while verifiers change over. `former` are public keys that signed
-    before, `keks` former key-encryption keys by id, for rows that are not wrapped again yet.
-    """
-
-    log: Signer
-    log_pq: Cosigner
-    ingest: Signer
-    directory: bytes
-    index: bytes
-    dedupe: bytes
-    token: bytes
-    mirror: bytes
-    kek: bytes
-    generation: int = 0
-    log_before: Signer | None = None
-    former: tuple[Verifier, ...] = ()
-    keks: Mapping[str, bytes] = field(default_factory=dict, compare=False)
-
-    @property
-    def kek_id(self) -> str:
-        """Return a name for the KEK that tells nothing about it."""
-        return kek_id(self.kek)
-
-    @property
-    def heads(self) -> Signer | Joint:
-        """Return what signs checkpoints: the log key, and its predecessor during an overlap."""
-        return self.log if self.log_before is None else Joint(self.log, self.log_before)
-
-    @property
-    def log_verifiers(self) -> tuple[Verifier, ...]:
-        """Return every key that ever signed this log's checkpoints, the present one first."""
-        before = () if self.log_before is None else (self.log_before.verifier,)
-        return (self.log.verifier, *before, *(key for key in self.former if key.name == self.log.name))
-
-    @property
-    def ingest_verifiers(self) -> tuple[Verifier, ...]:
-        """Return every key that ever signed this log's entries, the present one first."""
-        return (self.ingest.verifier, *(key for key in self.former if key.name != self.log.name))
-
-
-def kek_id(kek: bytes) -> str:
-    """Return the name under which rows say which KEK wraps them."""
-    return sha256(b"kek id" + kek).hexdigest()[:16]
 
 
 def open_keys(settings: Settings) -> Keys:
@@ -110,16 +57,14 @@ class KeySource:
 
     def __init__(self, settings: Settings, keeper: Custody | None = None) -> None:
         self._settings = settings
-        self._keeper = keeper or custody(settings)
-        self._granted_at: float | None = None
-        self._refused: tuple[float, Unavailable] | None = None
+        self.kek = KekFile(settings.kek_path, keeper or custody(settings))
 
     def open(self) -> Keys:
         """Return the keys in use; see `open_keys`."""
         if not self._settings.kek_path.exists():
             self._require_embedded(self._settings.kek_path, "key-encryption key", "CONSENT_KEK_FILE")
             self._create_kek()
-        kek = self._kek()
+        kek = self.kek.open()
         path = self._settings.keys_path
         if not path.exists():
             self._require_embedded(path, "keys file", "CONSENT_KEYS_FILE")
@@ -135,7 +80,7 @@ class KeySource:
         """Create what is missing; what exists stays."""
         if not self._settings.kek_path.exists():
             self._create_kek()
-        kek = self._kek()
+        kek = self.kek.open()
         if not self._settings.keys_path.exists():
             create(self._settings.keys_path, seal(keyfile.generate(self._settings.origin), kek))
         self._complete(kek)
@@ -169,7 +114,7 @@ class KeySource:
         successor = KeySource(settings)
         kek, stored = self._read()
         if not settings.kek_path.exists():
-            create(settings.kek_path, custody(settings).seal(kek))
+            successor.kek.create(kek)
         if not settings.keys_path.exists():
             fresh = keyfile.generate(settings.origin)
             kept = {name: getattr(stored, name) for name in ("token", "mirror", "index", "keks")}
@@ -206,14 +151,12 @@ class KeySource:
                 if _changed(stored, begun):
                     raise Unsafe("another change of keys is not finished; give that command again first")
                 return self._keys(begun, kek)
-            if not self._next_kek.exists():
-                create(self._next_kek, self._keeper.seal(secrets.token_bytes(KEY)))
-            fresh = self._keeper.open(keyfile.read_private(self._next_kek))
+            fresh = self.kek.stage()
             keks = {**stored.keks, kek_id(kek): kek}
             after = msgspec.structs.replace(stored, keks=keks, generation=stored.generation + 1)
             whole = msgspec.structs.replace(stored, keks=keks, next=keyfile.encode(after))
             keyfile.replace(self._settings.keys_path, seal(whole, fresh))
-            self._promote_kek()
+            self.kek.promote()
         return self._keys(after, fresh)
 
     def settle(self, generation: int) -> Keys:
@@ -239,56 +182,18 @@ class KeySource:
         after = staged(stored)
         return None if after is None else self._keys(after, kek)
 
-    def require_available(self) -> None:
-        """Raise `Unavailable` unless the keeper of the KEK still grants it; asks once per lease.
-
-        Nothing is recorded under a key whose keeper cannot be asked: never a local key instead.
-        """
-        if self._keeper.lease_s is None:
-            return
-        now = time.monotonic()
-        if self._granted_at is not None and now - self._granted_at < self._keeper.lease_s:
-            return
-        if self._refused is not None and now - self._refused[0] < RETRY_S:
-            raise self._refused[1]
-        try:
-            self._kek()
-        except (Unavailable, Misconfigured) as error:
-            refused = Unavailable(f"{error}. Nothing is recorded meanwhile; send the same request again")
-            self._refused = (time.monotonic(), refused)
-            raise refused from None
-        self._refused = None
-
-    @property
-    def _next_kek(self) -> Path:
-        return self._settings.kek_path.with_name(self._settings.kek_path.name + ".next")
-
-    def _kek(self) -> bytes:
-        sealed = keyfile.read_private(self._settings.kek_path)
-        try:
-            kek = self._keeper.open(sealed)
-        except Misconfigured as error:
-            raise Misconfigured(f"{self._settings.kek_path}: {error}") from None
-        self._granted_at = time.monotonic()
-        return kek
-
     def _read(self) -> tuple[bytes, Stored]:
         """Return KEK and contents; finishes a change of the KEK that was cut off between the two files."""
-        kek = self._kek()
+        kek = self.kek.open()
         try:
             return kek, unseal(self._settings.keys_path, kek)
         except Misconfigured:
-            if not self._next_kek.exists():
+            fresh = self.kek.staged()
+            if fresh is None:
                 raise
-        fresh = self._keeper.open(keyfile.read_private(self._next_kek))
         stored = unseal(self._settings.keys_path, fresh)
-        if os.access(self._settings.kek_path.parent, os.W_OK):
-            self._promote_kek()
+        self.kek.promote()
         return fresh, stored
-
-    def _promote_kek(self) -> None:
-        self._next_kek.replace(self._settings.kek_path)
-        keyfile.sync_folder(self._settings.kek_path)
 
     def _create_kek(self) -> None:
         """Create the key-encryption key, unless one is gone under which keys were sealed."""
@@ -300,7 +205,7 @@ class KeySource:
                 f"the key-encryption key {self._settings.kek_path} is missing although keys sealed under it "
                 "exist; put the file back from where you keep it (a new one would open nothing)"
             )
-        create(self._settings.kek_path, self._keeper.seal(secrets.token_bytes(KEY)))
+        self.kek.create()
 
     def _complete(self, kek: bytes) -> None:
         """Add to an older keys file the keys that it lacks; one process does, the others find it done."""

@@ -106,7 +106,7 @@ def test_who_came_back_before_is_the_first_version_of_the_new_key(intake):
 
 
 def test_a_rekey_that_was_cut_off_goes_on_and_everything_holds_in_between(house, database):
-    class Cut(Exception):  # noqa: N818  # a power cut
+    class Cut(Exception):  # a power cut
         pass
 
     def cut(_step, _done, _total):

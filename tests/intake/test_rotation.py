@@ -265,7 +265,7 @@ def test_all_persons_are_wrapped_under_a_new_kek_while_events_come_in(house, dat
 
 
 def test_wrapping_again_goes_on_where_it_was_cut_off(house, database):
-    class Cut(Exception):  # noqa: N818  # a power cut
+    class Cut(Exception):  # a power cut
         pass
 
     def cut(_step, _done, _total):
@@ -344,7 +344,7 @@ def test_nothing_is_recorded_while_the_keeper_of_the_kek_is_away(house, database
         assert result.status == 503
         assert persons(database) == 1
         keeper.away = False
-        intake.source._refused = None
+        intake.source.kek._refused = None
         consent(intake, BOB)
         require_whole(intake)
 

@@ -141,7 +141,7 @@ def test_a_bundle_of_the_successor_proves_what_was_said_in_the_log_before(old, h
 
 
 def test_carrying_over_goes_on_where_it_was_cut_off(old, house, new_database):
-    class Cut(Exception):  # noqa: N818  # a power cut
+    class Cut(Exception):  # a power cut
         pass
 
     def cut(_step, _done, _total):
