@@ -105,6 +105,8 @@ def _filters(world: World, call: Call, module: str) -> tuple[list[str], list[obj
             raise read_problem(world, "INVALID_DATA", "invalid data", {"param_name": "If-Modified-Since"})
         where.append("Modified_Time >= ?")
         values.append(since)
+    if call.query.get("converted") == "true" or call.query.get("approved") == "false":
+        where.append("0")
     if "ids" in call.query:
         ids = [part for part in call.query["ids"].split(",") if part.isdigit()]
         where.append(f"id IN ({','.join('?' * len(ids))})")
