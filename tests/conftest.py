@@ -77,14 +77,14 @@ def database_url(request: pytest.FixtureRequest) -> Iterator[str]:
     if request.param == "sqlite":
         yield request.getfixturevalue("sqlite_url")
     else:
-        with _fresh(request.getfixturevalue("postgres")(request.param)) as url:
+        with fresh(request.getfixturevalue("postgres")(request.param)) as url:
             yield url
 
 
 @pytest.fixture(params=POSTGRES)
 def postgresql_url(request: pytest.FixtureRequest, postgres: Callable[[str], Postgres]) -> Iterator[str]:
     """Yield the URL of a fresh migrated PostgreSQL database, on every version in turn."""
-    with _fresh(postgres(request.param)) as url:
+    with fresh(postgres(request.param)) as url:
         yield url
 
 
@@ -105,7 +105,7 @@ def sqlite_url(shared: Path, tmp_path: Path) -> str:
 @pytest.fixture
 def empty_postgresql_url(postgres: Callable[[str], Postgres]) -> Iterator[str]:
     """Yield the URL of a PostgreSQL database without any table."""
-    with _fresh(postgres("postgresql"), template="template0") as url:
+    with fresh(postgres("postgresql"), template="template0") as url:
         yield url
 
 
@@ -168,7 +168,8 @@ def _make_template(server: Postgres) -> None:
 
 
 @contextmanager
-def _fresh(server: Postgres, template: str = TEMPLATE) -> Iterator[str]:
+def fresh(server: Postgres, template: str = TEMPLATE) -> Iterator[str]:
+    """Yield the URL of a new copy of a database of this server."""
     name = f"test_{uuid4().hex}"
     server.create_database(name, template)
     try:

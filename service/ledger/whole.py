@@ -83,13 +83,10 @@ def _grow(tx: Connection, kind: bytes) -> tuple[Edge, int, list[dict[str, Any]]]
 
 def _blocks(tx: Connection, number: int) -> Iterator[Sequence[bytes]]:
     """Yield the rows of a list in order, 256 at a time; the last ones may be fewer."""
-    rows = iter(
-        tx.execution_options(yield_per=_FETCH).scalars(
-            select(index_row.c.row).where(index_row.c.kind == number).order_by(index_row.c.key)
-        )
-    )
-    while block := list(islice(rows, BLOCK)):
-        yield block
+    stored = select(index_row.c.row).where(index_row.c.kind == number).order_by(index_row.c.key)
+    with tx.execution_options(yield_per=_FETCH).scalars(stored) as rows:
+        while block := list(islice(rows, BLOCK)):
+            yield block
 
 
 def _whole(hashes: Sequence[bytes]) -> bytes:

@@ -46,6 +46,8 @@ class Lists:
 
     def look(self, tx: Connection, count: Count) -> Iterator[Damage]:
         """Yield what is damaged in index_row, index_node and index_state."""
+        if not self.store.exists(tx):
+            return
         if tx.scalar(select(index_state.c.log_id).where(index_state.c.log_id == LOG_ID)) is None:
             if tx.scalar(select(index_row.c.kind).limit(1)) is not None:
                 yield Damage(where="index_state", what="the row is missing")
@@ -104,15 +106,11 @@ class Lists:
 
 
 def _parts(tx: Connection) -> Iterator[Sequence[_Row]]:
-    rows = iter(
-        tx.execution_options(yield_per=_FETCH).execute(
-            select(index_row.c.kind, index_row.c.key, index_row.c.row, index_row.c.edge).order_by(
-                index_row.c.kind, index_row.c.key
-            )
-        )
-    )
-    while part := list(islice(rows, _FETCH)):
-        yield part
+    columns = (index_row.c.kind, index_row.c.key, index_row.c.row, index_row.c.edge)
+    stored = select(*columns).order_by(index_row.c.kind, index_row.c.key)
+    with tx.execution_options(yield_per=_FETCH).execute(stored) as rows:
+        while part := list(islice(rows, _FETCH)):
+            yield part
 
 
 def _sound(row: _Row, kind: bytes) -> bool:

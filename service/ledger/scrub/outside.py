@@ -23,6 +23,8 @@ class Outside:
     def look(self, tx: Connection, count: Count) -> Iterator[Damage]:
         """Yield how the log contradicts what is known of it outside the database."""
         count(0, 0)
+        if not self.store.exists(tx):
+            return
         seen = sightings(tx, proven=False)
         known = None if self.fence is None else self.fence.read()
         if known is not None:

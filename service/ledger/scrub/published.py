@@ -1,7 +1,8 @@
 """Published checkpoints: each one as both keys signed it, of the tree as it was at its size, none missing."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from sqlalchemy import Connection, Row, func, select
 
@@ -14,6 +15,7 @@ from service.ledger.scrub import Count, Damage
 from service.ledger.store import LOG_ID, Store
 
 _FETCH = 1000  # rows in memory
+_Row: TypeAlias = Row[int, int, int, bytes, bytes]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,32 +27,38 @@ class Published:
 
     def look(self, tx: Connection, count: Count) -> Iterator[Damage]:
         """Yield what is damaged in checkpoint; the tree is believed, another part looks at it."""
+        if not self.store.exists(tx):
+            return
         total = tx.execute(select(func.count()).select_from(checkpoint)).scalar_one()
         columns = (checkpoint.c.log_id, checkpoint.c.number, checkpoint.c.size, checkpoint.c.root)
-        rows = tx.execution_options(yield_per=_FETCH).execute(
-            select(*columns, checkpoint.c.note).order_by(checkpoint.c.log_id, checkpoint.c.number)
-        )
+        stored = select(*columns, checkpoint.c.note).order_by(checkpoint.c.log_id, checkpoint.c.number)
+        with tx.execution_options(yield_per=_FETCH).execute(stored) as rows:
+            for done, damage in enumerate(self._judge(tx, rows)):
+                yield from damage
+                if done % _FETCH == 0:
+                    count(done, total)
+
+    def _judge(self, tx: Connection, rows: Iterable[_Row]) -> Iterator[list[Damage]]:
+        """Yield what is wrong with each row."""
         seen, known = 0, self.store.size(tx)
         before, proven = Checkpoint(self.store.origin, -1, b""), None
-        for done, row in enumerate(rows):
+        for row in rows:
+            damage = []
             if row.number != seen:
-                yield Damage(where=f"checkpoint, number {seen}", what="missing")
+                damage.append(Damage(where=f"checkpoint, number {seen}", what="missing"))
             seen = row.number + 1
             if (row.size, row.root) != (before.size, before.root):
                 before = Checkpoint(self.store.origin, row.size, row.root)
                 proven = self._root(tx, row, known)
             if why := self._wrong(row, before, proven):
-                yield Damage(where=f"checkpoint, number {row.number}", what=why)
-            if done % _FETCH == 0:
-                count(done, total)
+                damage.append(Damage(where=f"checkpoint, number {row.number}", what=why))
+            yield damage
 
-    def _root(self, tx: Connection, row: Row[int, int, int, bytes, bytes], known: int) -> bytes | None:
+    def _root(self, tx: Connection, row: _Row, known: int) -> bytes | None:
         """Return the root of the tree at the row's size, None where the log does not reach so far."""
         return root(row.size, self.store.reader(tx)) if 0 <= row.size <= known else None
 
-    def _wrong(
-        self, row: Row[int, int, int, bytes, bytes], said: Checkpoint, proven: bytes | None
-    ) -> str | None:
+    def _wrong(self, row: _Row, said: Checkpoint, proven: bytes | None) -> str | None:
         """Return why a row is not what was published, None if it is."""
         try:
             signed = open_checkpoint(row.note, self.heads)

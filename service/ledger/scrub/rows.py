@@ -31,10 +31,8 @@ def look(tx: Connection, count: Count) -> Iterator[Damage]:
 
 def _unfit_sqlite(tx: Connection) -> Iterator[int]:
     columns = (dedupe.c.key, dedupe.c.request, dedupe.c.idx, dedupe.c.size, dedupe.c.digest)
-    rows = tx.execution_options(yield_per=_FETCH).execute(select(*columns))
-    for key, request, index, size, digest in rows:
-        if (
-            min(index, size) < 0
-            or dedupe_digest(key, Known(request=request, index=index, size=size)) != digest
-        ):
-            yield index
+    with tx.execution_options(yield_per=_FETCH).execute(select(*columns)) as rows:
+        for key, request, index, size, digest in rows:
+            known = Known(request=request, index=index, size=size)
+            if min(index, size) < 0 or dedupe_digest(key, known) != digest:
+                yield index

@@ -77,7 +77,7 @@ class Tree:
             missing += absent
             expected = end
         missing += range(expected, stop)
-        yield from climb.skip(range(expected // WIDTH, -(-stop // WIDTH)))
+        yield from climb.skip(range(-(-expected // WIDTH), -(-stop // WIDTH)))
         yield from (Damage(where=f"leaf, {span}", what="missing") for span in spans(missing))
 
     def _true(self, tx: Connection, block: Block) -> tuple[Sequence[bytes], list[Damage]]:
