@@ -29,7 +29,7 @@ ALL_SCOPES = (
     "ZohoCRM.modules.ALL ZohoCRM.coql.READ ZohoCRM.settings.ALL ZohoCRM.org.READ ZohoCRM.users.READ "
     "ZohoCRM.apis.READ ZohoCRM.bulk.ALL ZohoCRM.notifications.ALL ZohoSearch.securesearch.READ "
     "ZohoFiles.files.ALL ZohoCRM.features.READ ZohoCampaigns.emailapi.ALL "
-    "ZohoCampaigns.contact.ALL ZohoCampaigns.campaign.ALL"
+    "ZohoCampaigns.contact.ALL ZohoCampaigns.campaign.ALL ZohoCampaigns.workflow.CREATE"
 )
 
 SWITCHES = MappingProxyType(

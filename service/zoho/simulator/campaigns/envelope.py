@@ -1,6 +1,7 @@
 """The envelopes of Campaigns v1.1: status in the body, XML unless told otherwise, keys that change case."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from xml.sax.saxutils import escape, quoteattr
 
 from service.zoho.simulator.wire import XML, AnswerError, Call, Reply, json_reply
@@ -91,6 +92,11 @@ def locked(world: World, call: Call) -> Reply:
 def in_format(call: Call, body: Mapping[str, object]) -> Reply:
     """Return the body as JSON if `resfmt` asks for it in any case, else as XML."""
     return _formatted(call, body, status=200)
+
+
+def as_json(call: Call) -> Call:
+    """Return the call as if it had asked for JSON, for endpoints that know nothing else."""
+    return replace(call, query={**call.query, "resfmt": "JSON"})
 
 
 def _formatted(call: Call, body: Mapping[str, object], *, status: int) -> Reply:

@@ -1,6 +1,8 @@
 """Reading Campaigns' lists: which there are, who is on them by status, segments, topics, contact fields."""
 
-from service.zoho.simulator import names
+import re
+
+from service.zoho.simulator import names, shelf
 from service.zoho.simulator.campaigns import contacts, envelope
 from service.zoho.simulator.campaigns.gate import required, window
 from service.zoho.simulator.clock import display, epoch_ms
@@ -9,6 +11,7 @@ from service.zoho.simulator.world import World
 
 MOST = 650
 """The largest range of a list's page, by what a client in the wild has found."""
+TOPICS = 100
 DAY_S = 86_400
 SEGMENTS = {names.GRANTED_SEGMENT: names.GRANTED, names.REFUSED_SEGMENT: names.REFUSED}
 STATUSES = ("active", "recent", "most recent", "mostrecent", "unsub", "bounce")
@@ -110,19 +113,32 @@ def getsegmentcontacts(world: World, call: Call) -> Reply:
 
 
 def topics(world: World, call: Call) -> Reply:
-    """Answer `topics`: always JSON, and success is code 200."""
-    topic = {
+    """Answer `GET topics`: always JSON, paged by `details`, and success is code 200."""
+    first = {
         "topicId": names.TOPIC_ID,
         "primaryList": int(names.TOPIC_ID) + 2,
         "topicName": names.TOPIC_NAME,
     }
-    body: envelope.Json = {"topicDetails": [topic], "code": "200", "message": "Success", "uri": call.path}
-    return envelope.bare(world, _as_json(call), body)
+    made = [
+        {"topicId": t["topicId"], "primaryList": int(t["topicId"]) + 2, "topicName": name}
+        for name, t in shelf.every(world.db, "campaigns_topic")
+    ]
+    start, count = _topic_page(call)
+    shown = [first, *made][start : start + count]
+    body: envelope.Json = {"topicDetails": shown, "code": "200", "message": "Success", "uri": call.path}
+    return envelope.bare(world, envelope.as_json(call), body)
+
+
+def _topic_page(call: Call) -> tuple[int, int]:
+    """Return the page that `details` names: its start counts from 0 for some clients, from 1 for others."""
+    numbers = dict(re.findall(r'"?(\w+)"?\s*:\s*"?(\d+)"?', call.params.get("details", "")))
+    return max(0, int(numbers.get("from_index", 0)) - 1), int(numbers.get("range", TOPICS))
 
 
 def allfields(world: World, call: Call) -> Reply:
     """Answer `contact/allfields`, which nests under `response` and asks for `type=json`."""
-    labels = ["Contact Email", *contacts.COLUMNS]
+    added = [label for label, _ in shelf.every(world.db, "campaigns_field")]
+    labels = ["Contact Email", *contacts.COLUMNS, *added]
     found = [
         {
             "DISPLAY_NAME": label,
@@ -196,16 +212,3 @@ def _count(world: World, list_id: int, status: str) -> int:
 
 def _direction(sort: str) -> str:
     return "DESC" if sort == "desc" else "ASC"
-
-
-def _as_json(call: Call) -> Call:
-    return Call(
-        method=call.method,
-        path=call.path,
-        base_url=call.base_url,
-        query={**call.query, "resfmt": "JSON"},
-        form=call.form,
-        slots=call.slots,
-        headers=call.headers,
-        body=call.body,
-    )

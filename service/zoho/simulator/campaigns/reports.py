@@ -47,6 +47,29 @@ def recentcampaigns(world: World, call: Call) -> Reply:
     return envelope.success(world, call, body)
 
 
+def recentsentcampaigns(world: World, call: Call) -> Reply:
+    """Answer `recentsentcampaigns`: the last `limit` campaigns, under a key of its own."""
+    (text,) = required(world, call, "limit")
+    limit = int(text) if text.isdigit() else 0
+    rows = world.db.execute(
+        f"SELECT {_COLUMNS} FROM campaigns WHERE parent_id IS NULL ORDER BY sent_at DESC LIMIT ?", (limit,)
+    ).fetchall()
+    if not rows:
+        raise envelope.failure(world, call, "6101", "No campaign has been sent.")
+    return envelope.success(world, call, {"recent_sent_campaigns": [_recent(world, row) for row in rows]})
+
+
+def getlastcampaignreport(world: World, call: Call) -> Reply:
+    """Answer `getlastcampaignreport`: the figures of the newest campaign."""
+    row: _Campaign | None = world.db.execute(
+        f"SELECT {_COLUMNS} FROM campaigns WHERE parent_id IS NULL ORDER BY sent_at DESC LIMIT 1"
+    ).fetchone()
+    if row is None:
+        raise envelope.failure(world, call, "6002", "No campaign has been sent.")
+    body = {"campaign-details": [_details(row)], "campaign-reports": [_figures(world, row)]}
+    return envelope.success(world, call, body)
+
+
 def getcampaigndetails(world: World, call: Call) -> Reply:
     """Answer `getcampaigndetails`; an A/B campaign shows its child keys to `campaigntype=abtesting` alone."""
     row = _campaign(world, call)

@@ -1,0 +1,65 @@
+"""Lists, topics, fields and workflows, as an admin's tool handles them."""
+
+import json
+
+import pytest
+
+from service.zoho.simulator import names
+
+API = "/api/v1.1"
+
+
+def call(zoho, path, **params):
+    return zoho.post(f"{API}/{path}", params={"resfmt": "JSON", **params}).json()
+
+
+def test_a_list_is_made_with_contacts_renamed_and_deleted(sim, zoho, somebody):
+    made = {"signupform": "private", "mode": "newlist", "emailids": f"{somebody},info@example.com"}
+    answer = call(zoho, "addlistandcontacts", listname="Fair", **made)
+    key = answer["listkey"]
+    assert sim.control("person", {"email": somebody})["campaigns"]["lists"][key] == "active"
+    assert call(zoho, "addlistandcontacts", listname="Fair", **made)["code"] == "2205"
+    assert (
+        call(zoho, "updatelistdetails", listkey=key, newlistname="Fair 2", signupform="public")["code"] == "0"
+    )
+    details = call(zoho, "getlistadvanceddetails", listkey=key)["list_details"]
+    assert (details["listname"], details["is_public"], details["sentcampaigns"]) == ("Fair 2", "true", [])
+    assert call(zoho, "deletemailinglist", listkey=key, deletecontacts="on")["code"] == "0"
+    assert key not in sim.control("person", {"email": somebody})["campaigns"]["lists"]
+    assert call(zoho, "getlistsubscribers", listkey=key)["code"] == "2501"
+
+
+@pytest.mark.parametrize(("path", "code"), [("updatelistdetails", "2102"), ("deletemailinglist", "2202")])
+def test_an_unknown_list_has_another_code_on_every_call(zoho, path, code):
+    assert call(zoho, path, listkey="3zno", newlistname="x", signupform="public")["code"] == code
+
+
+def test_a_topic_is_made_once(zoho):
+    details = json.dumps({"topic_name": "Fairs", "topic_desc": "x"})
+    assert call(zoho, "topics", details=details)["code"] == "200"
+    assert call(zoho, "topics", details=details)["code"] == "4011"
+    listed = zoho.get(f"{API}/topics", params={"details": "{from_index:0,range:100}"}).json()
+    assert [topic["topicName"] for topic in listed["topicDetails"]] == [names.TOPIC_NAME, "Fairs"]
+
+
+def test_a_contact_field_is_added_once_and_listed(zoho):
+    assert call(zoho, "custom/add", type="json", fieldname="Shoe size")["response"]["status"] == "success"
+    assert call(zoho, "custom/add", type="json", fieldname="Shoe size")["code"] == "916"
+    listed = zoho.get(f"{API}/contact/allfields", params={"type": "json"}).json()
+    labels = [field["DISPLAY_NAME"] for field in listed["response"]["fieldnames"]["fieldname"]]
+    assert "Shoe size" in labels
+
+
+def test_a_workflow_is_triggered_once_per_contact(zoho, somebody):
+    details = json.dumps({"lead_email": f"{somebody},no@example.com", "triggerkey": "t", "listkey": "9bb"})
+    first, second = (call(zoho, "workflow/w1/action/trigger", details=details) for _ in range(2))
+    assert (first["code"], first["already_triggered"], first["ignored"]) == ("200", [], ["no@example.com"])
+    assert second["already_triggered"] == [somebody]
+
+
+def test_the_last_campaigns_and_their_figures_are_told(zoho):
+    sent = call(zoho, "recentsentcampaigns", limit=2)["recent_sent_campaigns"]
+    assert [campaign["campaign_name"] for campaign in sent] == ["Letter 6", "Letter 5"]
+    last = call(zoho, "getlastcampaignreport")["campaign-reports"][0]
+    assert last["campaign_name"] == "Letter 6"
+    assert call(zoho, "recentsentcampaigns")["code"] == "903"
