@@ -401,6 +401,9 @@ class TaskColumns(TypedColumns):
     """When both had been read back."""
     last_error: Named[str | None] = Column(Text)
 
+    campaigns_at: Named[datetime | None] = Column(Moment)
+    crm_at: Named[datetime | None] = Column(Moment)
+    """When each product had accepted the write and shown it; None while that half waits."""
 
 happening = Table(
     "event",
@@ -608,7 +611,7 @@ class MailingColumns(TypedColumns):
 
 
 class TickColumns(TypedColumns):
-    """A job's turn, taken at most once on one of many nodes."""
+    """A job's turn, taken by one of many nodes at a time."""
 
     job: Named[str] = Column(Text)
     turn: Named[str] = Column(Text)
@@ -618,6 +621,11 @@ class TickColumns(TypedColumns):
 
 class AttestorColumns(TypedColumns):
     """Each witness and time-stamping authority that the settings name, and how it went with it lately."""
+    lease_until: Named[datetime] = Column(Moment, nullable=False, server_default="0")
+    """Who took it renews this; once it has passed, another may take over."""
+    ended_at: Named[datetime | None] = Column(Moment)
+    reason: Named[str | None] = Column(Text)
+    """Why it failed."""
 
     log_id: Named[int] = Column(Small)
     kind: Named[str] = Column(Text)

@@ -4,14 +4,17 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
-from datetime import UTC, date, datetime
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 from sqlalchemy import select
+from sqlalchemy.exc import OperationalError
 
 from service.db import Database, tick
 from service.errors import Misconfigured, Tampered, Unavailable
 from service.jobs import Worker, node
+from service.jobs.turns import LEASE, Turn, Turns
 
 
 @pytest.fixture
@@ -116,6 +119,91 @@ def test_a_job_that_fails_for_good_is_not_repeated_and_the_mail_still_goes(sqlit
     for _ in range(2):
         worker(sqlite_database, jobs).tonight({})
     assert ran == ["reconcile", "mail"]
+
+
+def test_the_mail_waits_while_another_worker_still_reconciles(database):
+    ran: list[str] = []
+    begun, release = threading.Event(), threading.Event()
+
+    def long(_night):
+        begun.set()
+        release.wait(5)
+        ran.append("reconcile")
+
+    jobs = {"reconcile": long, "mail": lambda _night: ran.append("mail")}
+    other = threading.Thread(target=worker(database, jobs, name="b").tonight, args=({},))
+    other.start()
+    assert begun.wait(5)
+    worker(database, jobs, name="a").tonight({})
+    assert not ran
+    release.set()
+    other.join()
+    assert ran == ["reconcile", "mail"]
+    worker(database, jobs, name="a").tonight({})
+    assert ran == ["reconcile", "mail"]
+
+
+def test_a_turn_whose_worker_died_is_taken_over_when_its_lease_ends(database):
+    ran: list[date] = []
+    dead = Turns(db=database, now=lambda: NIGHT, name="dead")
+    assert dead.take("reconcile", "2026-05-10") is Turn.OURS
+    for later in (LEASE - timedelta(seconds=1), LEASE, LEASE):
+        worker(database, {"reconcile": ran.append}, now=NIGHT + later).tonight({})
+    assert len(ran) == 1
+    dead.end("reconcile", "2026-05-10", failed="too late")
+    assert turn(database).state == "done"
+
+
+def test_a_long_job_keeps_its_turn(sqlite_database):
+    clock = [NIGHT]
+    long = Turns(db=sqlite_database, now=lambda: clock[0], name="a")
+    assert long.take("reconcile", "2026-05-10") is Turn.OURS
+    with long.kept("reconcile", "2026-05-10", every_s=0.005):
+        clock[0] += LEASE - timedelta(seconds=1)
+        deadline = time.monotonic() + 5
+        while turn(sqlite_database).lease_until < clock[0] + LEASE and time.monotonic() < deadline:
+            time.sleep(0.005)
+    clock[0] += timedelta(seconds=2)
+    assert Turns(db=sqlite_database, now=lambda: clock[0], name="b").take("reconcile", "2026-05-10") is (
+        Turn.ELSEWHERE
+    )
+
+
+def test_a_job_that_met_a_database_error_gives_its_turn_back(sqlite_database):
+    ran: list[str] = []
+
+    def broken(_night):
+        ran.append("reconcile")
+        raise OperationalError("select 1", {}, Exception("gone"))
+
+    for name in "ab":
+        worker(sqlite_database, {"reconcile": broken}, name=name).tonight({})
+    assert ran == ["reconcile", "reconcile"]
+
+
+@pytest.mark.parametrize(("hour", "gives_up_at"), [(4, "10:00"), (23, "23:30")])
+def test_a_system_that_stays_down_is_given_up_and_the_mail_goes_that_night(
+    sqlite_database, hour, gives_up_at
+):
+    ran: list[str] = []
+
+    def down(_night):
+        raise Unavailable("Zoho is away; try again later")
+
+    jobs = {"reconcile": down, "mail": lambda _night: ran.append("mail")}
+    late = NIGHT.replace(hour=int(gives_up_at[:2]), minute=int(gives_up_at[3:]))
+    replace(worker(sqlite_database, jobs, now=late - timedelta(minutes=1)), hour=hour).tonight({})
+    assert not ran
+    replace(worker(sqlite_database, jobs, now=late), hour=hour).tonight({})
+    assert ran == ["mail"]
+    with sqlite_database.read() as tx:
+        failed = tx.execute(select(tick.c.state, tick.c.reason).where(tick.c.job == "reconcile")).one()
+    assert tuple(failed) == ("failed", "Zoho is away; try again later")
+
+
+def turn(database):
+    with database.read() as tx:
+        return tx.execute(select(tick)).one()
 
 
 def test_a_turn_names_who_took_it_and_when(sqlite_database):

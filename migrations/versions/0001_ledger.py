@@ -150,6 +150,8 @@ def _projections() -> None:
         sa.Column("claimed_until", INT, nullable=True),
         sa.Column("stopped_at", INT, nullable=True),
         sa.Column("proved_at", INT, nullable=True),
+        sa.Column("campaigns_at", INT, nullable=True),
+        sa.Column("crm_at", INT, nullable=True),
         sa.Column("last_error", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_task")),
     )
@@ -303,8 +305,12 @@ def _runs() -> None:
         "tick",
         sa.Column("job", sa.Text(), nullable=False),
         sa.Column("turn", sa.Text(), nullable=False),
+        sa.Column("state", sa.Text(), server_default="taken", nullable=False),
         sa.Column("taken_at", INT, nullable=False),
         sa.Column("taken_by", sa.Text(), nullable=False),
+        sa.Column("lease_until", INT, server_default="0", nullable=False),
+        sa.Column("ended_at", INT, nullable=True),
+        sa.Column("reason", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("job", "turn", name=op.f("pk_tick")),
     )
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from sqlalchemy import func, select, update
 
 from service.db import drift, subject
-from service.errors import Unsafe, ZohoError
+from service.errors import ServiceError
 from service.reconciler import diff, mirror, news, plan, runs
 from service.reconciler.apply import Applied, apply
 from service.reconciler.context import Context
@@ -107,7 +107,7 @@ def _observed(context: Context) -> tuple[int, int | None]:
         with context.db.read() as tx:
             seen = mirror.count_seen(tx, run_id)
         require_complete(seen, before, context.policy.enforcement.largest_shrink)
-    except (ZohoError, Unsafe) as error:
+    except ServiceError as error:
         with context.db.begin() as tx:
             runs.advance(tx, run_id, "refused", finished_at=context.now(), reason=str(error))
         raise

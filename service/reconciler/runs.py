@@ -32,6 +32,11 @@ def advance(
     )
 
 
+def refuse(tx: Connection, at: datetime, reason: str) -> None:
+    """Keep a run that could not even begin, with the reason."""
+    advance(tx, begin(tx, at), "refused", finished_at=at, reason=reason)
+
+
 def last_believed(tx: Connection, before: int) -> tuple[int, datetime, Mapping[str, int]] | None:
     """Return number, start and counts of the newest earlier run whose read was complete."""
     row = tx.execute(

@@ -1,0 +1,143 @@
+"""The loop of `consent-ledger worker`.
+
+Withdrawals are looked for twice a second in one thread, nightly jobs run in another, so that a long
+reconciliation delays nobody's unsubscribe.
+"""
+
+import os
+import socket
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+
+import structlog
+from sqlalchemy.exc import DBAPIError
+
+from service.db import Database
+from service.errors import ServiceError, Tampered, Unavailable
+from service.jobs.turns import Turn, Turns
+
+log = structlog.get_logger(__name__)
+
+POLL_S = 0.5
+NIGHTLY_POLL_S = 30.0
+RETRY_S = 600.0
+"""How long a nightly job rests after a failure that time may heal."""
+PATIENCE = timedelta(hours=6)
+"""How long after its hour a nightly job that finds a system down is tried again; then it failed."""
+
+Nightly = Callable[[date], None]
+"""A job for the night that ends on this date (UTC)."""
+
+
+def node() -> str:
+    """Return a name for this process among all workers."""
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Worker:
+    """The loop of `consent-ledger worker`.
+
+    `carry_out` carries out due withdrawals and returns how many people it dealt with. `nightly` jobs
+    run in their order once `hour` (UTC) has passed. `now` is the clock.
+    """
+
+    db: Database
+    carry_out: Callable[[], int]
+    nightly: Mapping[str, Nightly]
+    hour: int
+    now: Callable[[], datetime]
+    name: str
+    poll_s: float = POLL_S
+    nightly_poll_s: float = NIGHTLY_POLL_S
+    retry_s: float = RETRY_S
+
+    def run(self, stop: threading.Event) -> None:
+        """Work until `stop` is set; what has begun is finished first. `Tampered` ends the worker."""
+        nights = threading.Thread(target=self._nights, args=(stop,), name="nightly")
+        nights.start()
+        try:
+            while not stop.is_set():
+                if not self._carry():
+                    stop.wait(self.poll_s)
+        finally:
+            stop.set()
+            nights.join()
+
+    def _carry(self) -> bool:
+        """Return whether something was done, so that a queue is worked off without a pause."""
+        try:
+            return self.carry_out() > 0
+        except Tampered:
+            raise
+        except (ServiceError, DBAPIError) as error:
+            log.warning("withdrawals.failed", kind=type(error).__name__)
+            return False
+
+    def _nights(self, stop: threading.Event) -> None:
+        rests: dict[str, datetime] = {}
+        while not stop.is_set():
+            self.tonight(rests, stop)
+            stop.wait(self.nightly_poll_s)
+
+    def tonight(self, rests: dict[str, datetime], stop: threading.Event | None = None) -> None:
+        """Run the jobs in their order; `rests` keeps until when one that was postponed is left alone.
+
+        A job waits until the ones before it have ended tonight, on whichever node, so that the mail never
+        speaks of a night that is still being reconciled.
+        """
+        now = self.now()
+        if now.hour < self.hour:
+            return
+        for job, work in self.nightly.items():
+            if (stop is not None and stop.is_set()) or now < rests.get(job, now):
+                return
+            ended = self._turn(job, work, now.date())
+            if ended is Turn.OURS:
+                rests[job] = self.now() + timedelta(seconds=self.retry_s)
+            if ended is not Turn.ENDED:
+                return
+
+    def _turn(self, job: str, work: Nightly, night: date) -> Turn:
+        """Return ENDED when the job is over for tonight, OURS when we shall try again, else ELSEWHERE."""
+        turn = night.isoformat()
+        turns = Turns(db=self.db, now=self.now, name=self.name)
+        try:
+            if (taken := turns.take(job, turn)) is not Turn.OURS:
+                return taken
+            with turns.kept(job, turn):
+                failed = self._outcome(job, work, night)
+            if isinstance(failed, Unavailable | DBAPIError) and self._patient():
+                log.warning("nightly.postponed", job=job, kind=type(failed).__name__)
+                turns.give_back(job, turn)
+                return Turn.OURS
+            turns.end(job, turn, failed=None if failed is None else _reason(failed))
+        except DBAPIError as error:
+            log.warning("nightly.postponed", job=job, kind=type(error).__name__)
+            return Turn.OURS
+        return Turn.ENDED
+
+    def _outcome(self, job: str, work: Nightly, night: date) -> ServiceError | DBAPIError | None:
+        """Return what the job failed with, or None."""
+        try:
+            work(night)
+        except (ServiceError, DBAPIError) as error:
+            # The message names what to do and nobody; a traceback could show what it was working on.
+            log.error("nightly.failed", job=job, kind=type(error).__name__, reason=_reason(error))  # noqa: TRY400  # see above
+            return error
+        log.info("nightly.done", job=job, turn=night.isoformat())
+        return None
+
+    def _patient(self) -> bool:
+        """Return whether a job may still be postponed; the last half hour of a day is for giving up."""
+        now = self.now()
+        midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+        last = min(timedelta(hours=self.hour) + PATIENCE, timedelta(hours=23, minutes=30))
+        return now - midnight < last
+
+
+def _reason(error: ServiceError | DBAPIError) -> str:
+    """Return why a job failed; a database's message may show values, so only its kind is told."""
+    return str(error) if isinstance(error, ServiceError) else type(error).__name__
