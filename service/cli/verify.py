@@ -1,5 +1,7 @@
 """The command that an auditor runs far away: no database, and no key but the log's public one."""
 
+import base64
+import binascii
 import json
 import sys
 from collections.abc import Callable, Iterator
@@ -15,6 +17,7 @@ from service.cli.cores import cores
 from service.cli.reading import FolderSource
 from service.errors import Malformed, Tampered, Unavailable
 from service.ledger import standalone
+from service.ledger.merkle import HASH_BYTES
 from service.ledger.replay import earlier
 from service.ledger.replay.attested import CHECKPOINT
 from service.ledger.replay.bundled import judge_bundle
@@ -42,19 +45,23 @@ _File = click.Path(exists=True, dir_okay=False, path_type=Path)
 )
 @click.option("--policy", type=_File, help="Witnesses to believe, in place of the export's policy.txt.")
 @click.option("--tsa", type=_File, help="PEM certificates of the time-stamping authorities to believe.")
+@click.option(
+    "--directory-key",
+    type=_File,
+    help="A file with the directory key (base64), if you hold it: a bundle's address leads nowhere else.",
+)
 @click.option("--api-key", type=_File, help="File with the auditor's API key, to read entries from a URL.")
 @click.option("--processes", type=click.IntRange(min=1), help="How many cores to use (default: all).")
 @click.option("--json", "as_json", is_flag=True, help="Print the verdict as JSON.")
 @click.option("--standalone", "alone", is_flag=True, help="Print the one-file verifier and end.")
-@click.pass_context
 def verify(
-    ctx: click.Context,
     *,
     what: str | None,
     key: str | None,
     since: tuple[Path, ...],
     policy: Path | None,
     tsa: Path | None,
+    directory_key: Path | None,
     api_key: Path | None,
     processes: int | None,
     as_json: bool,
@@ -69,7 +76,7 @@ def verify(
         click.echo(standalone.source(), nl=False)
         return
     if what is None:
-        raise click.UsageError("say what to check: a bundle, the folder of an export, or a log's URL", ctx)
+        raise click.UsageError("say what to check: a bundle, the folder of an export, or a log's URL")
     vkey = _log_key(key)
     try:
         beliefs = Beliefs(
@@ -78,7 +85,11 @@ def verify(
             roots=None if tsa is None else tsa.read_bytes(),
             earlier=[_kept(path) for path in since],
         )
-        found = _judge(what, beliefs, api_key, processes, quiet=as_json)
+        held = None if directory_key is None else _directory_key(directory_key)
+        if Path(what).is_file():
+            found: Judgement = judge_bundle(_read(Path(what)), beliefs, held)
+        else:
+            found = _judge(what, beliefs, api_key, processes, quiet=as_json)
     except Tampered as error:  # a file given with --since; here the judgement is the answer
         found = Verdict(state=State.BAD, reason=str(error))
     click.echo(_as_json(found) if as_json else found.report(), nl=False)
@@ -87,21 +98,23 @@ def verify(
 
 def _judge(
     what: str, beliefs: Beliefs, api_key: Path | None, processes: int | None, *, quiet: bool
-) -> Judgement:
+) -> Verdict:
     path = Path(what)
     if what.startswith(("http://", "https://")):
         return _judge_url(what, beliefs, api_key, processes, quiet=quiet)
     if path.is_dir():
         return _judge_log(FolderSource(path), beliefs, processes, quiet=quiet)
-    if not path.is_file():
-        raise click.UsageError(f"there is no file, folder or URL {what!r}")
+    raise click.UsageError(f"there is no file, folder or URL {what!r}")
+
+
+def _read(path: Path) -> bytes:
     with path.open("rb") as file:
-        return judge_bundle(file.read(MAX_BUNDLE_BYTES), beliefs)
+        return file.read(MAX_BUNDLE_BYTES)
 
 
 def _judge_url(
     url: str, beliefs: Beliefs, api_key: Path | None, processes: int | None, *, quiet: bool
-) -> Judgement:
+) -> Verdict:
     from service.anchor.published import PublishedLog  # noqa: PLC0415  # only here is a network needed
 
     token = None if api_key is None else api_key.read_text().strip()
@@ -122,8 +135,7 @@ def _kept(path: Path) -> Earlier:
     found = path / CHECKPOINT if path.is_dir() else path
     if not found.is_file():
         raise click.UsageError(f"there is no checkpoint in {path}")
-    with found.open("rb") as file:
-        return earlier.read(str(path), file.read(MAX_BUNDLE_BYTES))
+    return earlier.read(str(path), _read(found))
 
 
 @contextmanager
@@ -149,6 +161,17 @@ def _as_json(found: Judgement) -> str:
         "checked": dict(found.checked),
     }
     return json.dumps(told, indent=2) + "\n"
+
+
+def _directory_key(path: Path) -> bytes:
+    """Return the 32 bytes of a directory key from a file that holds them in base64."""
+    try:
+        held = base64.b64decode(path.read_bytes().strip(), validate=True)
+    except binascii.Error:
+        held = b""
+    if len(held) != HASH_BYTES:
+        raise Malformed(f"{path} must hold the 32 bytes of the directory key in base64; copy it again, whole")
+    return held
 
 
 def _log_key(key: str | None) -> str:

@@ -15,7 +15,7 @@ from service.ledger.note import Signer
 from service.ledger.tiles import decode_entries, encode_entries
 from tests.ledger import evidence, grown
 from tests.ledger.evidence import INGEST, LOG, ORIGIN, WHEN
-from tests.ledger.grown import SECOND, STRANGER, checkpoint, entries, event, export
+from tests.ledger.grown import NEXT, SECOND, STRANGER, checkpoint, entries, event, export
 
 GOOD, BAD, INCOMPLETE = "good", "bad", "incomplete"
 
@@ -521,6 +521,32 @@ def a_log_that_began_under_another_name() -> Files:
 @log_case(BAD)
 def a_genesis_that_names_a_key_of_another_log() -> Files:
     return export([grown.genesis(ingest=[OTHER_LOG.vkey])])
+
+
+def handed_over(*signers: Signer, to: Signer = NEXT) -> Files:
+    """An export whose checkpoint only the next key signed, and whose handover these signed."""
+    log = [*entries()[:640], grown.handover(640, *signers, to=to), *entries()[641:]]
+    return export(log, note=checkpoint(log, log=NEXT))
+
+
+@log_case(GOOD)
+def a_log_whose_key_was_handed_over() -> Files:
+    return handed_over(SECOND, LOG, NEXT)
+
+
+@log_case(BAD)
+def a_log_whose_key_was_changed_without_the_old_one() -> Files:
+    return handed_over(SECOND, NEXT)
+
+
+@log_case(BAD)
+def a_log_whose_key_was_handed_over_to_nobody() -> Files:
+    return handed_over(SECOND, LOG)
+
+
+@log_case(BAD)
+def a_log_whose_key_was_handed_over_to_another_one() -> Files:
+    return handed_over(SECOND, LOG, STRANGER, to=STRANGER)
 
 
 def _raw(line: str) -> bytes:

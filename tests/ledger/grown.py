@@ -13,13 +13,14 @@ from service.ledger.canonical import Json
 from service.ledger.cosignature import Cosigner
 from service.ledger.export.texts import beside
 from service.ledger.index import commit_key
-from service.ledger.note import COSIGNATURE, Signer, derive_key_id, format_key
+from service.ledger.note import COSIGNATURE, Joint, Signer, derive_key_id, format_key
 from service.ledger.register import Register
 from service.ledger.tiles import encode_entries, entry_tiles, hash_tile, tiles
 from tests.ledger.evidence import DIRECTORY_KEY, INGEST, LOG, ORIGIN, WHEN, grow
 
 LOG_PQ = Cosigner(ORIGIN, bytes([4]) * 32)
 SECOND = Signer(f"{ORIGIN}/ingest-2", bytes([5]) * 32)
+NEXT = Signer(ORIGIN, bytes([11]) * 32)
 STRANGER = Signer(f"{ORIGIN}/ingest-9", bytes([9]) * 32)
 WITNESS_KEY = Ed25519PrivateKey.from_private_bytes(bytes([6]) * 32)
 WITNESS = "witness.example"
@@ -42,11 +43,13 @@ def cosign(note: bytes, at_s: int = 1772356600) -> bytes:
     return note + f"— {WITNESS} ".encode() + base64.b64encode(told) + b"\n"
 
 
-def checkpoint(entries: Sequence[bytes], *, size: int | None = None, root: bytes | None = None) -> bytes:
+def checkpoint(
+    entries: Sequence[bytes], *, size: int | None = None, root: bytes | None = None, log: Signer = LOG
+) -> bytes:
     """The published checkpoint over these entries, with both of the log's lines; size and root may lie."""
     found = grow(entries).edge
     head = proof.Checkpoint(ORIGIN, found.size if size is None else size, root or found.root())
-    return proof.sign_checkpoint(head, LOG) + LOG_PQ.cosign(head, 1772356600)
+    return proof.sign_checkpoint(head, log) + LOG_PQ.cosign(head, 1772356600)
 
 
 def genesis(**extra: Json) -> bytes:
@@ -93,6 +96,13 @@ def rotated(index: int) -> bytes:
         category="key.rotated", at=WHEN + timedelta(seconds=index), extra={"ingest": [SECOND.vkey]}
     )
     return entry.encode(made, INGEST)
+
+
+def handover(index: int, *signers: Signer, to: Signer = NEXT) -> bytes:
+    """The entry by which the log's key is handed over, signed by all whom it needs, or by fewer."""
+    at = WHEN + timedelta(seconds=index)
+    made = entry.Entry(category="key.rotated", at=at, extra={"log": to.vkey})
+    return entry.encode(made, Joint(*signers))
 
 
 def subject_of(person: int) -> bytes:

@@ -11,7 +11,7 @@ from service.ledger.replay.piece import Piece, check
 from service.ledger.timestamp import ask
 from service.ledger.verify import State
 from tests.anchor.authority import LocalAuthority
-from tests.ledger import commands
+from tests.ledger.commands import Runner
 from tests.ledger.corpus import SOUND, flip
 from tests.ledger.evidence import INGEST, LOG, ORIGIN
 from tests.ledger.grown import SIZE, checkpoint, entries, event, export, genesis
@@ -97,7 +97,7 @@ def test_several_cores_reach_the_same_verdict():
 
 def test_memory_does_not_grow_with_the_log(tmp_path):
     peaks = []
-    for tiles in (20, 60):
+    for tiles in (8, 24):
         folder = lay_out(long_log(tiles * 256), tmp_path / str(tiles))
         tracemalloc.start()
         judge(FolderSource(folder), BELIEFS, lambda piece: lambda: _quick(piece), lambda _done, _total: None)
@@ -138,7 +138,8 @@ def both(files, tmp_path, *arguments):
     """The exit codes of both verifiers, each as a process."""
     folder = lay_out(files, tmp_path / "export")
     given = [str(folder), "--key", LOG.vkey, *arguments]
-    return commands.ours(given, tmp_path / "ours"), commands.alone(ALONE, given, tmp_path / "alone")
+    with Runner() as runner:
+        return runner.ours(given, tmp_path / "ours"), runner.alone(ALONE, given, tmp_path / "alone")
 
 
 def test_time_stamps_in_an_export_hold_for_both_verifiers(authority, tmp_path):
@@ -177,5 +178,6 @@ def test_a_time_stamp_without_its_certificates_is_incomplete(authority, tmp_path
 
 
 def test_the_stand_alone_verifier_is_printed_by_the_command(tmp_path):
-    assert commands.ours(["--standalone"], tmp_path / "verify.py") == 0
+    with Runner() as runner:
+        assert runner.ours(["--standalone"], tmp_path / "verify.py") == 0
     assert (tmp_path / "verify.py").read_bytes() == ALONE.read_bytes()

@@ -187,7 +187,9 @@ def test_a_member_that_no_bundle_has_is_bad_even_without_a_manifest():
 
 def test_a_member_that_the_log_did_not_sign_is_bad():
     files = archive.unpack(DATA)
-    verdict = verify_bundle(archive.pack({**files, "entries/6.tlog-proof": b""}), LOG.vkey)
+    verdict = verify_bundle(
+        archive.pack({**files, "entries/6.tlog-proof": files["entries/5.tlog-proof"]}), LOG.vkey
+    )
     assert verdict.reason.startswith("manifest: entries/6.tlog-proof is in the file, but not in")
 
 

@@ -5,13 +5,14 @@ entries; those of witnesses, from the policy that the auditor brings or, failing
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from service.errors import Malformed, Tampered
 from service.ledger import quorum, timestamp
 from service.ledger.cosignature import read_vkey
-from service.ledger.note import Verifies, format_key
+from service.ledger.note import Verifies, format_key, split_note
 from service.ledger.replay.piece import Named
 from service.ledger.replay.source import Source
 from service.ledger.witness import cosignatures
@@ -35,13 +36,20 @@ class Stamped:
     chain: bytes
 
 
-def read_policy(name: str, text: bytes, log: Verifies) -> quorum.LogPolicy:
+def signed_by(note: bytes, keys: Sequence[Verifies]) -> bool:
+    """Return whether a note has a line that says that it is by one of the keys; it may not hold."""
+    known = {(key.name, key.key_id) for key in keys}
+    return any((line.name, line.key_id) in known for line in split_note(note)[1])
+
+
+def read_policy(name: str, text: bytes, logs: Sequence[Verifies]) -> quorum.LogPolicy:
     """Return the policy; `Tampered` if it cannot be read, or believes other logs than this one."""
     try:
         policy = quorum.decode(text)
     except Malformed as error:
         raise Tampered(f"{name}: {error}") from None
-    if policy.logs and (log.name, log.key_id) not in {(one.key.name, one.key.key_id) for one in policy.logs}:
+    believed = {(one.key.name, one.key.key_id) for one in policy.logs}
+    if believed and not believed & {(log.name, log.key_id) for log in logs}:
         raise Tampered(f"{name}: it believes another key than the one that this log was checked with")
     return policy
 

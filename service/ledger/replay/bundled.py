@@ -4,16 +4,17 @@ Pure. A bundle holds one person's entries, not the log, so it can be compared wi
 own size, and at those that its evidence of completeness runs through; and with receipts of the same entries.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from service.errors import Tampered
 from service.ledger import archive, members
 from service.ledger.cosignature import read_vkey
 from service.ledger.entry import decode
+from service.ledger.handover import follow
 from service.ledger.members import CHECKPOINT, COMPLETENESS
 from service.ledger.merkle import Edge, leaf_hash
-from service.ledger.note import Verifier
+from service.ledger.note import Verifier, Verifies
 from service.ledger.proof import Checkpoint, decode_proof, open_checkpoint
 from service.ledger.replay import attested, earlier
 from service.ledger.replay.earlier import Earlier
@@ -51,20 +52,21 @@ class _Log:
 
 def _compare(files: Mapping[str, bytes], beliefs: Beliefs) -> Iterator[str]:
     """Yield what is missing for a comparison; `Tampered` at what contradicts."""
-    key = Verifier.from_vkey(beliefs.log_vkey)
+    entries = [decode_proof(files[members.entry_name(i)]).entry for i in members.entry_indexes(files)]
+    keys = follow([Verifier.from_vkey(beliefs.log_vkey)], entries)
     note = _head_note(files)
     if beliefs.policy is not None:
-        policy = attested.read_policy("the policy given", beliefs.policy, key)
+        policy = attested.read_policy("the policy given", beliefs.policy, keys)
         if not policy.satisfied(attested.cosigned(note, policy)):
             yield "cosignatures by as many witnesses as the policy asks for are missing"
     if beliefs.earlier:
-        log = _read(files, open_checkpoint(note, [key]), earlier.sizes(beliefs.earlier))
+        log = _read(files, open_checkpoint(note, keys), earlier.sizes(beliefs.earlier))
         for one in beliefs.earlier:
-            yield from _compare_one(one, log, key)
+            yield from _compare_one(one, log, keys)
 
 
-def _compare_one(one: Earlier, log: _Log, key: Verifier) -> Iterator[str]:
-    keys = [key, *map(read_vkey, (*log.named.log, *log.named.log_pq))]
+def _compare_one(one: Earlier, log: _Log, keys: Sequence[Verifies]) -> Iterator[str]:
+    keys = [*keys, *map(read_vkey, (*log.named.log, *log.named.log_pq))]
     for then in earlier.open_notes(one, keys, log.head.origin):
         if not earlier.require_root(one.name, then, log.roots):
             yield f"what shows that a log of {then.size} entries ({one.name}) is part of this one is missing"

@@ -40,7 +40,7 @@ def read(name: str, data: bytes) -> Earlier:
             return _of_receipt(name, data)
         if _MAIL.match(data):
             return Earlier(name=name, notes=_of_mail(data))
-        _parse(data)
+        parse(data)
         return Earlier(name=name, notes=(data,))
     except Tampered as error:
         raise Tampered(f"{name}: {error}") from None
@@ -48,7 +48,7 @@ def read(name: str, data: bytes) -> Earlier:
 
 def sizes(earlier: Sequence[Earlier]) -> set[int]:
     """Return the sizes that are stated, not yet believed: where the log's root must be taken."""
-    return {_parse(note).size for one in earlier for note in one.notes}
+    return {parse(note).size for one in earlier for note in one.notes}
 
 
 def open_notes(one: Earlier, keys: Sequence[Verifies], origin: str) -> list[Checkpoint]:
@@ -84,7 +84,7 @@ def _of_bundle(name: str, data: bytes) -> Earlier:
     note = files.get(members.CHECKPOINT)
     if note is None:
         raise Tampered("the bundle has no checkpoint")
-    head, leaves = _parse(note), {}
+    head, leaves = parse(note), {}
     for index in members.entry_indexes(files):
         receipt = decode_proof(files[members.entry_name(index)])
         require_inclusion(receipt, head)
@@ -94,7 +94,7 @@ def _of_bundle(name: str, data: bytes) -> Earlier:
 
 def _of_receipt(name: str, data: bytes) -> Earlier:
     receipt = decode_proof(data)
-    require_inclusion(receipt, _parse(receipt.checkpoint_note))
+    require_inclusion(receipt, parse(receipt.checkpoint_note))
     leaves = {receipt.index: leaf_hash(receipt.entry)}
     return Earlier(name=name, notes=(receipt.checkpoint_note,), leaves=leaves)
 
@@ -110,9 +110,10 @@ def _of_mail(data: bytes) -> tuple[bytes, ...]:
     if not found:
         raise Tampered("no checkpoint is attached to this mail")
     for note in found:
-        _parse(note)
+        parse(note)
     return tuple(found)
 
 
-def _parse(note: bytes) -> Checkpoint:
+def parse(note: bytes) -> Checkpoint:
+    """Return the checkpoint in a note, which is not yet believed; `Tampered` if it is none."""
     return Checkpoint.parse(split_note(note)[0])

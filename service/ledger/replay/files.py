@@ -5,12 +5,13 @@ sizes may still be there and must begin alike too; files beyond the size are not
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from service.errors import Tampered
 from service.ledger.merkle import HASH_BYTES
+from service.ledger.replay.piece import ROTATED
 from service.ledger.replay.source import Source
-from service.ledger.tiles import WIDTH, Tile, decode_entries, parse_path
+from service.ledger.tiles import WIDTH, Tile, decode_entries, entry_tiles, parse_path
 
 
 class Files:
@@ -76,6 +77,16 @@ class Files:
                 if here != there:
                     raise Tampered(f"{tile.path}: item {position} is another one than in {own.path}")
         return True
+
+
+def handovers(source: Source, size: int) -> Iterator[bytes]:
+    """Yield the `key.rotated` entries among the first `size`, as far as they are here; not yet believed."""
+    for tile in entry_tiles(size):
+        data = source.read(tile.path)
+        if data is None:
+            return
+        if ROTATED in data:
+            yield from (entry for entry in _items(tile, data) if ROTATED in entry)
 
 
 def _items(tile: Tile, data: bytes) -> Sequence[bytes]:

@@ -11,12 +11,13 @@ from functools import partial
 
 from service.errors import Tampered
 from service.ledger.cosignature import read_vkey
+from service.ledger.handover import follow
 from service.ledger.note import Verifier
 from service.ledger.proof import Checkpoint, open_checkpoint
 from service.ledger.replay import attested, earlier
-from service.ledger.replay.attested import CHECKPOINT, KEYS, POLICY
+from service.ledger.replay.attested import CHECKPOINT, KEYS, POLICY, signed_by
 from service.ledger.replay.earlier import Earlier
-from service.ledger.replay.files import Files
+from service.ledger.replay.files import Files, handovers
 from service.ledger.replay.lists import Lists
 from service.ledger.replay.piece import Found, Piece, check
 from service.ledger.replay.source import Progress, Source, Submit
@@ -99,7 +100,7 @@ class _Trial:
     def __init__(self, source: Source, beliefs: Beliefs) -> None:
         self._source = source
         self._beliefs = beliefs
-        self._log = Verifier.from_vkey(beliefs.log_vkey)
+        self._logs = [Verifier.from_vkey(beliefs.log_vkey)]
         self.head: Checkpoint | None = None
         self.missing: list[str] = []
         self.remarks: list[str] = []
@@ -128,8 +129,11 @@ class _Trial:
             self.checked["index epochs made again"] = lists.require(walk.known)
 
     def _open(self, note: bytes) -> Checkpoint:
+        """Return the checkpoint that the log's key signed, or a key to which it was handed over."""
         try:
-            head = open_checkpoint(note, [self._log])
+            if not signed_by(note, self._logs):
+                self._logs = follow(self._logs, handovers(self._source, earlier.parse(note).size))
+            head = open_checkpoint(note, self._logs)
         except Tampered as error:
             raise Tampered(f"{CHECKPOINT}: {error}") from None
         self.checked["signatures on the checkpoint"] = 1
@@ -144,7 +148,7 @@ class _Trial:
                 self.missing.append(f"{POLICY} is missing")
         if text is None:
             return
-        policy = attested.read_policy(name, text, self._log)
+        policy = attested.read_policy(name, text, self._logs)
         names = attested.cosigned(note, policy)
         self.checked["cosignatures by witnesses"] = len(names)
         if not policy.satisfied(names):
@@ -177,7 +181,7 @@ class _Trial:
                 attested.require_keys(text, self._beliefs.log_vkey, walk.named)
 
     def _check_earlier(self, one: Earlier, walk: Walk, head: Checkpoint) -> None:
-        keys = [self._log, *map(read_vkey, (*walk.named.log, *walk.named.log_pq))]
+        keys = [*self._logs, *map(read_vkey, (*walk.named.log, *walk.named.log_pq))]
         for then in earlier.open_notes(one, keys, head.origin):
             if then.size > head.size:
                 raise Tampered(

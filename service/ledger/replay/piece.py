@@ -31,7 +31,8 @@ RECORD: Final = struct.Struct(">Q32s32s")
 """What the lists are made of: index, leaf hash and subject of an entry; or index, dk and dv of an opening."""
 DISORDER: Final = timedelta(seconds=30)
 """How much earlier than its neighbour an entry may have been received (tlog.md 3.3)."""
-KEYED: Final = (b'"cat":"key.rotated"', b'"cat":"log.genesis"')
+ROTATED: Final = b'"cat":"key.rotated"'
+KEYED: Final = (ROTATED, b'"cat":"log.genesis"')
 """What stands in every entry that names keys, since a line can be written in one way only."""
 
 _PLAIN = re.compile(

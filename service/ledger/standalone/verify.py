@@ -24,6 +24,7 @@ import unicodedata
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -100,6 +101,7 @@ def read_key(vkey: str, *kinds: int) -> Key:
     return name, right, data[0], data[1:]
 
 
+@lru_cache(maxsize=4)  # an entry is read for its line, its signers and its text
 def read_note(note: bytes) -> tuple[bytes, list[tuple[str, bytes, bytes]]]:
     """Return the text of a signed note, and its lines as name, key id and signature."""
     text, gap, rest = note.rpartition(b"\n\n")
@@ -228,6 +230,7 @@ class Trial:
         self.where, self.missing, self.told = "", list[str](), list[str]()
         self.origin, self.logs, self.ingest, self.stated = key[0], [key], list[Key](), list[Row]()
         self.size, self.root, self.leaves = 0, EMPTY, dict[int, bytes]()
+        self.trusted, self.directory = [key], b""
 
     def root_at(self, size: int) -> bytes | None:
         """Return the log's root at an earlier size, None where that is out of reach."""
@@ -235,6 +238,18 @@ class Trial:
 
     def leaf_at(self, index: int) -> bytes | None:
         return self.leaves.get(index)
+
+    def follow(self, entry: bytes) -> None:
+        """Trust the key to which a trusted one handed over, as an entry that both signed says."""
+        line = read_entry(entry)
+        if line["cat"] != "key.rotated" or not isinstance(line.get("log"), str):
+            return
+        taking, by = read_key(line["log"], ED25519), {one[:2] for one in read_note(entry)[1]}
+        if taking not in self.trusted and any(key[:2] in by for key in self.trusted):
+            both = signed(entry, self.trusted) and signed(entry, [taking]) and taking[0] == self.origin
+            require(both, "a key was handed over without the signatures of both keys")
+            self.trusted.append(taking)
+            self.logs.append(taking)
 
     def learn(self, index: int, line: Line) -> list[Key]:
         """Take in which keys an entry of the log's own names; return those of entries."""
@@ -293,7 +308,7 @@ class Trial:
                 require(words[0] == "quorum" and len(words) == 2 and words[1] in names, "no line of a policy")
                 quorum.append(words[1])
         require(
-            len(quorum) == 1 and (not logs or self.logs[0] in logs),
+            len(quorum) == 1 and (not logs or any(key in logs for key in self.trusted)),
             "the policy is of another log, or unclear",
         )
         self.missing += (
@@ -345,6 +360,8 @@ class Bundle(Trial):
             files.keys() - indexes.keys() <= {*NEEDED, "completeness.json"}, "it holds what no bundle has"
         )
         self.missing += [name for name in NEEDED if name not in files]
+        for index in sorted(self.receipts):
+            self.follow(read_receipt(files[self.receipts[index]])[1])
         if "manifest" in files:
             self.check_manifest()
         asked = (
@@ -448,7 +465,7 @@ class Bundle(Trial):
         require(lines[at]["cat"] == "index.epoch", "what is named as epoch is none")
         covered, persons, directory = self.read_epoch(at, lines[at])
         tail = self.read_tail(b64(shown["edge"]), [b64(one) for one in shown["tail"]], covered)
-        key, address = b64(shown.get("directory_key", "")), self.address or ""
+        key, address = self.directory or b64(shown.get("directory_key", "")), self.address or ""
         require(
             not key or sha(b"dirkey1" + key) == b64(lines[at]["dkc"]), "another directory key than the log's"
         )
@@ -521,6 +538,9 @@ class Log(Trial):
         note = self.read("checkpoint")
         if note is None:
             return
+        self.where, self.size = "checkpoint", read_checkpoint(read_note(note)[0])[1]
+        if not {key[:2] for key in self.logs} & {one[:2] for one in read_note(note)[1]}:
+            self.follow_keys()
         self.where, (self.size, self.root) = "checkpoint", open_checkpoint(note, self.logs)
         if policy := policy or self.read("policy.txt"):
             self.check_policy(policy, note)
@@ -545,10 +565,16 @@ class Log(Trial):
         self.missing += [path] if needed else []
         return None
 
+    def follow_keys(self) -> None:
+        for index in range((self.size + 255) // WIDTH):
+            for entry in self.tile("entries", index, needed=False) or []:
+                if b'"cat":"key.rotated"' in entry:
+                    self.follow(entry)
+
     def count(self, level: str) -> int:
         return self.size >> (0 if level == "entries" else 8 * int(level))
 
-    def tile(self, level: str, index: int) -> list[bytes] | None:
+    def tile(self, level: str, index: int, *, needed: bool = True) -> list[bytes] | None:
         """Return the hashes or entries of a tile; a full one stands in for a partial one."""
         if self.tiles.get(level, (-1,))[0] != index:
             name, width = f"tile/{level}/{path_of(index)}", min(WIDTH, self.count(level) - index * WIDTH)
@@ -556,7 +582,7 @@ class Log(Trial):
             if data is None and width < WIDTH:
                 data, full = self.read(name, needed=False), True
             if data is None:
-                self.missing.append(name)
+                self.missing += [name] if needed else []
                 return None
             self.where = name
             self.tiles[level] = index, items(level, data, WIDTH if full else width)[:width]
@@ -849,8 +875,11 @@ def main() -> int:
     parser.add_argument("--since", type=Path, action="append", default=[], help="what the log signed earlier")
     parser.add_argument("--policy", type=Path, help="witnesses to believe, in place of policy.txt")
     parser.add_argument("--tsa", type=Path, help="PEM certificates of time-stamping authorities to believe")
+    parser.add_argument(
+        "--directory-key", type=Path, help="the log's directory key in base64, if you hold it"
+    )
     given = parser.parse_args()
-    files = [given.what, *given.since, *filter(None, (given.policy, given.tsa))]
+    files = [given.what, *given.since, *filter(None, (given.policy, given.tsa, given.directory_key))]
     if absent := [file for file in files if not file.exists()]:
         parser.error(f"there is no {absent[0]}")
     text = given.key
@@ -861,6 +890,7 @@ def main() -> int:
     except UNREADABLE:
         parser.error("--key is no public key of a log: <name>+<8 hexadecimal digits>+<base64>")
     trial = Log(key) if given.what.is_dir() else Bundle(key)
+    trial.directory = b64(given.directory_key.read_bytes().strip()) if given.directory_key else b""
     state, reason = "good", "everything that is here holds"
     try:
         if isinstance(trial, Log):
