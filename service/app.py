@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from litestar import Litestar
+from sqlalchemy.exc import OperationalError
 
 from service import db as database
 from service import policy as policies
@@ -17,8 +18,8 @@ from service.anchor import attestation as attesting
 from service.anchor.anchors import Anchors
 from service.anchor.attestation import Attestation
 from service.db import Database
-from service.intake import Intake
 from service.errors import Misconfigured, ServiceError, Unavailable
+from service.intake import Intake
 from service.intake.epoch import Epochs
 from service.intake.erasures import ErasureList
 from service.jobs import Nightly, Worker, node
@@ -88,9 +89,8 @@ class Parts:
 
     def outbox(self) -> Outbox:
         """Return where mail goes: an SMTP server, or a folder of .eml files."""
-        if self.settings.smtp_url is None:
-            return FolderOutbox(self.settings.state_dir / "outbox")
-        return SmtpOutbox(self.settings.smtp_url.get_secret_value())
+        url = self.settings.smtp_url.get_secret_value() if self.settings.smtp_url else ""
+        return SmtpOutbox(url) if url else FolderOutbox(self.settings.state_dir / "outbox")
 
     def publisher(self) -> Publisher:
         """Return what publishes the log; as a context it does so while it lasts."""
@@ -191,6 +191,28 @@ def _mail(parts: Parts) -> None:
     send_drift_mail(parts)
 
 
+def _require_keys_of(settings: Settings) -> None:
+    """Raise `Misconfigured` before new keys are made beside a ledger that was begun with others."""
+    keys = settings.keys_path
+    if keys.exists() or not (settings.fence_path.exists() or database.exists(settings.database_url)):
+        return
+    if not keys.exists():  # asked again: another process may be making both, the keys first
+        raise Misconfigured(
+            f"a ledger exists, but its keys file {keys} does not; put back the copy that you keep "
+            "(new keys would open nothing of it)"
+        )
+
+
+def _require_reachable(db: Database) -> None:
+    try:
+        with db.read():
+            pass
+    except OperationalError:
+        raise Unavailable(
+            "the database does not answer; check CONSENT_DATABASE_URL and that its server is running"
+        ) from None
+
+
 @contextmanager
 def running(
     settings: Settings, *, source: KeySource | None = None, before: bytes | None = None
@@ -205,11 +227,13 @@ def running(
     policy = policies.load(settings.policies_dir)
     attestation = attesting.load(settings.policies_dir)
     source = source or KeySource(settings)
+    _require_keys_of(settings)
     keys = source.open()
     if settings.embedded:
         database.migrate(settings.database_url)
     db = Database(settings.database_url)
     try:
+        _require_reachable(db)
         database.require_current(db)
         _anchors(db, keys, attestation).look()
         intake = Intake(

@@ -6,6 +6,7 @@ stands in tables of its own, without foreign keys from the ledger. Everything un
 be rebuilt from entries, payloads and a fresh read of the products.
 """
 
+import fcntl
 import os
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,6 +22,7 @@ from alembic.script import ScriptDirectory
 from psycopg import Connection as PsycopgConnection
 from psycopg.errors import Diagnostic
 from sqlalchemy import (
+    URL,
     BigInteger,
     Column,
     Connection,
@@ -41,7 +43,7 @@ from sqlalchemy import (
     event,
     make_url,
 )
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import ArgumentError, OperationalError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from service.errors import Misconfigured
@@ -399,11 +401,11 @@ class TaskColumns(TypedColumns):
     """When both products had accepted the write."""
     proved_at: Named[datetime | None] = Column(Moment)
     """When both had been read back."""
-    last_error: Named[str | None] = Column(Text)
-
     campaigns_at: Named[datetime | None] = Column(Moment)
     crm_at: Named[datetime | None] = Column(Moment)
     """When each product had accepted the write and shown it; None while that half waits."""
+    last_error: Named[str | None] = Column(Text)
+
 
 happening = Table(
     "event",
@@ -444,7 +446,7 @@ class IndexRowColumns(TypedColumns):
 
 
 class IndexNodeColumns(TypedColumns):
-    """Roots of full subtrees of the lists, as `node` is of the log; `last_key` ends each 256 rows (level 1)."""
+    """Roots of full subtrees of the lists, as `node` is of the log; `last_key` ends 256 rows (level 1)."""
 
     kind: Named[int] = Column(Small)
     level: Named[int] = Column(Small)
@@ -615,17 +617,19 @@ class TickColumns(TypedColumns):
 
     job: Named[str] = Column(Text)
     turn: Named[str] = Column(Text)
+    state: Named[str] = Column(Text, nullable=False, server_default="taken")
+    """taken, done, or failed for good."""
     taken_at: Named[datetime] = Column(Moment, nullable=False)
     taken_by: Named[str] = Column(Text, nullable=False)
-
-
-class AttestorColumns(TypedColumns):
-    """Each witness and time-stamping authority that the settings name, and how it went with it lately."""
     lease_until: Named[datetime] = Column(Moment, nullable=False, server_default="0")
     """Who took it renews this; once it has passed, another may take over."""
     ended_at: Named[datetime | None] = Column(Moment)
     reason: Named[str | None] = Column(Text)
     """Why it failed."""
+
+
+class AttestorColumns(TypedColumns):
+    """Each witness and time-stamping authority that the settings name, and how it went with it lately."""
 
     log_id: Named[int] = Column(Small)
     kind: Named[str] = Column(Text)
@@ -764,7 +768,7 @@ def engine_from_url(url: str) -> Engine:
     SQLite: WAL, synchronous=FULL, recursive triggers on (so that INSERT OR REPLACE meets the
     delete trigger). PostgreSQL: psycopg, with a cancelled synchronous wait raised as unknown.
     """
-    where = make_url(url)
+    where = _parse_url(url)
     if where.get_backend_name() == "sqlite":
         return _sqlite(url, where.database)
     if where.get_backend_name() != "postgresql":
@@ -774,6 +778,16 @@ def engine_from_url(url: str) -> Engine:
     )
     event.listen(engine, "connect", _heed_notices)
     return engine
+
+
+def _parse_url(url: str) -> URL:
+    try:
+        return make_url(url)
+    except ArgumentError:
+        raise Misconfigured(
+            "CONSENT_DATABASE_URL is no database URL; it looks like sqlite:///folder/ledger.db "
+            "or postgresql+psycopg://user@host/database"
+        ) from None
 
 
 def insert_rows(tx: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -809,7 +823,33 @@ def migrate(url: str) -> None:
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     config.attributes["url"] = url
-    command.upgrade(config, "head")
+    with _alone(url):
+        command.upgrade(config, "head")
+
+
+@contextmanager
+def _alone(url: str) -> Iterator[None]:
+    """Keep other processes of this machine from migrating the same SQLite file at the same time.
+
+    Two services that start together on a new folder would else meet in the middle of it.
+    """
+    path = _parse_url(url).database
+    if not url.startswith("sqlite") or not path or path == ":memory:":
+        yield
+        return
+    Path(path).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    folder = os.open(Path(path).parent, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
+
+
+def exists(url: str) -> bool:
+    """Return whether this is a SQLite file that holds something already."""
+    path = Path(_parse_url(url).database or "")
+    return url.startswith("sqlite") and path.is_file() and path.stat().st_size > 0
 
 
 def require_current(database: "Database") -> None:

@@ -6,7 +6,7 @@ relative path is relative to the working folder.
 """
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -41,7 +41,7 @@ class Settings(BaseSettings):
     fence_file: Annotated[
         Path | None,
         Field(
-            description="newest known checkpoint, kept outside the database's backups; default: state_dir/fence"
+            description="newest known checkpoint, outside the database's backups; default: state_dir/fence"
         ),
     ] = None
     kms_key: Annotated[
@@ -67,6 +67,13 @@ class Settings(BaseSettings):
     )
     host: Annotated[str, Field(description="address that `serve` listens on")] = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535, description="port that `serve` listens on")] = 8080
+    trusted_proxies: Annotated[
+        str,
+        Field(
+            description="addresses of our own reverse proxies, comma separated; "
+            "only their X-Forwarded-For is believed"
+        ),
+    ] = ""
     zoho_accounts_url: Annotated[str, Field(description="Zoho accounts host of your data centre")] = (
         "https://accounts.zoho.eu"
     )
@@ -128,7 +135,12 @@ class Settings(BaseSettings):
         return self.database_url.startswith("sqlite")
 
 
-def load(*, secrets_dir: Path = SECRETS, **overrides: object) -> Settings:
+def defaults() -> dict[str, Any]:
+    """Return every setting as it is where nobody set any; for runs that must not hear the environment."""
+    return {name: field.default for name, field in Settings.model_fields.items()}
+
+
+def load(*, secrets_dir: Path = SECRETS, **overrides: Any) -> Settings:  # noqa: ANN401  # validated below
     """Return the settings of this process; `overrides` win over the environment, that over secret files.
 
     Raises `Misconfigured` that names each wrong variable, without its value.
@@ -136,7 +148,7 @@ def load(*, secrets_dir: Path = SECRETS, **overrides: object) -> Settings:
     try:
         return Settings(
             _secrets_dir=secrets_dir if secrets_dir.is_dir() else None,
-            **overrides,  # type: ignore[arg-type]  # overrides are validated by pydantic
+            **overrides,
         )
     except ValidationError as error:
         wrong = "; ".join(

@@ -8,7 +8,6 @@ down_revision = "0003"
 
 INT = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 SMALL = sa.SmallInteger().with_variant(sa.Integer(), "sqlite")
-TABLES = "suppression, erasure, key_change, directory_next"
 
 
 def upgrade() -> None:
@@ -54,5 +53,6 @@ def upgrade() -> None:
     if op.get_bind().dialect.name == "postgresql":
         op.execute(
             "DO $$ BEGIN IF EXISTS (SELECT 1 FROM pg_roles WHERE rolname = 'consent_app') THEN "
-            f"GRANT SELECT, INSERT, UPDATE, DELETE ON {TABLES} TO consent_app; END IF; END $$"
+            "GRANT SELECT, INSERT, UPDATE, DELETE ON suppression, erasure, key_change, directory_next "
+            "TO consent_app; END IF; END $$"
         )

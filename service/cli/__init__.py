@@ -74,4 +74,9 @@ def main() -> None:
         group(prog_name="consent-ledger")
     except ServiceError as error:
         click.echo(f"{error.title}: {error}", err=True)
-        sys.exit(next((code for kind, code in EXIT_CODES if isinstance(error, kind)), 1))
+        sys.exit(exit_code(error))
+
+
+def exit_code(error: ServiceError) -> int:
+    """Return what the command ends with after this error."""
+    return next((code for kind, code in EXIT_CODES if isinstance(error, kind)), 1)

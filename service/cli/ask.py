@@ -36,7 +36,7 @@ def history(email: str, reason: str, as_of: str | None, *, as_json: bool) -> Non
     moment = _moment(as_of)
     with app.running(settings.load()) as parts:
         address = addresses.parse(email)
-        _record(parts, address, reason, "history")
+        record_look_up(parts, address, reason, "history")
         with parts.db.read() as tx:
             found = read_history(parts.intake, tx, address, at=app.now(), as_of=moment)
     click.echo(json.dumps(to_json(found), indent=2) if as_json else as_text(found))
@@ -58,9 +58,13 @@ def history(email: str, reason: str, as_of: str | None, *, as_json: bool) -> Non
 def bundle(email: str, output: Path, reason: str, as_of: str | None, *, disclose_key: bool) -> None:
     """Write everything about EMAIL as one zip that verifies by itself."""
     moment = _moment(as_of)
+    if not output.absolute().parent.is_dir():
+        raise Malformed(
+            f"there is no folder {output.absolute().parent}; make it, or choose another for --output"
+        )
     with app.running(settings.load()) as parts:
         address = addresses.parse(email)
-        _record(parts, address, reason, "bundle")
+        record_look_up(parts, address, reason, "bundle")
         data = make_bundle(parts.intake, address, at=app.now(), as_of=moment, disclose_key=disclose_key)
         key = parts.keys.log.vkey
     write_private(output, data)
@@ -68,14 +72,16 @@ def bundle(email: str, output: Path, reason: str, as_of: str | None, *, disclose
     click.echo(f"  consent-ledger verify {output} --key {key}")
 
 
-def _record(parts: Parts, address: str, reason: str, asked_for: str) -> None:
+def record_look_up(
+    parts: Parts, address: str, reason: str, asked_for: str, *, actor: str | None = None
+) -> None:
     """Write the question into the ledger; without that there is no answer."""
     with parts.db.read() as tx:
         claim = look_up(
             parts.intake.vault,
             tx,
             address=address,
-            actor=f"cli.{getpass.getuser()}",
+            actor=actor or f"cli.{getpass.getuser()}",
             reason=reason,
             asked_for=asked_for,
             at=app.now(),

@@ -1,6 +1,7 @@
 """Commands that run the service: serve, worker, migrate, simulate."""
 
 import signal
+import socket
 import threading
 from types import FrameType
 
@@ -10,6 +11,7 @@ import uvicorn
 from service import app, settings
 from service import db as database
 from service.cli import show
+from service.errors import Misconfigured
 from service.zoho import simulator
 
 
@@ -22,24 +24,41 @@ def serve(host: str | None, port: int | None) -> None:
     told = {"host": host or chosen.host, "port": chosen.port if port is None else port}
     chosen = chosen.model_copy(update=told)
     show.log_from(chosen.log_level)
+    signal.signal(signal.SIGTERM, _leave)
     with app.running(chosen) as parts, parts.publisher(), parts.anchors():
         _tell_trouble(parts)
+        listener = _listen(chosen.host, chosen.port)
         config = uvicorn.Config(
             parts.site(),
-            host=chosen.host,
-            port=chosen.port,
             http="httptools",
             loop="uvloop",
             lifespan="on",
             log_config=None,
             access_log=False,  # an access log would hold tokens and addresses of clients
             server_header=False,
-            proxy_headers=False,
+            proxy_headers=bool(chosen.trusted_proxies),
+            forwarded_allow_ips=chosen.trusted_proxies or None,
             timeout_keep_alive=30,
             timeout_graceful_shutdown=10,
         )
-        click.echo(f"listening on http://{chosen.host}:{chosen.port}", err=True)
-        uvicorn.Server(config).run()
+        click.echo(f"listening on http://{chosen.host}:{listener.getsockname()[1]}", err=True)
+        uvicorn.Server(config).run(sockets=[listener])
+        listener.close()
+
+
+def _leave(_signal: int, _frame: FrameType | None) -> None:
+    """End in good order: uvicorn raises the signal again once it has answered everybody."""
+    raise SystemExit(0)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Return a socket that listens; `Misconfigured` where somebody else does already."""
+    try:
+        return socket.create_server((host, port), backlog=1024)
+    except OSError as error:
+        raise Misconfigured(
+            f"{host}:{port} cannot be listened on ({error.strerror}); choose another port with --port"
+        ) from None
 
 
 @click.command(short_help="Carry withdrawals to Zoho; run the nightly jobs.")

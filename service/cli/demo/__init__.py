@@ -15,12 +15,11 @@ from rich.console import Console
 
 from service import app
 from service.cli import show
-from service.cli.demo.acts import Acts, Told
+from service.cli.demo.acts import AUDITOR, Acts, Told
 from service.cli.demo.stage import Stage, password, stage
 from service.web import auth
 
 FOLDER = Path(".consent") / "demo"
-AUDITOR = "auditor"
 
 
 @click.command(short_help="Watch the whole product work once.")

@@ -14,7 +14,7 @@ from rich.table import Table
 from service import app
 from service.app import Parts
 from service.cli import show
-from service.cli.ask import write_private
+from service.cli.ask import record_look_up, write_private
 from service.cli.demo.stage import Stage, ask
 from service.errors import Unavailable
 from service.ledger.verify import State, verify_bundle
@@ -25,6 +25,8 @@ from service.reports.history import as_text, history
 from service.zoho.pace import Pace
 
 FORM = "newsletter"
+AUDITOR = "auditor"
+PURPOSE = "a complaint, in the demonstration"
 CARRIED_S = 10.0
 """A withdrawal is at both products within this time; the demonstration fails if it is not."""
 
@@ -155,10 +157,12 @@ class Acts:
         )
 
     def _answer(self, told: Told) -> None:
-        self._act("An auditor asks: the history, with proofs")
+        self._act("An auditor asks: the question is recorded, then the history answered with proofs")
+        record_look_up(self._parts, self.visitor, PURPOSE, "history", actor=AUDITOR)
         with self._parts.db.read() as tx:
             found = history(self._parts.intake, tx, self.visitor, at=app.now())
         self._out.print(as_text(found), markup=False)
+        record_look_up(self._parts, self.visitor, PURPOSE, "bundle", actor=AUDITOR)
         data = bundle(self._parts.intake, self.visitor, at=app.now())
         path = self._here.settings.state_dir / "bundle.zip"
         write_private(path, data)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from service import settings
-from service.errors import Unavailable
+from service.errors import Misconfigured, Unavailable
 from service.settings import Settings
 from service.zoho.simulator import names
 
@@ -42,6 +42,7 @@ class Stage:
 def stage(folder: Path, *, contacts: int, port: int) -> Iterator[Stage]:
     """Start the simulator, the service and a worker on loopback; end them by their process ids."""
     folder.mkdir(parents=True, mode=0o700)
+    _require_free(port)
     zoho_port = _free_port()
     zoho_url = f"http://127.0.0.1:{zoho_port}"
     chosen = _settings(folder, zoho_url, port or _free_port())
@@ -71,7 +72,9 @@ def ask(url: str, body: Mapping[str, Any] | None = None, *, form: bytes | None =
 
 
 def _settings(folder: Path, zoho_url: str, port: int) -> Settings:
-    return settings.load(
+    """Return settings that hear nothing of the caller's environment: a demonstration mails nobody real."""
+    ours = settings.defaults()
+    ours.update(
         database_url=f"sqlite:///{folder / 'ledger.db'}",
         state_dir=folder,
         public_url=f"http://127.0.0.1:{port}",
@@ -83,6 +86,7 @@ def _settings(folder: Path, zoho_url: str, port: int) -> Settings:
         zoho_client_secret=names.CLIENT_SECRET,
         zoho_refresh_token=names.REFRESH_TOKEN,
     )
+    return settings.load(**ours)
 
 
 def _environment(chosen: Settings) -> dict[str, str]:
@@ -103,10 +107,14 @@ def _environment(chosen: Settings) -> dict[str, str]:
     return clean | {f"CONSENT_{name.upper()}": value for name, value in ours.items()}
 
 
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
 @contextmanager
 def _process(folder: Path, command: str, environment: Mapping[str, str], *options: str) -> Iterator[None]:
     """Run one of our own commands in the background, its output in a file of the folder."""
-    with (folder / f"{command}.log").open("wb") as output:
+    with open(folder / f"{command}.log", "wb", opener=_private) as output:  # Path.open takes no opener
         process = subprocess.Popen(  # noqa: S603  # our own program
             [sys.executable, "-m", "service", command, *options],
             env=environment,
@@ -141,6 +149,13 @@ def _wait_for(url: str) -> None:
             time.sleep(0.05)
         else:
             return
+
+
+def _require_free(port: int) -> None:
+    """Raise `Misconfigured` if somebody listens there already: we would talk to their ledger."""
+    with socket.socket() as probe:
+        if port and probe.connect_ex(("127.0.0.1", port)) == 0:
+            raise Misconfigured(f"port {port} is taken; choose another with --port, or leave it out")
 
 
 def _free_port() -> int:
