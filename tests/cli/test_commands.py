@@ -204,7 +204,8 @@ def test_serve_says_where_it_listens_once_it_does_and_refuses_a_taken_port(told)
         assert "cannot be listened on" in err
     finally:
         process.terminate()
-        assert process.wait(30) == 0
+        process.communicate(timeout=30)
+    assert process.returncode == 0
 
 
 def test_the_demonstration_hears_nothing_of_the_callers_settings(told, tmp_path):
