@@ -10,6 +10,7 @@ from sqlalchemy.exc import DBAPIError
 
 from service.db import Database, dedupe, insert_rows, leaf, log_state, node
 from service.ledger.store import Known, dedupe_digest
+from tests import running
 from tests.servers import APP
 
 ENTRY = b"an entry"
@@ -232,3 +233,30 @@ def test_our_own_connection_cannot_take_the_walls_down(sqlite_url, statement):
     wall = pytest.raises(DBAPIError, match="not authorized")
     with closing(Database(sqlite_url)) as database, database.begin() as tx, wall:
         tx.exec_driver_sql(statement)
+
+
+@pytest.fixture
+def told(database):
+    """A ledger with one person who consented."""
+    with running.start(database) as intake:
+        running.indexes(intake.record(running.people(1)))
+    return database
+
+
+def test_the_database_itself_refuses_to_change_an_event(told):
+    refused(told, "UPDATE event SET category = 'consent.granted'")
+
+
+def test_the_database_itself_refuses_to_delete_an_event_of_somebody_in_the_directory(told):
+    refused(told, "DELETE FROM event WHERE category = 'consent.granted'")
+
+
+def test_an_erasure_deletes_the_events_once_the_person_left_the_directory(told):
+    with told.begin() as tx:
+        tx.execute(text("DELETE FROM subject"))
+        assert tx.execute(text("DELETE FROM event WHERE category = 'consent.granted'")).rowcount == 1
+
+
+def test_postgresql_refuses_to_truncate_the_events(postgresql_url):
+    with closing(Database(postgresql_url)) as database:
+        refused(database, "TRUNCATE event")

@@ -10,7 +10,15 @@ from sqlalchemy import ColumnElement, Connection, and_, func, select
 
 from service.db import index_node, index_row
 from service.errors import Tampered
-from service.ledger.index import Absent, Commitment, Shown, key_of, show
+from service.ledger.index import (
+    Absent,
+    Commitment,
+    Shown,
+    key_of,
+    require_absent,
+    require_shown,
+    show,
+)
 from service.ledger.lists import BLOCK, KINDS
 from service.ledger.merkle import leaf_hash
 
@@ -20,6 +28,22 @@ def show_row(tx: Connection, kind: bytes, key: bytes, commitment: Commitment) ->
     size, _ = commitment.listing(kind)
     stored = _Stored(tx, KINDS[kind])
     return show(key, stored.count_below(key), size, stored.row_at, stored.read)
+
+
+def row_under(tx: Connection, kind: bytes, key: bytes, commitment: Commitment | None) -> bytes | None:
+    """Return the row that a list has under a key, None if it has none; `Tampered` if `commitment` disagrees.
+
+    Without a commitment, while the lists are taking entries in, the row is as it is stored.
+    """
+    if commitment is None:
+        wanted = (index_row.c.kind == KINDS[kind], index_row.c.key == key)
+        return tx.scalar(select(index_row.c.row).where(*wanted))
+    found = show_row(tx, kind, key, commitment)
+    if isinstance(found, Absent):
+        require_absent(key, found, kind, commitment)
+        return None
+    require_shown(found, kind, commitment)
+    return found.row
 
 
 class _Stored:

@@ -10,6 +10,7 @@ from service.db import happening, payload
 from service.errors import Tampered
 from service.ledger.verify import State, verify_bundle
 from service.reports.evidence import bundle
+from tests.opening import open_wall
 from tests.running import claim, keys, withdrawal
 
 ANA = "ana@example.org"
@@ -71,7 +72,7 @@ def test_erased_evidence_leaves_a_bundle_that_still_verifies(ana):
 
 
 def test_no_bundle_is_given_of_a_ledger_whose_rows_were_changed(ana):
-    with ana.db.begin() as tx:
+    with open_wall(ana.db, "event"), ana.db.begin() as tx:
         tx.execute(
             update(happening).where(happening.c.category == "consent.withdrawn").values(source="import")
         )

@@ -5,11 +5,15 @@ import pytest
 from sqlalchemy import delete, select, text, update
 
 from service.consent import Category, Provenance, State
-from service.db import happening, payload, subject, subject_key
+from service.db import happening, index_row, payload, subject, subject_key
 from service.errors import Tampered
+from service.intake.epoch import epoch
 from service.ledger.entry import check, commit
+from service.ledger.index import event_leaf, subject_row
+from service.ledger.merkle import Edge
 from service.ledger.proof import Receipt, open_checkpoint, require_inclusion
 from service.reports.history import as_text, history, to_json
+from tests.opening import open_wall
 from tests.running import checked, claim, keys, withdrawal
 
 ANA = "ana@example.org"
@@ -21,6 +25,12 @@ MARCH = datetime(2026, 3, 2, 18, 5, tzinfo=UTC)
 def ask(intake, address=ANA, **told):
     with intake.db.read() as tx:
         return history(intake, tx, address, at=LATER, **told)
+
+
+def past_the_wall(intake, statement):
+    """Change events as somebody does who owns the tables."""
+    with open_wall(intake.db, "event"), intake.db.begin() as tx:
+        tx.execute(statement)
 
 
 @pytest.fixture
@@ -167,20 +177,67 @@ def test_a_row_changed_by_hand_is_not_shown_whatever_was_changed(intake, ana):
     with intake.db.read() as tx:
         before = tx.execute(select(happening).where(row)).mappings().one()
     for column, value in CHANGES.items():
-        with intake.db.begin() as tx:
-            tx.execute(update(happening).where(row).values({column: value}))
+        past_the_wall(intake, update(happening).where(row).values({column: value}))
         with pytest.raises(Tampered, match=f"entry {ana[2]}"):
             ask(intake)
-        with intake.db.begin() as tx:
-            tx.execute(update(happening).where(row).values({column: before[column]}))
+        past_the_wall(intake, update(happening).where(row).values({column: before[column]}))
     assert ask(intake).verified
 
 
-def test_a_withdrawal_moved_to_another_person_is_not_shown(intake, ana):
+LEFT_OUT = "not all that was signed"
+
+
+@pytest.mark.parametrize("listed", [False, True], ids=["after the lists", "in the lists"])
+def test_a_history_from_which_a_withdrawal_was_deleted_is_not_given(intake, ana, listed):
+    if listed:
+        epoch(intake)
+    past_the_wall(intake, delete(happening).where(happening.c.category == "consent.withdrawn"))
+    with pytest.raises(Tampered, match=LEFT_OUT):
+        ask(intake)
+    assert ask(intake, "bo@example.org").verified
+
+
+def test_a_history_is_whole_before_an_epoch_after_it_and_with_entries_on_both_sides(intake, ana):
+    epoch(intake)
+    assert len(ask(intake).records) == 3
+    intake.record([claim(ANA)])
+    assert len(ask(intake).records) == 4
+    assert ask(intake, "nobody@example.org").verified
+
+
+@pytest.mark.parametrize("row", ["removed", "changed"])
+def test_a_list_of_persons_that_was_bent_to_a_deleted_event_does_not_hide_it(intake, ana, row):
+    epoch(intake)
+    person = ask(intake).subject
+    past_the_wall(intake, delete(happening).where(happening.c.sub == person, happening.c.idx == ana[2]))
+    mine = (index_row.c.kind == 1, index_row.c.key == person)
     with intake.db.begin() as tx:
+        if row == "removed":
+            tx.execute(delete(index_row).where(*mine))
+        else:
+            hashes = intake.store.leaf_hashes(tx, ana[:1])
+            edge = Edge()
+            edge.add(event_leaf(ana[0], hashes[ana[0]]))
+            tx.execute(update(index_row).where(*mine).values(row=subject_row(person, 1, edge.root())))
+    with pytest.raises(Tampered):
+        ask(intake)
+
+
+@pytest.mark.parametrize("listed", [False, True], ids=["after the lists", "in the lists"])
+def test_a_person_deleted_from_the_directory_is_not_told_to_be_unknown(intake, ana, listed):
+    if listed:
+        epoch(intake)
+    with intake.db.begin() as tx:
+        tx.execute(delete(subject).where(subject.c.sub == intake.vault.find(tx, ANA)))
+    with pytest.raises(Tampered, match="leads to the person is missing"):
+        ask(intake)
+
+
+def test_a_withdrawal_moved_to_another_person_is_not_shown(intake, ana):
+    with intake.db.read() as tx:
         other = intake.vault.find(tx, "bo@example.org")
-        tx.execute(update(happening).where(happening.c.idx == ana[2]).values(sub=other))
-    with pytest.raises(Tampered, match=f"entry {ana[2]}"):
+    past_the_wall(intake, update(happening).where(happening.c.idx == ana[2]).values(sub=other))
+    with pytest.raises(Tampered, match="not all that was signed"):
         ask(intake, "bo@example.org")
 
 

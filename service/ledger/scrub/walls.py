@@ -34,14 +34,16 @@ def _sqlite(tx: Connection) -> Iterator[Damage]:
         if said != "ok":
             yield Damage(where="the database file", what=said)
     names = set(tx.exec_driver_sql(_TRIGGERS).scalars())
-    expected = {f"{table}_no_{verb}" for table in LEDGER_TABLES for verb in ("update", "delete")}
+    expected = {f"{table}_no_{verb}" for table in (*LEDGER_TABLES, "event") for verb in ("update", "delete")}
     for name in sorted((expected | {"log_state_no_rewind", "checkpoint_continues"}) - names):
         yield Damage(where=f"trigger {name}", what=_DOWN)
 
 
 def _postgresql(tx: Connection) -> Iterator[Damage]:
     names = set(tx.scalars(_ALWAYS))
-    expected = {f"{table}_no_{verb}" for table in LEDGER_TABLES for verb in ("change", "truncate")}
+    expected = {
+        f"{table}_no_{verb}" for table in (*LEDGER_TABLES, "event") for verb in ("change", "truncate")
+    }
     for name in sorted((expected | {"log_state_no_rewind", "checkpoint_continues"}) - names):
         yield Damage(where=f"trigger {name}", what=_DOWN)
     for name in sorted(set(_CHECKS.values()) - set(tx.scalars(_VALID))):

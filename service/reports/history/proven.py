@@ -24,6 +24,7 @@ from service.ledger.entry import DirectoryOpening, Entry, Opening
 from service.ledger.merkle import leaf_hash
 from service.ledger.proof import Checkpoint, Receipt, open_checkpoint, require_inclusion
 from service.reports.history.as_of import AsOf, confirm
+from service.reports.history.whole import require_whole
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,11 +100,14 @@ def history(
     """Return every event of a parsed address as of the transaction, with standings at `at` and `as_of`.
 
     Checks again each inclusion proof against the signed checkpoint, each entry's signature, each
-    opening against its commitment, and each row against its entry. Raises `Tampered` if one is wrong.
+    opening against its commitment, each row against its entry, and that no entry was left out. Raises
+    `Tampered` if one is wrong.
     """
     checkpoint = intake.store.head(tx)
     head = open_checkpoint(checkpoint, intake.keys.log_verifiers)
     person = intake.vault.find(tx, address)
+    told = [] if person is None else [one.index for one in intake.events(tx, person) if not _opens(one)]
+    require_whole(intake, tx, head, address=address, person=person, indexes=told)
     return History(
         address=address,
         subject=person,
@@ -119,6 +123,10 @@ def history(
         verified=True,
         confirmed=None if as_of is None else _confirmed(intake, tx, person, as_of),
     )
+
+
+def _opens(event: Event) -> bool:
+    return event.category is Category.SUBJECT_OPENED
 
 
 def directory_opening(tx: Connection, person: SubjectId) -> tuple[int, DirectoryOpening]:
