@@ -23,6 +23,7 @@ IN_CI = os.environ.get("CI") == "true"
 POSTGRES = ["postgresql", *(["postgresql15"] if IN_CI or servers.DEBIAN_15.exists() else [])]
 """Where PostgreSQL 15 is missing there are no tests of it; in CI they fail instead."""
 
+ARTIFACTS = Path(__file__).parent.parent / ".artifacts"
 SHARED = pytest.StashKey[Path]()
 TEMPLATE = "template_migrated"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -32,6 +33,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Make the folder that the servers live in; processes started by xdist are told of it."""
     told = getattr(config, "workerinput", None)
     config.stash[SHARED] = Path(told["servers"]) if told else servers.make_folder()
+    if not told:
+        (ARTIFACTS / "faults.txt").unlink(missing_ok=True)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -157,9 +160,22 @@ def chromium() -> str:
 @pytest.fixture(scope="session")
 def artifacts() -> Path:
     """Return the folder for what a person may want to look at after the run, such as screenshots."""
-    folder = Path(__file__).parent.parent / ".artifacts"
-    folder.mkdir(exist_ok=True)
-    return folder
+    ARTIFACTS.mkdir(exist_ok=True)
+    return ARTIFACTS
+
+
+@pytest.fixture
+def figures(artifacts: Path, request: pytest.FixtureRequest) -> Callable[..., None]:
+    """Return how a test of a fault says what it counted: printed, and kept in `.artifacts/faults.txt`."""
+
+    def tell(fault: str, **counted: object) -> None:
+        words = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in counted.items())
+        line = f"{fault}: {words}"
+        print(line)  # noqa: T201  # `pytest -rP` shows it
+        with servers.locked(artifacts / "faults.lock"), (artifacts / "faults.txt").open("a") as file:
+            file.write(f"{line}  [{request.node.name}]\n")
+
+    return tell
 
 
 def _make_template(server: Postgres) -> None:

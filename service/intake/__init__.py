@@ -28,6 +28,7 @@ from service.intake.forgetting import replay
 from service.intake.journal import ClaimJournal
 from service.intake.keychanges import keys_told
 from service.intake.making import NOBODY
+from service.intake.moments import moment
 from service.intake.places import crm_countries_of
 from service.intake.policies import keep
 from service.intake.projection import events_of, standings
@@ -196,7 +197,7 @@ class Intake(AbstractContextManager["Intake"]):
         Locks the head until the transaction ends, so write nothing slow after it.
         """
         edge = self.lock(tx)
-        entry = Entry(category=category, at=self.now(), extra=extra)
+        entry = Entry(category=category, at=moment(tx, self.store, self.now()), extra=extra)
         self.store.append(tx, edge, [encode(entry, self.keys.ingest)])
         return edge.size - 1
 

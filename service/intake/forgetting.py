@@ -18,6 +18,7 @@ from service.consent import Category, SubjectId
 from service.db import directory_next, erasure, happening, payload, subject, subject_key
 from service.errors import KeptOut, Malformed, Misconfigured, UnknownSubject
 from service.intake.destruction import destroy
+from service.intake.moments import moment
 from service.intake.suppression import Token, keep_out, kept_out
 from service.ledger.certificate import REASONS, Certificate, Residue, sign_certificate
 from service.ledger.entry import Entry, decode, encode
@@ -168,7 +169,7 @@ def _erase(
     listed: bool,
 ) -> Erased:
     """Append the entry, list it outside, destroy, and keep the address out; the head is locked."""
-    at = intake.now()
+    at = moment(tx, intake.store, intake.now())
     entry = Entry(
         category=Category.ERASURE,
         at=at,

@@ -11,10 +11,22 @@ from typing import Any, TypeAlias
 from sqlalchemy import Connection, Table, bindparam, delete
 
 from service.consent import STOPS, Category, Event, Standing, SubjectId
-from service.db import Database, chunks, happening, insert_rows, payload, standing, subject, subject_key, task
+from service.db import (
+    EPOCH,
+    Database,
+    chunks,
+    happening,
+    insert_rows,
+    payload,
+    standing,
+    subject,
+    subject_key,
+    task,
+)
 from service.errors import ServiceError
 from service.intake.claim import Claim, Recorded
 from service.intake.making import NOBODY, Known, Maker, Prepared
+from service.intake.moments import TOO_LATE, in_order, last_moment
 from service.intake.places import crm_countries, crm_countries_of
 from service.intake.projection import event_of, events_of, row_of, standing_row, standings
 from service.intake.suppression import count_versions, kept_out
@@ -65,6 +77,8 @@ class ClaimJournal:
         self._policy = policy
         self._renew = renew
         self._require_keeper = require_keeper
+        self._newest = EPOCH  # when the newest entry that this process knows was received
+        self._pending = self._last = (0, EPOCH)  # size and newest time after our last append
         self.adopt(keys)
 
     def adopt(self, keys: Keys) -> None:
@@ -86,20 +100,30 @@ class ClaimJournal:
         made: list[Submission | ServiceError] = []
         for claim in drafts:
             try:
-                made.append(self._maker.submission(claim, known))
+                made.append(self._maker.submission(in_order(claim, self._newest), known))
             except ServiceError as error:
                 made.append(error)
         return made
 
     def stale(self, tx: Connection, submissions: Sequence[Submission]) -> frozenset[int]:
-        """Return the claims whose person somebody else opened, did not open, or erased in the meantime."""
+        """Return the claims whose person somebody else opened, did not open, or erased in the meantime.
+
+        So are those that were received too long before the entry that they would follow.
+        """
         contexts = [_context(submission) for submission in submissions]
+        size, self._newest = self._last
+        if size != self._store.locked:
+            self._newest = last_moment(tx, self._store)
         erasures = self._store.erasures
         if any(context.erasures != erasures for context in contexts):
             return frozenset(range(len(contexts)))
         known = self._vault.find_many(tx, list({c.new.address_index for c in contexts if c.new is not None}))
         late: set[int] = set()
         for position, context in enumerate(contexts):
+            if context.claim.received_at < self._newest - TOO_LATE:
+                late.add(position)
+                continue
+            self._newest = max(self._newest, context.claim.received_at)
             if context.new is None:
                 continue
             found = known.get(context.new.address_index)
@@ -122,6 +146,7 @@ class ClaimJournal:
         if self._store.erasures:
             count_versions(tx, {row["address_index"]: row["version"] for row in rows[subject]})
         self._stand(tx, placed, rows[happening])
+        self._pending = (placed[-1].index + 1, self._newest)
 
     def release(self, appended: Appended, context: object) -> Recorded:
         """Return the receipt; a duplicate names the person whom its entry names."""
@@ -130,6 +155,8 @@ class ClaimJournal:
         if appended.duplicate:
             named = decode(appended.entry).subject
             sub = None if named is None else SubjectId(named)
+        else:
+            self._last = self._pending
         return Recorded(
             index=appended.index,
             entry=appended.entry,

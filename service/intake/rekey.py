@@ -19,6 +19,7 @@ from service.consent import Category
 from service.db import directory_next, happening, index_state, subject, suppression
 from service.intake import Intake
 from service.intake.epoch import epoch
+from service.intake.moments import moment
 from service.intake.rotation import change_keys, require_source
 from service.ledger import lists
 from service.ledger.canonical import Json
@@ -76,11 +77,12 @@ def _announce(intake: Intake, tx: Connection, keys: Keys, limit: int | None) -> 
         select(subject.c.sub).where(~waiting.exists()).order_by(subject.c.dk).limit(limit)
     ).all()
     rows, entries = [], []
+    at = moment(tx, intake.store, intake.now())
     for sub, address in sorted(intake.vault.addresses_of(tx, subs).items()):
         dk, dv, r = intake.vault.announcement(address, sub, keys)
         rows.append({"sub": sub, "dk": dk, "r": r})
         extra = {"dk": base64.b64encode(dk).decode(), "dv": base64.b64encode(dv).decode()}
-        entry = Entry(category=Category.SUBJECT_OPENED, at=intake.now(), extra=extra)
+        entry = Entry(category=Category.SUBJECT_OPENED, at=at, extra=extra)
         entries.append(encode(entry, intake.keys.ingest))
     if not rows:
         return 0

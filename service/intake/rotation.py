@@ -17,6 +17,7 @@ from service.db import subject_key
 from service.errors import Misconfigured, Unsafe
 from service.intake import Intake
 from service.intake.keychanges import last_change, note_change
+from service.intake.moments import moment
 from service.ledger.canonical import Json
 from service.ledger.entry import Entry, encode
 from service.ledger.note import Joint, Signer
@@ -109,7 +110,8 @@ def change_keys(
         signers.append(keys.ingest)
     if keys.log.vkey != intake.keys.log.vkey:
         signers += [intake.keys.log, keys.log]
-    entry = Entry(category=category, at=intake.now(), extra=dict(words))
+    at = moment(tx, intake.store, intake.now())
+    entry = Entry(category=category, at=at, extra=dict(words))
     extent = intake.store.append(tx, intake.lock(tx), [encode(entry, Joint(*signers))])
     note_change(tx, index=extent.start, kind=kind, generation=keys.generation)
     intake.store.note(tx, generation=keys.generation)

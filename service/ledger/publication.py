@@ -193,7 +193,7 @@ class Publisher(AbstractContextManager["Publisher"]):
                 found = latest(tx)
                 if found != before:
                     return None
-                at = self._now()
+                at = self._now() if before is None else max(self._now(), before.published_at)
                 note = self._signed(head, at)
                 number = 0 if before is None else before.number + 1
                 made = Published(number=number, size=head.size, root=head.root, note=note, published_at=at)

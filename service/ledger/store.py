@@ -45,7 +45,7 @@ class Known:
 
 
 def dedupe_digest(key: bytes, known: Known) -> bytes:
-    """Return what tells whether a row of `dedupe` is as it was written; on PostgreSQL a CHECK does the same."""
+    """Return what tells whether a row of `dedupe` is as it was written; PostgreSQL checks it then."""
     numbers = known.index.to_bytes(8, "big") + known.size.to_bytes(8, "big")
     return sha256(key + known.request + numbers).digest()[:8]
 
@@ -64,13 +64,14 @@ class Store:
     """The ledger tables of one log; `signer` is the log key, None where nothing is appended.
 
     `generation` is that of the keys in use. `erasures` is how many persons were erased when the head was
-    last locked; only whoever holds that lock may trust it.
+    last locked, `locked` how many entries there were; only whoever holds that lock may trust them.
     """
 
     def __init__(self, origin: str, signer: Signs | None = None, *, generation: int = 0) -> None:
         self.origin = origin
         self.generation = generation
         self.erasures = 0
+        self.locked = 0
         self._signer = signer
 
     def adopt(self, signer: Signs, generation: int) -> None:
@@ -106,7 +107,9 @@ class Store:
             raise KeysChanged(generation)
         if frozen:
             raise ReadOnly("this log is frozen and takes no entry any more; send the event to its successor")
-        return Edge.from_bytes(edge)
+        found_edge = Edge.from_bytes(edge)
+        self.locked = found_edge.size
+        return found_edge
 
     def append(self, tx: Connection, edge: Edge, entries: Sequence[bytes]) -> Extent:
         """Write entries behind the locked `edge`, which grows, then advance and sign the head."""
@@ -163,6 +166,11 @@ class Store:
     def size(self, tx: Connection) -> int:
         """Return how many entries the log has."""
         return tx.execute(select(log_state.c.size).where(log_state.c.log_id == LOG_ID)).scalar_one()
+
+    def last_entry(self, tx: Connection) -> bytes | None:
+        """Return the entry at the end of the log, None of an empty one."""
+        last = select(log_state.c.size - 1).where(log_state.c.log_id == LOG_ID).scalar_subquery()
+        return tx.scalar(select(leaf.c.entry).where(leaf.c.log_id == LOG_ID, leaf.c.idx == last))
 
     def ledger_generation(self, tx: Connection) -> int:
         """Return how often the service's keys changed, as the ledger counts it."""
