@@ -9,6 +9,8 @@ from rich.table import Table
 from service import app, settings
 from service.cli import show
 from service.errors import Unsafe
+from service.reconciler.enforcement import CAMPAIGNS
+from service.reconciler.plan import Change
 from service.reconciler.run import RunResult
 from service.reconciler.run import reconcile as run_once
 from service.reports.drift import drift_report
@@ -20,8 +22,11 @@ from service.reports.render import render
 @click.option(
     "--apply", "applying", is_flag=True, help="Write the plan; without it nothing is written anywhere."
 )
+@click.option(
+    "--list", "listing", is_flag=True, help="List every write: record, field, from, to, why, by when."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def reconcile(*, applying: bool, as_json: bool) -> None:
+def reconcile(*, applying: bool, listing: bool, as_json: bool) -> None:
     """Read both products, compare with the ledger, show the plan; with --apply, write it.
 
     Exits 1 when a read cannot be believed (empty, or far smaller than the last one): nothing was written.
@@ -41,11 +46,23 @@ def reconcile(*, applying: bool, as_json: bool) -> None:
         click.echo(json.dumps(as_data(result), indent=2))
         return
     out.print(found_table(result))
-    out.print(result.plan.summary())
+    out.print(result.plan.summary(app.now()))
+    if listing:
+        for item in result.plan.changes:
+            out.print(_line(item), soft_wrap=True)
     if not applying:
         out.print("\nThis was a dry run. To write the plan: consent-ledger reconcile --apply")
     else:
         out.print(f"\nrepaired {sum(result.applied.values())}, failed {sum(result.failed.values())} people")
+
+
+def _line(item: Change) -> str:
+    """Return one write in words; a contact of Campaigns, which has no id of its own, by its pseudonym."""
+    who = (
+        item.target.removeprefix("crm:") if item.target != CAMPAIGNS else f"p-{item.address_index.hex()[:12]}"
+    )
+    due = f"{item.due_at:%Y-%m-%d}" if item.due_at else "-"
+    return f"{who}  {item.field}: {item.old} -> {item.new}  by {due}  {item.reason}"
 
 
 def found_table(result: RunResult) -> Table:

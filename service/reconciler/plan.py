@@ -65,7 +65,7 @@ class Plan:
         """Return how many people the changes are about."""
         return len({item.address_index for item in self.changes})
 
-    def summary(self) -> str:
+    def summary(self, now: datetime) -> str:
         """Return the plan in a few lines for a terminal; names nobody."""
         in_crm = sum(item.target != CAMPAIGNS for item in self.changes)
         lines = [
@@ -74,8 +74,7 @@ class Plan:
             f"  under the policy set {self.policy[:16]}",
             f"  cost: about {self.calls} calls and {self.crm_credits} CRM credits",
         ]
-        if due := [item for item in self.changes if item.due_at is not None and item.due_rule is not None]:
-            lines.append(f"  first deadline: {due[0].due_at:%Y-%m-%d %H:%M} UTC ({due[0].due_rule})")
+        lines += self._deadlines(now)
         for reason, count in sorted(self._reasons().items(), key=lambda pair: -pair[1]):
             lines.append(f"  {count:>7}  {reason}")
         if self.re_permissions:
@@ -88,6 +87,16 @@ class Plan:
                 f"  {unknown:>7}  permitted by a product without a consent that we know: listed, not written"
             )
         return "\n".join(lines)
+
+    def _deadlines(self, now: datetime) -> Iterator[str]:
+        due = sorted((item.due_at, item.due_rule or "") for item in self.changes if item.due_at is not None)
+        late = [one for one in due if one[0] < now]
+        if late:
+            since, rule = late[0]
+            yield f"  {len(late)} of its writes are overdue, the first since {since:%Y-%m-%d} ({rule})"
+        if len(late) < len(due):
+            at, rule = due[len(late)]
+            yield f"  next deadline: {at:%Y-%m-%d %H:%M} UTC ({rule})"
 
     def _reasons(self) -> dict[str, int]:
         people: dict[str, set[bytes]] = {}

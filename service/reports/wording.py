@@ -117,12 +117,26 @@ def _deadline_words(report: DriftReport) -> str:
     return "no deadline missed"
 
 
+def _under(report: DriftReport) -> str:
+    """Return the missed rules in words, law first, what mailbox providers demand after it."""
+    parts = []
+    for is_law, words in ((True, "by law"), (False, "by the rules of mailbox providers, which are no law")):
+        named = [(name, people) for name, people, law in report.missed if law is is_law]
+        if named:
+            told = ", ".join(f"{name} {people:,}" for name, people in named)
+            parts.append(f"{words} {sum(people for _, people in named):,} ({told})")
+    return "; ".join(parts)
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
 def _deadline_sentence(report: DriftReport) -> str:
-    laws = ", ".join(f"{law} {number:,}" for law, number in report.missed)
-    told = f"Legal {_missed(report)} ({laws})." if report.people.late else ""
+    told = f"{_capital(_missed(report))}: {_under(report)}." if report.people.late else ""
     if report.deadline is None:
         if report.overdue is None:
-            return told or "No legal deadline was missed, and none is running."
+            return told or "No deadline was missed, and none is running."
         return f"{told} Every deadline of what is still open has passed."
     until = f"{report.deadline.at:%d %B %Y at %H:%M} UTC ({left(report.deadline)})"
     return f"{told} The next deadline is {until} under {law(report.deadline)}.".strip()

@@ -3,6 +3,7 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 
 from service.reports.drift import Verdict, drift_report
+from service.reports.wording import summary
 from tests.reports.nights import NOW, RULE, TONIGHT, a_month, a_run, found, mailed, withdrawn
 from tests.running import ORIGIN, policies
 
@@ -109,7 +110,25 @@ def test_a_repair_after_the_deadline_counts_as_missed(report):
 
     told = report(late)
     assert told.people.late == 3
-    assert told.missed == (("CAN-SPAM", 3),)
+    assert told.missed == (("CAN-SPAM", 3, True),)
+
+
+def test_what_a_mailbox_provider_demands_is_not_called_law(report):
+    def late(tx):
+        yesterday = TONIGHT - timedelta(days=1)
+        found(
+            tx,
+            a_run(tx),
+            "unsubscribed_not_in_crm",
+            range(2),
+            due_at=yesterday,
+            due_rule="gmail.unsub_deadline",
+        )
+
+    told = report(late)
+    assert told.missed == (("Google sender guidelines", 2, False),)
+    assert "by the rules of mailbox providers, which are no law 2" in " ".join(summary(told))
+    assert "by law" not in " ".join(summary(told))
 
 
 def test_the_nearest_deadline_is_told_with_its_law_and_what_is_left(report):

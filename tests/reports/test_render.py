@@ -82,7 +82,7 @@ def test_the_subject_line_never_claims_that_no_deadline_was_missed_when_one_was(
     assert letter(late).subject.endswith(
         "2 opt-outs had not reached Zoho, all repaired - deadline missed for 2 people"
     )
-    assert "Legal deadline missed for 2 people (CAN-SPAM 2)." in letter().html
+    assert "Deadline missed for 2 people: by law 2 (CAN-SPAM 2)." in letter().html
 
 
 def test_the_subject_line_tells_how_long_the_law_leaves(letter):

@@ -84,7 +84,7 @@ class Acts:
             self._act("Read CRM and Campaigns, compare them with the ledger (dry run)")
             dry = reconcile(run)
             self._out.print(_truth_table(told.planted, dry.found))
-            self._out.print(f"\n{dry.plan.summary()}")
+            self._out.print(f"\n{dry.plan.summary(app.now())}")
             self._act("Record what was learnt, apply the plan, read back")
             applied = reconcile(run, applying=True)
             self._tell_applied(applied)

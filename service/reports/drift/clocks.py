@@ -80,18 +80,22 @@ def deadlines(
     return _deadline(policy, missed, now), _deadline(policy, coming, now)
 
 
-def missed_laws(
+def missed_rules(
     policy: PolicySet, rows: Iterable[Found], withdrawals: Iterable[Withdrawal], now: datetime
-) -> tuple[tuple[str, int], ...]:
-    """Return under which laws a deadline was missed, and for how many people, the most first."""
+) -> tuple[tuple[str, int, bool], ...]:
+    """Return under which rules a deadline was missed, for how many people, and whether it is law.
+
+    What mailbox providers demand is not law, and is told apart. The most people first.
+    """
     late = {(row.subject or row.person, row.due_rule or "") for row in rows if row.is_late(now)}
     late |= {(one.sub, one.due_rule) for one in withdrawals if one.is_late(now)}
     rules = Counter(rule for _, rule in late)
-    laws: Counter[str] = Counter()
+    demanded = {d.id for j in policy.jurisdictions.values() if j.domains for d in j.deadlines}
+    laws: Counter[tuple[str, bool]] = Counter()
     for rule, count in rules.items():
         found = _law(policy, rule)
-        laws[found.law if found else rule] += count
-    return tuple(laws.most_common())
+        laws[found.law if found else rule, rule not in demanded] += count
+    return tuple((name, count, is_law) for (name, is_law), count in laws.most_common())
 
 
 def _deadline(

@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 
 from service.policy import PolicySet
 from service.reports.drift import reading
-from service.reports.drift.clocks import Clocks, NextDeadline, clocks, deadlines, missed_laws
+from service.reports.drift.clocks import Clocks, NextDeadline, clocks, deadlines, missed_rules
 from service.reports.drift.decisions import STOP, Decision, decisions
 from service.reports.drift.kinds import describe
 from service.reports.drift.reading import Found, Run, Withdrawal
@@ -96,8 +96,8 @@ class DriftReport:
     verdict: Verdict
     last_run: LastRun
     people: People
-    missed: tuple[tuple[str, int], ...]
-    """Laws whose deadline was missed, and for how many people."""
+    missed: tuple[tuple[str, int, bool], ...]
+    """Rules whose deadline was missed, for how many people, and whether the rule is law."""
     overdue: NextDeadline | None
     deadline: NextDeadline | None
     clocks: Clocks
@@ -133,7 +133,7 @@ def drift_report(tx: Connection, policy: PolicySet, *, now: datetime) -> DriftRe
         verdict=_verdict(newest, people, found),
         last_run=newest,
         people=people,
-        missed=missed_laws(policy, stops, withdrawals, now),
+        missed=missed_rules(policy, stops, withdrawals, now),
         overdue=overdue,
         deadline=deadline,
         clocks=times,
