@@ -8,10 +8,12 @@ import base64
 import hashlib
 import hmac
 import secrets
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
+from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -38,7 +40,7 @@ from service.ledger.entry import Entry, encode
 from service.ledger.fence import Fence, Guard, GuardedStore
 from service.ledger.keeper import Keeper
 from service.ledger.merkle import Edge
-from service.ledger.sequencer import Sequencer
+from service.ledger.sequencer import Sequencer, Tell
 from service.ledger.store import Known
 from service.policy import PolicySet
 from service.vault import Vault
@@ -146,24 +148,27 @@ class Intake(AbstractContextManager["Intake"]):
         self.store.guard.require()
 
     def submit(self, claim: Claim) -> "Future[Recorded]":
-        """Queue one claim; the future resolves once it is durable.
+        """Queue one claim; the future resolves once it is durable; raises as `hand_in`."""
+        self._require_acceptable(claim)
+        return self._sequencer.submit(claim)
+
+    def hand_in(self, claim: Claim, tell: Tell[Recorded]) -> None:
+        """Queue one claim; `tell` hears once it is durable, or why it is refused. It must not block.
 
         Raises `Malformed` for a claim that contradicts itself or the clock, `Busy` and
-        `Unavailable` when nothing can be accepted. `KeyReused` arrives in the future.
+        `Unavailable` when nothing can be accepted. `KeyReused` is told.
         """
-        require_sense(claim, self.policy.purposes)
-        self.require_writable()
-        return self._sequencer.submit(claim)
+        self._require_acceptable(claim)
+        self._sequencer.hand_in(claim, tell)
 
     def record(self, claims: Sequence[Claim]) -> list[Recorded | ServiceError]:
         """Record many claims and wait; results in order, each the receipt or why it was refused."""
         results: list[Recorded | ServiceError] = []
         for start in range(0, len(claims), CHUNK):
-            waiting = [self._try(claim) for claim in claims[start : start + CHUNK]]
-            outcomes = [
-                _outcome(item) for item in reversed(waiting)
-            ]  # the last is ready last: we wake up once
-            results.extend(reversed(outcomes))
+            answers = _Answers()
+            for place, claim in enumerate(claims[start : start + CHUNK]):
+                self._try(claim, partial(answers.put, place))
+            results.extend(answers.wait(min(CHUNK, len(claims) - start)))
         return results
 
     def renew(self, generation: int) -> None:
@@ -214,15 +219,19 @@ class Intake(AbstractContextManager["Intake"]):
         """Return a person's events in the order of the log."""
         return events_of(tx, [subject]).get(subject, [])
 
-    def _try(self, claim: Claim) -> "Future[Recorded] | ServiceError":
+    def _require_acceptable(self, claim: Claim) -> None:
+        require_sense(claim, self.policy.purposes)
+        self.require_writable()
+
+    def _try(self, claim: Claim, tell: Tell[Recorded]) -> None:
         """Queue one claim, waiting for room in the queue as a patient caller would."""
         while True:
             try:
-                return self.submit(claim)
+                return self.hand_in(claim, tell)
             except Busy:
                 self._sequencer.wait_for_room()
             except ServiceError as error:
-                return error
+                return tell(error)
 
     def _begun(self) -> bool:
         with self.db.read() as tx:
@@ -295,10 +304,21 @@ def _genesis(keys: Keys, policy: PolicySet) -> dict[str, Json]:
     }
 
 
-def _outcome(item: "Future[Recorded] | ServiceError") -> Recorded | ServiceError:
-    if isinstance(item, ServiceError):
-        return item
-    error = item.exception()
-    if isinstance(error, ServiceError):
-        return error
-    return item.result()
+class _Answers:
+    """What became of many claims, by their place; whoever waits for them wakes up once."""
+
+    def __init__(self) -> None:
+        self._found: dict[int, Recorded | ServiceError] = {}
+        self._wanted = -1
+        self._complete = threading.Event()
+
+    def put(self, place: int, outcome: Recorded | ServiceError) -> None:
+        self._found[place] = outcome
+        if len(self._found) == self._wanted:
+            self._complete.set()
+
+    def wait(self, count: int) -> list[Recorded | ServiceError]:
+        self._wanted = count
+        if len(self._found) < count:  # asked after `_wanted` was set, so that the last one is not missed
+            self._complete.wait()
+        return [self._found[place] for place in range(count)]

@@ -9,9 +9,10 @@ possible the sequencer takes nothing new and says so (tlog.md 3.6).
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Generic, TypeAlias, TypeVar
 
@@ -33,18 +34,23 @@ PATIENCE_S = 20.0  # for which a waiter is left in doubt; its own retry is safe 
 
 D = TypeVar("D")
 R = TypeVar("R")
+Tell: TypeAlias = Callable[[R | ServiceError], None]
+"""How a waiter hears what became of its draft: once, on the sequencer's thread, which it does not hold up."""
 log = structlog.get_logger()
 
 
 @dataclass(slots=True, eq=False)
 class _Waiter(Generic[D, R]):
     draft: D
-    future: Future[R]
+    tell: Tell[R]
     attempts: int = 0
+    told: bool = False
 
-    def fail(self, error: ServiceError) -> None:
-        if not self.future.done():
-            self.future.set_exception(error)
+    def hear(self, outcome: R | ServiceError) -> None:
+        """Tell what became of the draft, unless our patience ended before the database answered."""
+        if not self.told:
+            self.told = True
+            self.tell(outcome)
 
 
 _Prepared: TypeAlias = tuple[_Waiter[D, R], Submission]
@@ -91,13 +97,18 @@ class Sequencer(Generic[D, R]):
         time.sleep(ROOM_S)
 
     def submit(self, draft: D) -> "Future[R]":
-        """Queue a draft; the future resolves after COMMIT, or with a `ServiceError`.
+        """Queue a draft; the future resolves after COMMIT, or with a `ServiceError`; raises as `hand_in`."""
+        future: Future[R] = Future()
+        future.set_running_or_notify_cancel()  # a caller that hangs up does not take its withdrawal back
+        self.hand_in(draft, partial(_resolve, future))
+        return future
+
+    def hand_in(self, draft: D, tell: "Tell[R]") -> None:
+        """Queue a draft; `tell` hears of it after COMMIT, or which `ServiceError` prevented that.
 
         Raises `Busy` when the queue is full and `Unavailable` while stopped or unsettled: in both
         cases nothing was accepted.
         """
-        future: Future[R] = Future()
-        future.set_running_or_notify_cancel()  # a caller that hangs up does not take its withdrawal back
         with self._door:
             if self._stopping.is_set() or not self.healthy:
                 raise Unavailable(
@@ -107,8 +118,7 @@ class Sequencer(Generic[D, R]):
                 raise Busy(
                     "too many events are waiting to be recorded; send the same request again in a second"
                 )
-            self._queue.put(_Waiter(draft, future))
-        return future
+            self._queue.put(_Waiter(draft, tell))
 
     def _run(self) -> None:
         try:
@@ -148,7 +158,7 @@ class Sequencer(Generic[D, R]):
         prepared: list[_Prepared[D, R]] = []
         for waiter, outcome in zip(waiters, made, strict=True):
             if isinstance(outcome, ServiceError):
-                waiter.fail(outcome)
+                waiter.hear(outcome)
             else:
                 prepared.append((waiter, outcome))
         return prepared
@@ -182,16 +192,14 @@ class Sequencer(Generic[D, R]):
             elif isinstance(outcome, Appended):
                 self._give(waiter, outcome, submission)
             else:
-                waiter.fail(outcome)
+                waiter.hear(outcome)
         return again
 
     def _give(self, waiter: _Waiter[D, R], appended: Appended, submission: Submission) -> None:
-        if waiter.future.done():
-            return  # our patience ended before the database answered
         try:
-            waiter.future.set_result(self._journal.release(appended, submission.context))
+            waiter.hear(self._journal.release(appended, submission.context))
         except ServiceError as error:
-            waiter.fail(error)
+            waiter.hear(error)
 
     def _renew(self, prepared: list[_Prepared[D, R]], changed: KeysChanged) -> list[_Waiter[D, R]]:
         """Read the service's keys again, so that everybody is prepared anew under them."""
@@ -201,7 +209,7 @@ class Sequencer(Generic[D, R]):
         except ServiceError as error:
             log.error("keys.unknown", kind=type(error).__name__)  # noqa: TRY400  # a trace says nothing more
             for waiter in waiters:
-                waiter.fail(error)
+                waiter.hear(error)
             return []
         return waiters
 
@@ -214,7 +222,7 @@ class Sequencer(Generic[D, R]):
         waiter, _ = prepared[0]
         log.error("append.refused", kind=type(error).__name__)
         if isinstance(error, ServiceError):
-            waiter.fail(error)
+            waiter.hear(error)
         else:
             self._give_up([waiter], "the database refuses this event, and nothing was recorded")
         return []
@@ -234,7 +242,7 @@ class Sequencer(Generic[D, R]):
             waiter.attempts += 1
             if submission.key in found:
                 self._give(waiter, found[submission.key], submission)
-            elif waiter.attempts < ATTEMPTS and not waiter.future.done():
+            elif waiter.attempts < ATTEMPTS and not waiter.told:
                 remaining.append(waiter)
             else:
                 self._give_up([waiter], "the database refused the write, and nothing was recorded")
@@ -272,7 +280,7 @@ class Sequencer(Generic[D, R]):
 
     def _give_up(self, waiters: Sequence[_Waiter[D, R]], why: str) -> None:
         for waiter in waiters:
-            waiter.fail(Unavailable(f"{why}; send the same request with the same key again"))
+            waiter.hear(Unavailable(f"{why}; send the same request with the same key again"))
 
     def _abandon(self) -> None:
         """Answer everybody who still waits when the thread ends, whatever ended it."""
@@ -283,3 +291,10 @@ class Sequencer(Generic[D, R]):
                 waiter = self._queue.get()
                 if waiter is not None:
                     self._give_up([waiter], "the ledger stopped, and nothing was recorded")
+
+
+def _resolve(future: "Future[R]", outcome: R | ServiceError) -> None:
+    if isinstance(outcome, ServiceError):
+        future.set_exception(outcome)
+    else:
+        future.set_result(outcome)

@@ -14,6 +14,7 @@ from service.intake import Intake
 from service.ledger.quorum import LogPolicy
 from service.policy import PolicySet
 from service.web.auth import KeyRing
+from service.web.returning import Returns
 
 LOOKUP_S: Final = 0.02  # longer than the difference between a hit and a miss (reliability.md, S11)
 LOGIN_S: Final = 0.5  # longer than one argon2id and a write of the failure count
@@ -35,6 +36,7 @@ class Edge:
     now: Callable[[], datetime]
     log_policy: LogPolicy = field(default_factory=LogPolicy)
     """Whose cosignatures upgrade a receipt."""
+    returns: Returns = field(default_factory=Returns)
     logins: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
 
     @property

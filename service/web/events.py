@@ -4,7 +4,6 @@ A body is either understood as a whole or refused as a whole; inside an array ea
 itself, so that one bad event does not cost the others.
 """
 
-import asyncio
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Final, Literal
@@ -15,7 +14,7 @@ from litestar.di import NamedDependency
 
 from service.consent import GRANTS, STOPS, Category, Provenance
 from service.errors import Malformed, ServiceError, TooLarge, Unavailable
-from service.intake import Claim, Recorded
+from service.intake import Claim
 from service.ledger.canonical import Json
 from service.ledger.merkle import leaf_hash
 from service.policy import PolicySet
@@ -24,10 +23,12 @@ from service.web.auth import EVENTS_WRITE, Program
 from service.web.edge import Edge
 from service.web.keyed import program
 from service.web.problems import Problem, describe
-from service.web.recording import idempotency_key
-from service.web.strict import EVENTS_BYTES, AnyRequest, convert, read_json
+from service.web.recording import idempotency_key, record, record_many
+from service.web.returning import Outcome
+from service.web.strict import EVENTS_BYTES, AnyRequest, Asked, convert, read_json
 
 MAX_EVENTS: Final = 1_000
+_ENCODER: Final = msgspec.json.Encoder()
 _LEEWAY: Final = timedelta(minutes=5)  # how far a source's clock may be ahead of ours
 _FIRST_DAY = datetime(1990, 1, 1, tzinfo=UTC)  # nobody consented to marketing mail before
 _EVERY_PURPOSE = STOPS | {Category.BOUNCE_SOFT}
@@ -110,12 +111,15 @@ class EventOut(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     problem: Problem | None = None
 
 
-Outcome = Recorded | ServiceError
-
-
 @post("/api/events", name="events")
 async def post_events(request: AnyRequest, edge: NamedDependency[Edge]) -> Response[bytes]:
-    """Record one event, or each of an array."""
+    """Record one event, or each of an array; `shortcut` answers before this, where it can."""
+    status, body = await take_events(request, edge)
+    return Response(body, status_code=status, media_type="application/json")
+
+
+async def take_events(request: Asked, edge: Edge) -> tuple[int, bytes]:
+    """Record one event, or each of an array, and return the answer's status and body."""
     sender = await program(edge, request, EVENTS_WRITE)
     header = idempotency_key(request)
     value = await read_json(request, EVENTS_BYTES)
@@ -125,27 +129,26 @@ async def post_events(request: AnyRequest, edge: NamedDependency[Edge]) -> Respo
                 "send the header Idempotency-Key, so that a retry is not a second event",
                 field="Idempotency-Key",
             )
-        (outcome,) = await _record(edge, [_claim(edge, sender, value, header, at="")])
-        if isinstance(outcome, ServiceError):
-            raise outcome
-        return _response(_told(outcome, ""), 200 if outcome.duplicate else 201)
-    return await _post_many(edge, sender, value, header)
+        recorded = await record(edge, _claim(edge, sender, value, header, at=""))
+        return 200 if recorded.duplicate else 201, _ENCODER.encode(_told(recorded, ""))
+    return await _take_many(edge, sender, value, header)
 
 
-async def _post_many(
+async def _take_many(
     edge: Edge, sender: Program, values: list[object], header: str | None
-) -> Response[bytes]:
+) -> tuple[int, bytes]:
     if len(values) > MAX_EVENTS:
         raise TooLarge(f"an array has at most {MAX_EVENTS} events; send the rest in another request")
     if not values:
         raise Malformed("an array has at least one event")
     claims = [_judge(edge, sender, value, header, place) for place, value in enumerate(values)]
-    outcomes = await _record(edge, claims)
+    outcomes = await record_many(edge, claims)
     if all(isinstance(outcome, Unavailable) for outcome in outcomes):
         raise outcomes[0]  # type: ignore[misc]  # the line above says that it is an error
     told = [_told(outcome, f"events[{place}]") for place, outcome in enumerate(outcomes)]
     statuses = {one.status for one in told}
-    return _response(told, 201 if statuses == {"recorded"} else 200 if statuses == {"duplicate"} else 207)
+    status = 201 if statuses == {"recorded"} else 200 if statuses == {"duplicate"} else 207
+    return status, _ENCODER.encode(told)
 
 
 def _judge(
@@ -156,26 +159,6 @@ def _judge(
         return _claim(
             edge, sender, value, None if header is None else f"{header} {place}", at=f"events[{place}]"
         )
-    except ServiceError as error:
-        return error
-
-
-async def _record(edge: Edge, claims: list[Claim | ServiceError]) -> list[Outcome]:
-    """Hand all claims over before waiting for any, so that they share commits."""
-    waiting = [claim if isinstance(claim, ServiceError) else _submit(edge, claim) for claim in claims]
-    return [one if isinstance(one, ServiceError) else await _settle(one) for one in waiting]
-
-
-def _submit(edge: Edge, claim: Claim) -> "asyncio.Future[Recorded] | ServiceError":
-    try:
-        return asyncio.wrap_future(edge.intake.submit(claim))
-    except ServiceError as error:
-        return error
-
-
-async def _settle(waiting: "asyncio.Future[Recorded]") -> Outcome:
-    try:
-        return await waiting
     except ServiceError as error:
         return error
 
@@ -254,7 +237,3 @@ def _told(outcome: Outcome, at: str) -> EventOut:
         leaf_hash=leaf_hash(outcome.entry).hex(),
         receipt=outcome.receipt().decode(),
     )
-
-
-def _response(value: EventOut | list[EventOut], status: int) -> Response[bytes]:
-    return Response(msgspec.json.encode(value), status_code=status, media_type="application/json")

@@ -19,6 +19,13 @@ _ALWAYS: Final = {
     "Cache-Control": "no-store",
 }
 """What an answer gets unless it says otherwise; almost all of ours are about one person."""
+_STRICT: Final = {"Strict-Transport-Security": "max-age=31536000"}
+
+
+def shielded(scheme: str) -> list[tuple[bytes, bytes]]:
+    """Return the header fields of an answer that says nothing else about itself, as ASGI writes them."""
+    told = _ALWAYS if scheme != "https" else _ALWAYS | _STRICT
+    return [(name.lower().encode(), value.encode()) for name, value in told.items()]
 
 
 async def protect(message: Message, scope: Scope) -> None:
@@ -29,4 +36,5 @@ async def protect(message: Message, scope: Scope) -> None:
     for name, value in _ALWAYS.items():
         headers.setdefault(name, value)
     if scope.get("scheme") == "https":
-        headers.setdefault("Strict-Transport-Security", "max-age=31536000")
+        for name, value in _STRICT.items():
+            headers.setdefault(name, value)

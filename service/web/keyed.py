@@ -4,10 +4,10 @@ import asyncio
 
 from service.web.auth import Program
 from service.web.edge import Edge
-from service.web.strict import AnyRequest
+from service.web.strict import Asked
 
 
-async def program(edge: Edge, request: AnyRequest, scope: str) -> Program:
+async def program(edge: Edge, request: Asked, scope: str) -> Program:
     """Return the program behind the request's key; raises `Unauthenticated`, or `Forbidden` for the scope."""
     header = request.headers.get("authorization", "")
     found = edge.keyring.recall(header)

@@ -75,10 +75,18 @@ def answer(
     )
 
 
+def document(error: ServiceError) -> tuple[int, dict[str, str], bytes]:
+    """Return status, header fields and body of the problem document about an error of our own tree."""
+    if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        note(error)
+    headers = {"Content-Type": MEDIA_TYPE, **_headers(error)}
+    return error.status, headers, msgspec.json.encode(describe(error))
+
+
 def on_service_error(request: AnyRequest, error: ServiceError) -> Response[bytes]:
     """Answer an error of our own tree with its status."""
     if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        _note(error)
+        note(error)
     return answer(request, describe(error), _headers(error))
 
 
@@ -86,7 +94,7 @@ def on_http_error(request: AnyRequest, error: HTTPException) -> Response[bytes]:
     """Answer what the framework refuses (no such path, wrong method) without repeating the path."""
     status = HTTPStatus(error.status_code)
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        _note(error)
+        note(error)
     problem = Problem(
         type="about:blank",
         title=status.phrase,
@@ -100,7 +108,7 @@ def on_http_error(request: AnyRequest, error: HTTPException) -> Response[bytes]:
 
 def on_bug(request: AnyRequest, error: Exception) -> Response[bytes]:
     """Answer what nobody foresaw with a plain 500."""
-    _note(error)
+    note(error)
     return answer(request, describe(ServiceError()))
 
 
@@ -123,7 +131,8 @@ def _headers(error: ServiceError) -> dict[str, str]:
             return {}
 
 
-def _note(error: Exception) -> None:
+def note(error: Exception) -> None:
+    """Log which error it was and where, never what it says."""
     frames = traceback.extract_tb(error.__traceback__)[-3:]
     log.error(
         "request failed",

@@ -1,6 +1,6 @@
 """All addresses of the service in one application; the composition root hands in the parts."""
 
-from typing import Final
+from typing import Any, Final
 
 from litestar import Litestar, Response, Router, get
 from litestar.config.app import AppConfig
@@ -14,6 +14,7 @@ from service.web.headers import protect
 from service.web.openapi import document
 from service.web.problems import HANDLERS
 from service.web.render import HERE
+from service.web.shortcut import Shortcut
 
 
 @get("/openapi.json", name="openapi", sync_to_thread=False)
@@ -49,13 +50,28 @@ ROUTES: Final = (
 )
 
 
+class Site(Litestar):
+    """The application, with the one address that is asked most reached past the router."""
+
+    __slots__ = ("shortcut",)
+
+    shortcut: Shortcut
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401  # ASGI's own three
+        """Answer one request."""
+        if scope["type"] == "http" and scope["path"] == "/api/events" and scope["method"] == "POST":
+            await self.shortcut(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
+
+
 def create_site(edge: Edge) -> Litestar:
     """Return the application; whoever serves it keeps `edge.intake` running around it.
 
     The framework reads no body, describes nothing and logs nothing on its own: bodies go through
     `strict`, the OpenAPI document is ours, and its log lines would carry addresses of pages.
     """
-    return Litestar.from_config(
+    site = Site.from_config(
         AppConfig(
             route_handlers=[*ROUTES, _static()],
             dependencies={"edge": Provide(lambda: edge, use_cache=True, sync_to_thread=False)},
@@ -66,6 +82,9 @@ def create_site(edge: Edge) -> Litestar:
             request_max_body_size=None,
         )
     )
+    assert isinstance(site, Site), "from_config builds what it is called on"
+    site.shortcut = Shortcut(edge)
+    return site
 
 
 def _static() -> Router:

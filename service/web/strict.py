@@ -9,8 +9,10 @@ import asyncio
 import json
 import math
 import re
+from collections.abc import AsyncIterator
 from email.message import Message
-from typing import Any, Final, NoReturn, TypeVar
+from functools import lru_cache
+from typing import Any, Final, NoReturn, Protocol, TypeVar
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -33,11 +35,37 @@ _PATIENCE_S = 30  # a body of this size takes a second; who needs longer is hold
 _INLINE_BYTES = 64 * 1024  # what is larger is decoded in a thread, so that others are still served
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 
+_DOUBTFUL = re.compile(rb"\\u0000|(?:^|[\s:,\[])(?:-|[0-9]{16})")
+"""What a quick reader would take and a strict one may not: NUL, and integers of many digits."""
+_NAME_END = re.compile(rb'"[ \t\r\n]*:')
+"""Ends every name of an object; inside a text it can stand too, never the other way round."""
+
 T = TypeVar("T")
 AnyRequest = Request[Any, Any, Any]
 
 
-async def read_json(request: AnyRequest, limit_bytes: int) -> object:
+class Fields(Protocol):
+    """The header fields of a request."""
+
+    def get(self, name: str, default: str, /) -> str:
+        """Return the first field of this name (lower case)."""
+
+    def getall(self, name: str, default: list[str], /) -> list[str]:
+        """Return all fields of this name."""
+
+
+class Asked(Protocol):
+    """As much of a request as this module reads: the framework's own, or one that came past it."""
+
+    @property
+    def headers(self) -> Fields:
+        """The header fields."""
+
+    def stream(self) -> AsyncIterator[bytes]:
+        """Yield the body in parts."""
+
+
+async def read_json(request: Asked, limit_bytes: int) -> object:
     """Return the value of a JSON body; its type is `application/json` and nothing near it."""
     _require_media(request, (JSON,))
     return await _decode(decode_json, await read_body(request, limit_bytes))
@@ -56,7 +84,7 @@ async def read_either(request: AnyRequest, limit_bytes: int = FORM_BYTES) -> obj
     return decode_json(body) if media == JSON else decode_form(body)
 
 
-async def read_body(request: AnyRequest, limit_bytes: int) -> bytes:
+async def read_body(request: Asked, limit_bytes: int) -> bytes:
     """Return the body's bytes; `TooLarge` as soon as the announced or received length is over the limit."""
     announced = request.headers.get("content-length", "")
     if announced.isdecimal() and len(announced) < _MAX_DIGITS and int(announced) > limit_bytes:
@@ -75,6 +103,38 @@ async def read_body(request: AnyRequest, limit_bytes: int) -> bytes:
 
 def decode_json(body: bytes) -> object:
     """Return the JSON value in `body`; `Malformed` names the path of whatever has no one meaning."""
+    try:
+        value = _decode_plain(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        value = _DOUBT
+    return _decode_carefully(body) if value is _DOUBT else value
+
+
+def _decode_plain(body: bytes) -> object:
+    """Return the value of a body that means one thing at first sight, `_DOUBT` for any other.
+
+    Every name ends in a quote and a colon, so a name that stands twice makes more of those than names.
+    """
+    if _DOUBTFUL.search(body):
+        return _DOUBT
+    value = msgspec.json.decode(body)
+    return value if _count_names(value, _MAX_DEPTH) == len(_NAME_END.findall(body)) else _DOUBT
+
+
+def _count_names(value: object, depth: int) -> int:
+    """Return how many names the objects inside a value have; far too many where it is nested too deep."""
+    if type(value) is not dict and type(value) is not list:
+        return 0
+    if depth == 0:
+        return _INTEGER_LIMIT
+    names, inside = (len(value), value.values()) if type(value) is dict else (0, value)
+    for item in inside:
+        if type(item) is dict or type(item) is list:
+            names += _count_names(item, depth - 1)
+    return names
+
+
+def _decode_carefully(body: bytes) -> object:
     text = _decode_text(body)
     try:
         value = json.loads(
@@ -142,18 +202,26 @@ def _under(at: str, field: str) -> str:
     return f".{field}" if at and field and field[0] not in ".[" else field
 
 
-def _require_media(request: AnyRequest, allowed: tuple[str, ...]) -> str:
+def _require_media(request: Asked, allowed: tuple[str, ...]) -> str:
     """Return the body's media type if it is one of `allowed`, in UTF-8, not compressed."""
     declared = request.headers.getall("content-type", [])
-    message = Message()
-    message["content-type"] = declared[0] if len(declared) == 1 else ""
-    media = message.get_content_type() if "/" in message["content-type"] else ""
-    parameters = {str(name).lower(): str(value) for name, value in message.get_params(failobj=[])[1:]}
-    if media not in allowed or parameters.pop("charset", "utf-8").lower() != "utf-8" or parameters:
+    media = _media(declared[0]) if len(declared) == 1 else None
+    if media is None or media not in allowed:
         raise UnsupportedMedia(f"send this as Content-Type: {' or '.join(allowed)}, in UTF-8")
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise UnsupportedMedia("send this without Content-Encoding; compressed bodies are not read here")
     return media
+
+
+@lru_cache(maxsize=64)
+def _media(declared: str) -> str | None:
+    """Return the media type in a Content-Type, None where it has parameters other than UTF-8."""
+    message = Message()
+    message["content-type"] = declared
+    media = message.get_content_type() if "/" in declared else None
+    parameters = {str(name).lower(): str(value) for name, value in message.get_params(failobj=[])[1:]}
+    plain = parameters.pop("charset", "utf-8").lower() == "utf-8" and not parameters
+    return media if plain else None
 
 
 async def _decode(decoder: Any, body: bytes) -> object:  # noqa: ANN401  # either decoder of this module
@@ -165,6 +233,10 @@ def _decode_text(body: bytes) -> str:
         return body.decode()
     except UnicodeDecodeError as error:
         raise Malformed(f"the body is not UTF-8: byte {error.start} does not belong there") from None
+
+
+_DOUBT: Final = object()
+"""Stands for a body that the strict reader must judge."""
 
 
 class _Wrong:
