@@ -2,6 +2,7 @@
 
 import asyncio
 
+from service.zoho.simulator import sync
 from service.zoho.simulator.crm import bulk_read, bulk_write, notify, workflows
 from service.zoho.simulator.world import World
 
@@ -18,6 +19,7 @@ def publish(world: World) -> None:
 
 def tick(world: World) -> None:
     """Do what the simulated clock makes due, and queue what the watchers hear of it."""
+    sync.tick(world)
     bulk_read.tick(world)
     bulk_write.tick(world)
     news, world.news = world.news, []

@@ -7,7 +7,7 @@ from typing import Literal
 
 import msgspec
 
-from service.zoho.simulator import mischief, sightings
+from service.zoho.simulator import chaos, mischief, sightings, sync
 from service.zoho.simulator.campaigns import events, transmissions
 from service.zoho.simulator.crm.fields import MODULES, Kind
 from service.zoho.simulator.crm.records import Author, change, of_address, user_number
@@ -56,10 +56,11 @@ class Broken(msgspec.Struct, forbid_unknown_fields=True):
     """The next requests that begin with `match` go wrong."""
 
     match: str
-    how: Literal["drop_before", "drop_after", "status"]
+    how: Literal["drop_before", "drop_after", "status", "truncate", "latency", "codes", "capitals"]
     times: int = 1
     status: int = 503
     body: str = ""
+    latency_ms: int = 0
 
 
 class Planted(msgspec.Struct, forbid_unknown_fields=True):
@@ -148,8 +149,7 @@ def replant(world: World, call: Call) -> Reply:
 def break_(world: World, call: Call) -> Reply:
     """Make the next matching requests go wrong."""
     body = msgspec.json.decode(call.body, type=Broken)
-    fault = Fault(match=body.match, how=body.how, times=body.times, status=body.status, body=body.body)
-    world.faults.waiting.append(fault)
+    world.faults.waiting.append(Fault(**msgspec.structs.asdict(body)))
     return json_reply({"ok": True})
 
 
@@ -222,6 +222,8 @@ ENDPOINTS = (
     Endpoint(methods=("POST",), path="/_control/reset", handle=reset),
     Endpoint(methods=("POST",), path="/_control/replant", handle=replant),
     Endpoint(methods=("POST",), path="/_control/break", handle=break_),
+    Endpoint(methods=("GET", "POST"), path="/_control/chaos", handle=chaos.control),
+    Endpoint(methods=("GET", "POST"), path="/_control/sync", handle=sync.control),
     Endpoint(methods=("GET", "POST"), path="/_control/switches", handle=switches),
     Endpoint(methods=("GET", "POST"), path="/_control/clock", handle=clock),
     Endpoint(methods=("GET",), path="/_control/state", handle=sightings.state),

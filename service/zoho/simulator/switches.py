@@ -217,6 +217,15 @@ SWITCHES = MappingProxyType(
         "watch.reorder": Switch(default=False, why="no guarantee of order: neighbours change places"),
         "watch.retries": Switch(default=0, others=(5,), why="a note without a source lists five retries"),
         "watch.token_length": Switch(default=50, others=(256,), why="50 by the page, 256 by the schema"),
+        "sync.immediate_delay_s": Switch(
+            default=420, why="new records reach Campaigns in five to ten minutes"
+        ),
+        "sync.immediate_updates": Switch(
+            default=False, why="whether immediate sync also carries changes of existing records is not stated"
+        ),
+        "sync.removes_departed": Switch(
+            default=False, why="whether a record that left the view leaves the list as well is not stated"
+        ),
         "sync.unsub_to_crm": Switch(default=False, why="no Zoho page states that unsubscribes reach CRM"),
         "sync.bounce_to_crm": Switch(default=False, why="no Zoho page states that bounces reach CRM"),
     }

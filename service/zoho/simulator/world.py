@@ -53,7 +53,7 @@ class World:
     def settle(self) -> None:
         """Forget counts, limits, faults and switched switches; people stay as they are."""
         self.meter.reset()
-        self.faults.waiting.clear()
+        self.faults.clear()
         self.switches = defaults()
 
     def number(self, name: str) -> int:
