@@ -28,7 +28,8 @@ class Claim:
     `key` is the source's idempotency key, unique for ever. Exactly one of `address` (normalised)
     and `subject` names the person; an `access` may name neither. `purpose` None is every purpose.
     `evidence` is sealed; its names are those of consent-record.md. `country` is as the source
-    writes it. `enforce` writes a task that carries a stop to both products.
+    writes it. `enforce` writes a task that carries a stop to both products. `veiled` appends as many
+    entries about somebody known as about somebody new, so that the log's size does not tell which.
     """
 
     category: Category
@@ -45,6 +46,7 @@ class Claim:
     enforce: bool = True
     valid_until: datetime | None = None
     source_number: int | None = None
+    veiled: bool = False
 
     @property
     def ground(self) -> Ground | None:

@@ -86,7 +86,9 @@ class Maker:
         entries: tuple[bytes, ...] = (entry,)
         if prepared.new is not None and prepared.opens:
             known.opened[prepared.new.address_index] = prepared.new
-            entries = (self._opening_entry(prepared.new, claim.received_at), entry)
+            entries = (self._opening_entry(prepared.new.dk, prepared.new.dv, claim.received_at), entry)
+        elif claim.veiled:
+            entries = (self._veil(claim.received_at), entry)
         key = self._keyed(f"{claim.source}\n{claim.key}".encode())
         return Submission(key=key, request=request, entries=entries, context=prepared)
 
@@ -132,8 +134,12 @@ class Maker:
     def _keyed(self, data: bytes) -> bytes:
         return hmac.digest(self._keys.dedupe, data, "sha256")
 
-    def _opening_entry(self, new: NewSubject, at: datetime) -> bytes:
-        extra: dict[str, Json] = {"dk": _b64(new.dk), "dv": _b64(new.dv)}
+    def _veil(self, at: datetime) -> bytes:
+        """Return an entry that opens nobody and looks like one that does; no address leads to it."""
+        return self._opening_entry(secrets.token_bytes(KEY), secrets.token_bytes(KEY), at)
+
+    def _opening_entry(self, dk: bytes, dv: bytes, at: datetime) -> bytes:
+        extra: dict[str, Json] = {"dk": _b64(dk), "dv": _b64(dv)}
         return encode(Entry(category=Category.SUBJECT_OPENED, at=at, extra=extra), self._keys.ingest)
 
     def _entry(self, prepared: Prepared) -> bytes:

@@ -1,7 +1,8 @@
 """`/forms/{form}`: where people give consent, and take it back as easily.
 
 The server, not the caller, says what was shown: the notice of the form in force, its version and its
-hash are sealed with the post. The answer is the same whether or not the address was known before.
+hash are sealed with the post. The answer is the same whether or not the address was known before, and so
+is how far the log grows.
 
 Without an idempotency key, the same post from the same browser within one clock minute is the same
 event (a double click, a reload); across the turn of a minute it is recorded twice, which changes
@@ -147,6 +148,7 @@ def _claim(edge: Edge, name: str, posted: FormIn, request: AnyRequest) -> Claim:
         purpose=form.purpose,
         received_at=now,
         evidence=evidence,
+        veiled=True,
     )
 
 

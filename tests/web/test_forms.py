@@ -1,9 +1,15 @@
 import hashlib
 import json
+from itertools import pairwise
 
 import pytest
 
+from service.intake.epoch import epoch
+from service.ledger.entry import decode
 from service.ledger.proof import verify_receipt
+from service.ledger.publication import Publisher
+from service.ledger.verify import State, verify_bundle
+from service.reports.evidence import bundle
 
 from .conftest import Site
 
@@ -96,6 +102,60 @@ def test_known_and_unknown_addresses_get_the_same_page(site: Site):
     ]
     assert pages[0].content == pages[1].content
     assert pages[0].headers == pages[1].headers
+
+
+def log_size(site: Site) -> int:
+    """Return how many entries the checkpoint counts that is published to everybody."""
+    edge = site.edge
+    keys = edge.intake.keys
+    Publisher(edge.db, edge.intake.store, keys.log, keys.log_pq, site.clock).publish()
+    return int(site.client.get("/log/checkpoint").text.splitlines()[1])
+
+
+@pytest.mark.parametrize("action", ["grant", "withdraw"])
+def test_the_log_grows_as_far_for_a_known_address_as_for_an_unknown_one(site: Site, action):
+    site.subscribe("known@example.com")
+    sizes, indexes = [log_size(site)], []
+    for email in ("known@example.com", "other@example.com", "known@example.com", "third@example.com"):
+        site.clock.advance(minutes=5)
+        answer = site.client.post(FORM, json=URLENCODED | {"email": email, "action": action})
+        indexes.append(answer.json()["index"])
+        sizes.append(log_size(site))
+    assert {after - before for before, after in pairwise(sizes)} == {2}
+    assert {after - before for before, after in pairwise(indexes)} == {2}
+
+
+@pytest.mark.parametrize("email", ["known@example.com", "other@example.com"])
+def test_a_retry_adds_nothing_to_the_log_whoever_it_is_about(site: Site, email: str):
+    site.subscribe("known@example.com")
+    site.subscribe(email, key="post-1")
+    before = log_size(site)
+    assert site.subscribe(email, key="post-1").status_code == 200
+    assert log_size(site) == before
+
+
+def test_what_a_known_address_adds_to_the_log_looks_like_an_opening_and_belongs_to_nobody(site: Site):
+    site.subscribe("known@example.com")
+    site.clock.advance(minutes=5)
+    index = site.subscribe("known@example.com").json()["index"]
+    with site.edge.db.read() as tx:
+        lines = [decode(data) for data in site.edge.intake.store.entries(tx, [1, index - 1]).values()]
+    assert [(line.category, line.subject, set(line.extra)) for line in lines] == [
+        ("subject.opened", None, {"dk", "dv"})
+    ] * 2
+    assert lines[0].extra["dk"] != lines[1].extra["dk"]
+    assert site.categories("known@example.com") == ["subject.opened", "consent.granted", "consent.granted"]
+
+
+def test_a_bundle_of_an_address_with_such_entries_is_complete_before_and_after_an_epoch(site: Site):
+    site.subscribe("known@example.com")
+    site.clock.advance(minutes=5)
+    site.subscribe("known@example.com")
+    key = site.edge.intake.keys
+    for _ in range(2):
+        data = bundle(site.edge.intake, "known@example.com", at=site.edge.now())
+        assert verify_bundle(data, key.log.vkey, key.directory).state is State.GOOD
+        epoch(site.edge.intake)
 
 
 def test_a_double_click_is_one_event(site: Site):
