@@ -41,9 +41,14 @@ from service.web.edge import Edge
 from service.web.site import create_site
 from service.zoho.mapping import Zoho, connect
 from service.zoho.pace import Pace
+from service.zoho.quota import Windows, campaigns_windows
 
 NIGHTLY_PATIENCE_S = 3600.0
 """How long the nightly run waits for a window of Campaigns; withdrawals never wait, they come back."""
+SPARE = 0.2
+"""The share of each window of Campaigns that is kept for people's own withdrawals."""
+PACES = (Pace(), Pace(spare=SPARE), Pace(patience_s=NIGHTLY_PATIENCE_S, spare=SPARE))
+"""Those of people's own withdrawals, of other stops, of the nightly run."""
 
 
 def now() -> datetime:
@@ -62,9 +67,9 @@ class Parts:
     intake: Intake
     attestation: Attestation
 
-    def zoho(self, pace: Pace | None = None) -> Zoho:
+    def zoho(self, pace: Pace | None = None, windows: Windows | None = None) -> Zoho:
         """Return clients of the Zoho organisation; `Misconfigured` where none is connected."""
-        return connect(self.settings, self.policy, pace=pace)
+        return connect(self.settings, self.policy, pace=pace, windows=windows)
 
     def context(self, zoho: Zoho, progress: Progress = silent) -> Context:
         """Return what the reconciler is handed."""
@@ -155,11 +160,13 @@ def work(parts: Parts, stop: threading.Event, *, nightly: bool = True) -> None:
         stack.enter_context(parts.anchors())
         turns: dict[str, Nightly] = {}
         carry_out: Callable[[], int] = int
+        windows = campaigns_windows(now)
         if parts.connected:
-            quick = parts.context(stack.enter_context(parts.zoho()))
-            slow = parts.context(stack.enter_context(parts.zoho(Pace(patience_s=NIGHTLY_PATIENCE_S))))
+            quick, modest, slow = (
+                parts.context(stack.enter_context(parts.zoho(pace, windows))) for pace in PACES
+            )
             name = node()
-            carry_out = lambda: enforce.carry_out(quick, worker=name).total  # noqa: E731  # one line, one use
+            carry_out = lambda: enforce.carry_out(quick, worker=name, others=modest).total  # noqa: E731  # one line, one use
             turns["reconcile"] = lambda _night: _reconcile(slow)
         turns["mail"] = lambda _night: _mail(parts)
         Worker(

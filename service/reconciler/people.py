@@ -8,10 +8,12 @@ write. Nothing is read or opened here; the caller runs the statement.
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import CTE, ColumnElement, Select, and_, case, func, or_, select
+from sqlalchemy import CTE, ColumnElement, Connection, Select, and_, case, exists, func, or_, select
 
 from service.consent import State
+from service.db import contact, member, run
 from service.policy import PolicySet
+from service.reconciler.runs import BELIEVED, KIND
 from service.reconciler.sides import facts
 
 Bool = ColumnElement[bool]
@@ -20,6 +22,16 @@ Bool = ColumnElement[bool]
 def people(policy: PolicySet, now: datetime) -> CTE:
     """Return the CTE of all addresses in either mirror, judged; see the labels at its end."""
     return _judged(facts(policy, now), policy).cte("person")
+
+
+def familiar(tx: Connection, index: bytes) -> tuple[bool, bool]:
+    """Return whether Campaigns' mirror knows an address, and whether it was ever read to the end."""
+    known = or_(
+        exists().where(member.c.address_index == index), exists().where(contact.c.address_index == index)
+    )
+    complete = exists().where(run.c.kind == KIND, run.c.state.in_(BELIEVED))
+    row = tx.execute(select(known.label("known"), complete.label("complete"))).one()
+    return bool(row.known), bool(row.complete)
 
 
 TAKEN_OVER = (

@@ -10,6 +10,9 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
+NOBODY = "2103"
+"""Campaigns' code for an address that it does not know."""
+
 
 class Member(StrEnum):
     """A contact's state on one Campaigns list."""
@@ -86,6 +89,8 @@ class Result:
     """SHA-256 of the product's whole answer, kept as evidence; of nothing where no answer came."""
     retry: bool = False
     reason: str = ""
+    until: datetime | None = None
+    """When the window opens that is used up, where one is."""
 
 
 @dataclass(slots=True)

@@ -1,16 +1,20 @@
 """The rows of `task`: withdrawals that wait to be carried out, leased to one worker at a time."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, Connection, and_, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, case, func, or_, select, update
 
-from service.consent import SubjectId
-from service.db import task
+from service.consent import Category, SubjectId
+from service.db import crm_address, happening, member, subject, task
+from service.ledger.store import LOG_ID
 
 LEASE = timedelta(minutes=2)
 """How long a worker may be silent before another one takes its tasks."""
+
+OWN_WORDS = (Category.WITHDRAWN.value, Category.REFUSED.value, Category.COMPLAINT.value)
+"""What a person said themselves; all else waits for it."""
 
 FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 300.0
@@ -25,21 +29,35 @@ class Task:
     sub: SubjectId
     cause_idx: int
     attempts: int
+    category: str = Category.WITHDRAWN.value
+    halves: frozenset[str] = frozenset()
+    """The columns of the products that are stopped and proved already."""
 
 
-def claim(tx: Connection, *, worker: str, now: datetime, limit: int) -> dict[SubjectId, list[Task]]:
-    """Lease the tasks of up to `limit` people, the first deadline first; all tasks of a person together."""
+def claim(
+    tx: Connection, *, worker: str, now: datetime, limit: int, others: int | None = None
+) -> dict[SubjectId, list[Task]]:
+    """Lease the tasks of up to `limit` people, the first deadline first; all tasks of a person together.
+
+    People's own words come first, then whom a product is known to hold, then the rest: of these only up
+    to `others` at a time, so that a withdrawal never waits for a long turn.
+    """
     free = _free(now)
-    urgent = tx.scalars(
-        select(task.c.sub)
+    rank = _rank()
+    urgent = tx.execute(
+        select(task.c.sub, rank.label("rank"))
         .where(free)
-        .order_by(task.c.due_at, task.c.id)
+        .order_by(rank, task.c.due_at, task.c.id)
         .limit(limit)
         .with_for_update(skip_locked=True)
-    )
-    subs = list(dict.fromkeys(urgent))
+    ).all()
+    own = [row.sub for row in urgent if row.rank == 0]
+    subs = list(dict.fromkeys(own or [row.sub for row in urgent][:others]))
     rows = tx.execute(
-        select(task.c.id, task.c.sub, task.c.cause_idx, task.c.attempts)
+        select(
+            *(task.c.id, task.c.sub, task.c.cause_idx, task.c.attempts, task.c.campaigns_at, task.c.crm_at),
+            func.coalesce(_category(), Category.WITHDRAWN.value).label("category"),
+        )
         .where(free, task.c.sub.in_(subs))
         .order_by(task.c.due_at, task.c.id)
         .with_for_update(skip_locked=True)
@@ -48,14 +66,30 @@ def claim(tx: Connection, *, worker: str, now: datetime, limit: int) -> dict[Sub
     tx.execute(update(task).where(task.c.id.in_(ids)).values(claimed_by=worker, claimed_until=now + LEASE))
     found: dict[SubjectId, list[Task]] = {SubjectId(sub): [] for sub in subs}
     for row in rows:
-        sub = SubjectId(row.sub)
-        found[sub].append(Task(id=row.id, sub=sub, cause_idx=row.cause_idx, attempts=row.attempts))
+        halves = {"campaigns_at": row.campaigns_at, "crm_at": row.crm_at}
+        made = Task(
+            id=row.id,
+            sub=SubjectId(row.sub),
+            cause_idx=row.cause_idx,
+            attempts=row.attempts,
+            category=row.category,
+            halves=frozenset(half for half, at in halves.items() if at is not None),
+        )
+        found[made.sub].append(made)
     return {sub: mine for sub, mine in found.items() if mine}
 
 
-def finish(tx: Connection, tasks: Iterable[Task], *, stopped_at: datetime, proved_at: datetime) -> None:
-    """Say that both products had accepted the stop, and when it was read back."""
-    _end(tx, tasks, "done", stopped_at=stopped_at, proved_at=proved_at, last_error=None)
+def note(tx: Connection, tasks: Iterable[Task], halves: Mapping[str, datetime]) -> None:
+    """Remember when each product (its column) had been stopped, so that a retry leaves it alone."""
+    ids = [item.id for item in tasks]
+    if halves:
+        tx.execute(update(task).where(task.c.id.in_(ids)).values(**halves))
+
+
+def finish(tx: Connection, tasks: Iterable[Task], *, proved_at: datetime) -> None:
+    """Say that both halves are done, and when the last was read back."""
+    later = case((task.c.crm_at > task.c.campaigns_at, task.c.crm_at), else_=task.c.campaigns_at)
+    _end(tx, tasks, "done", stopped_at=later, proved_at=proved_at, last_error=None)
 
 
 def supersede(tx: Connection, tasks: Iterable[Task], reason: str) -> None:
@@ -87,6 +121,27 @@ def pause(item: Task) -> timedelta:
     longest = min(FIRST_PAUSE_S * 2.0 ** min(item.attempts, 30), LONGEST_PAUSE_S)
     jitter = (item.id * 2_654_435_761 % 1_000) / 1_000  # Knuth's multiplier scatters neighbours
     return timedelta(seconds=longest * (1 - jitter / 2))
+
+
+def _category() -> ColumnElement[str]:
+    """Return what the entry behind a task says."""
+    cause = (happening.c.log_id == LOG_ID) & (happening.c.idx == task.c.cause_idx)
+    return select(happening.c.category).where(cause).scalar_subquery()
+
+
+def _rank() -> ColumnElement[int]:
+    """Return 0 for people's own words, 1 for whom a mirror knows, 2 for the rest."""
+    category = _category()
+    own = category.is_(None) | category.in_(OWN_WORDS)
+    mirrors = (
+        select(table.c.address_index)
+        .join(subject, subject.c.address_index == table.c.address_index)
+        .where(subject.c.sub == task.c.sub)
+        .correlate(task)
+        .exists()
+        for table in (member, crm_address)
+    )
+    return case((own, 0), (or_(*mirrors), 1), else_=2)
 
 
 def _free(now: datetime) -> ColumnElement[bool]:

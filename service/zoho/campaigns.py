@@ -12,7 +12,7 @@ import msgspec
 
 from service.errors import Misconfigured, QuotaExhausted, Unreachable, ZohoError
 from service.policy import ZohoMapping
-from service.reconciler.port import ListMember, Member, Meter, Outcome, Result
+from service.reconciler.port import NOBODY, ListMember, Member, Meter, Outcome, Result
 from service.zoho import envelopes
 from service.zoho.crm_answers import scrub
 from service.zoho.envelopes import Envelope, Row, text
@@ -20,7 +20,7 @@ from service.zoho.listings import BASE, Listings
 from service.zoho.transport import Call, Transport
 from service.zoho.wire import NO_ANSWER, Answer
 
-UNKNOWN_CONTACT = {"2101", "2103"}
+UNKNOWN_CONTACT = {"2101", NOBODY}
 """Unsubscribing whom the list does not know; two pages of the documentation, two codes."""
 
 
@@ -156,6 +156,7 @@ class ZohoCampaigns:
                 answer_sha256=NO_ANSWER,
                 retry=retry,
                 reason=str(error),
+                until=error.until if isinstance(error, QuotaExhausted) else None,
             )
         return Result(
             target=target,
@@ -184,7 +185,7 @@ def _is_kept_out(envelope: Envelope) -> bool:
 
 
 def _was_kept_out(envelope: Envelope) -> bool:
-    return _says_already(envelope) or envelope.code == "2103"
+    return _says_already(envelope) or envelope.code == NOBODY
 
 
 def _mailing_list(row: Row) -> MailingList:

@@ -17,7 +17,7 @@ from service.zoho.campaigns import ZohoCampaigns
 from service.zoho.crm import ZohoCrm
 from service.zoho.oauth import Credentials, OAuth, Token
 from service.zoho.pace import Pace
-from service.zoho.quota import CAMPAIGNS_DEFAULT, CAMPAIGNS_LIMITS, Budget, Limit, Till, Windows
+from service.zoho.quota import Budget, Limit, Till, Windows, campaigns_windows
 from service.zoho.transport import Product, Transport
 from service.zoho.wire import Line, is_loopback
 
@@ -56,10 +56,12 @@ def connect(
     budget: Budget | None = None,
     meter: Meter | None = None,
     campaigns_window: tuple[Limit, ...] | None = None,
+    windows: Windows | None = None,
 ) -> Zoho:
     """Return the clients of the organisation that the settings name; nothing is sent yet.
 
-    `budget` is asked before each call; `campaigns_window` replaces our own windows of Campaigns (none: `()`).
+    `budget` is asked before each call; `campaigns_window` replaces our own windows of Campaigns (none: `()`),
+    and `windows` are those that this client shares with others.
     Raises `Misconfigured` where Zoho is not connected.
     """
     _check_urls(settings)
@@ -68,10 +70,10 @@ def connect(
     till = Till(meter or Meter(), budget)
     line = Line()
     oauth = OAuth(line, _credentials(settings), accounts_url=settings.zoho_accounts_url, pace=pace, till=till)
-    special = CAMPAIGNS_LIMITS if campaigns_window is None else {}
-    usual = CAMPAIGNS_DEFAULT if campaigns_window is None else campaigns_window
     crm = Transport(line, oauth, product=_crm(settings), windows=Windows(pace.clock), pace=pace, till=till)
-    windows = Windows(pace.clock, usual=usual, special=special)
+    if campaigns_window is not None:
+        windows = Windows(pace.clock, usual=campaigns_window)
+    windows = windows or campaigns_windows(pace.clock)
     campaigns = Transport(line, oauth, product=_campaigns(settings), windows=windows, pace=pace, till=till)
     return Zoho(
         crm=ZohoCrm(crm, mapping),

@@ -19,7 +19,10 @@ def utc_now() -> datetime:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
-    """`patience_s` is how long a call may wait for our own window before it is refused."""
+    """`patience_s` is how long a call may wait for our own window before it is refused.
+
+    `spare` is the share of each window that these calls leave to other clients of the same windows.
+    """
 
     clock: Clock = utc_now
     sleep: Callable[[float], None] = time.sleep
@@ -27,6 +30,7 @@ class Pace:
     attempts: int = 4
     first_pause_s: float = 0.4
     patience_s: float = 0.0
+    spare: float = 0.0
 
     def pauses(self) -> Iterator[float | None]:
         """Yield, per attempt, what to wait after it failed: doubling with jitter, None after the last."""

@@ -63,14 +63,19 @@ class Windows:
         self._locked: dict[str, datetime] = {}
         self._mutex = threading.Lock()
 
-    def reserve(self, endpoint: str) -> datetime | None:
-        """Count one call and return None, or count nothing and return when there is room again."""
+    def reserve(self, endpoint: str, spare: float = 0.0) -> datetime | None:
+        """Count one call and return None, or count nothing and return when there is room again.
+
+        `spare` is the share of each window that is left to others.
+        """
         with self._mutex:
             now = self._clock()
             if (until := self._locked.get(endpoint)) is not None and until > now:
                 return until
             sent = self._sent.setdefault(endpoint, deque())
-            free_at = max((self._free_at(sent, limit, now) for limit in self._limits(endpoint)), default=now)
+            free_at = max(
+                (self._free_at(sent, limit, spare, now) for limit in self._limits(endpoint)), default=now
+            )
             if free_at > now:
                 return free_at
             self._remember(sent, endpoint, now)
@@ -98,11 +103,17 @@ class Windows:
             sent.append(now)
 
     @staticmethod
-    def _free_at(sent: deque[datetime], limit: Limit, now: datetime) -> datetime:
-        """Return when the call that lies `limit.calls` back leaves the window."""
-        if len(sent) < limit.calls:
+    def _free_at(sent: deque[datetime], limit: Limit, spare: float, now: datetime) -> datetime:
+        """Return when the call that lies so many back leaves the window."""
+        calls = max(1, int(limit.calls * (1 - spare)))
+        if len(sent) < calls:
             return now
-        return max(now, sent[-limit.calls] + timedelta(seconds=limit.seconds))
+        return max(now, sent[-calls] + timedelta(seconds=limit.seconds))
+
+
+def campaigns_windows(clock: Clock) -> Windows:
+    """Return the windows of one organisation's Campaigns; several clients of it share them."""
+    return Windows(clock, usual=CAMPAIGNS_DEFAULT, special=CAMPAIGNS_LIMITS)
 
 
 class Till:

@@ -135,7 +135,7 @@ class Transport:
 
     def _enter(self, call: Call) -> None:
         """Wait for our own window as long as patience lasts; a vendor's lock-out is never waited for."""
-        while (free_at := self._windows.reserve(call.endpoint)) is not None:
+        while (free_at := self._windows.reserve(call.endpoint, self._pace.spare)) is not None:
             wait_s = (free_at - self._pace.clock()).total_seconds()
             if self._windows.locked_until(call.endpoint) or wait_s > self._pace.patience_s:
                 raise self._exhausted(call, free_at, code="OWN_WINDOW")

@@ -1,18 +1,19 @@
 """The worker's short way: one withdrawal to both products, and everything that can get in between."""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from threading import Barrier, Thread
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import delete, func, select
 
 from service.consent import Category
-from service.db import task
+from service.db import contact, member, task
 from service.reconciler import tasks
 from service.reconciler.enforce import Carried, carry_out
-from service.zoho.quota import Limit
-from tests.reconciler.conftest import CrashError, World, fresh_clients, stopped
+from service.zoho.mapping import connect
+from service.zoho.quota import Limit, Windows
+from tests.reconciler.conftest import CrashError, World, fresh_clients, hasty, settings, stopped
 from tests.running import claim, withdrawal
 
 
@@ -130,6 +131,95 @@ def test_an_exhausted_quota_leaves_the_task_open_until_the_window_opens(begun):
         (row,) = rows(made)
         assert row.state == "open"
         assert row.attempts == 1
+
+
+def campaigns_calls(made: World) -> int:
+    calls = made.sim.control("meter")["by_endpoint"]
+    return sum(count for name, count in calls.items() if "/api/v1.1/" in name)
+
+
+def crm_queries(made: World) -> int:
+    calls = made.sim.control("meter")["by_endpoint"]
+    return sum(count for name, count in calls.items() if "coql" in name)
+
+
+def test_a_task_whose_window_is_used_up_rests_until_it_opens_and_repeats_no_half(begun):
+    with begun(30, campaigns_window=(Limit(1, 300),)) as made:
+        withdraw(made, made.ordinary())
+        made.zoho.campaigns.is_refused("somebody@example.org")
+        assert carry(made) == Carried(postponed=1)
+        (row,) = rows(made)
+        assert row.not_before > row.received_at + timedelta(seconds=250)
+        assert row.crm_at is not None
+        assert row.campaigns_at is None
+        asked = crm_queries(made)
+        made.clock.ahead = timedelta(minutes=6)
+        with fresh_clients(made) as later:
+            assert carry(later) == Carried(done=1)
+        assert crm_queries(made) == asked
+        (row,) = rows(made)
+        assert row.stopped_at == row.campaigns_at
+        assert len(made.enforcements()) == 2
+
+
+def test_a_withdrawal_overtakes_a_burst_of_bounces(organisation):
+    for number in range(40):
+        withdraw(organisation, f"gone{number}@example.org", category=Category.BOUNCE_HARD, country="DE")
+    email = organisation.ordinary()
+    withdraw(organisation, email, country="US")
+    assert carry(organisation) == Carried(done=1)
+    assert stopped(organisation, email)
+    assert 0 < carry(organisation).done <= 4
+
+
+def test_whom_a_product_holds_comes_before_strangers(organisation):
+    known = organisation.ordinary()
+    organisation.run(applying=False)
+    withdraw(organisation, "gone@example.org", category=Category.BOUNCE_HARD, country="DE")
+    withdraw(organisation, known, category=Category.BOUNCE_HARD, country="US")
+    with organisation.db.begin() as tx:
+        claimed = tasks.claim(tx, worker="a", now=organisation.clock(), limit=1)
+        assert organisation.intake.vault.address_of(tx, next(iter(claimed))) == known
+
+
+def test_a_stranger_costs_campaigns_one_call_and_a_strangers_bounce_none(small):
+    small.sim.control("switches", {"campaigns.dnm_unknown": "2103"})
+    small.run(applying=False)
+    before = campaigns_calls(small)
+    withdraw(small, "bounced@example.org", category=Category.BOUNCE_HARD)
+    assert carry(small) == Carried(done=1)
+    assert campaigns_calls(small) == before
+    withdraw(small, "nobody@example.org")
+    assert carry(small) == Carried(done=1)
+    assert campaigns_calls(small) == before + 1
+
+
+def test_somebody_who_joined_since_the_last_read_leaves_every_list(small):
+    email = small.ordinary()
+    small.run(applying=False)
+    index = small.intake.vault.address_index(email)
+    with small.db.begin() as tx:
+        tx.execute(delete(member).where(member.c.address_index == index))
+        tx.execute(delete(contact).where(contact.c.address_index == index))
+    withdraw(small, email)
+    assert carry(small) == Carried(done=1)
+    assert stopped(small, email)
+    assert small.person(email)["campaigns"]["dnm"]
+
+
+def test_a_part_of_each_window_is_kept_for_peoples_own_withdrawals(begun):
+    windows = Windows(lambda: datetime.now(UTC), usual=(Limit(5, 300),))
+    with begun(30, windows=windows) as made:
+        modest = connect(
+            settings(made.sim.url), made.intake.policy, pace=replace(hasty(), spare=0.8), windows=windows
+        )
+        with modest:
+            made.zoho.campaigns.do_not_mail("somebody@example.org")
+            others = replace(made.context, crm=modest.crm, campaigns=modest.campaigns)
+            withdraw(made, "bounced@example.org", category=Category.BOUNCE_HARD)
+            assert carry_out(made.context, worker="a", others=others) == Carried(postponed=1)
+            withdraw(made, made.ordinary())
+            assert carry_out(made.context, worker="a", others=others) == Carried(done=1)
 
 
 def test_a_leased_task_is_nobody_elses_until_the_lease_ends(organisation):
