@@ -98,6 +98,7 @@ def migrate() -> None:
 @click.option("--port", default=8090, show_default=True, help="Port to listen on; 0 picks a free one.")
 @click.option("--contacts", default=5000, show_default=True, help="How many people the organisation has.")
 @click.option("--seed", default=1, show_default=True, help="The same seed plants the same organisation.")
-def simulate(host: str, port: int, contacts: int, seed: int) -> None:
+@click.option("--file", help="Keep the organisation in this file, and go on with it if it is there.")
+def simulate(host: str, port: int, contacts: int, seed: int, file: str | None) -> None:
     """Answer as Zoho does: a messy organisation over real HTTP, with a known truth."""
-    simulator.serve(host, port, contacts, seed)
+    simulator.serve(host, port, contacts, seed, file=file)

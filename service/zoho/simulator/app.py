@@ -7,7 +7,7 @@ from litestar import Litestar, Request, Response
 from litestar.exceptions import HTTPException, MethodNotAllowedException
 from litestar.middleware import DefineMiddleware
 
-from service.zoho.simulator import control, oauth
+from service.zoho.simulator import control, memory, oauth
 from service.zoho.simulator.callbacks import publish
 from service.zoho.simulator.campaigns import email_gate, email_routes, envelope
 from service.zoho.simulator.campaigns import gate as campaigns_gate
@@ -28,23 +28,31 @@ SURFACES = (
 )
 
 
-def create_app(contacts: int = 5_000, seed: int = 1, *, now: int | None = None) -> Litestar:
+def create_app(
+    contacts: int = 5_000, seed: int = 1, *, now: int | None = None, file: str | None = None
+) -> Litestar:
     """Return an application with a freshly planted organisation of `contacts` people.
+
+    With a `file` that holds an organisation already, that one goes on as it was.
 
     The same `contacts`, `seed` and `now` (seconds since the epoch; the real time if None) give the same
     organisation. Raises `ValueError` for fewer people than there are planted kinds.
     """
-    return app_of(planted(contacts, seed, now=now))
+    return app_of(planted(contacts, seed, now=now, file=file))
 
 
-def planted(contacts: int, seed: int, *, now: int | None = None) -> World:
-    """Return a world of its own, planted."""
-    world = World(contacts=contacts, seed=seed)
+def planted(contacts: int, seed: int, *, now: int | None = None, file: str | None = None) -> World:
+    """Return a world of its own, planted; or the one in `file`, if there is one."""
+    world = World(contacts=contacts, seed=seed, path=file or ":memory:")
+    if memory.is_planted(world):
+        memory.load(world)
+        return world
     gc.disable()
     try:
         plant(world, now=world.clock.seconds() if now is None else now)
     finally:
         gc.enable()
+    memory.save(world)
     return world
 
 

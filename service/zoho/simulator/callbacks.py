@@ -4,6 +4,7 @@ import asyncio
 
 from service.zoho.simulator import sync
 from service.zoho.simulator.crm import bulk_read, bulk_write, notify, workflows
+from service.zoho.simulator.memory import save
 from service.zoho.simulator.world import World
 
 TICK_S = 0.1
@@ -14,11 +15,13 @@ def publish(world: World) -> None:
     if world.ticker is None or world.ticker.done():
         world.ticker = asyncio.get_running_loop().create_task(_tick_for_ever(world))
     tick(world)
+    save(world)
     world.outbox.start()
 
 
-def tick(world: World) -> None:
-    """Do what the simulated clock makes due, and queue what the watchers hear of it."""
+def tick(world: World) -> bool:
+    """Do what the simulated clock makes due, and tell the watchers; return whether anything happened."""
+    number = world.last_record_id
     sync.tick(world)
     bulk_read.tick(world)
     bulk_write.tick(world)
@@ -26,10 +29,12 @@ def tick(world: World) -> None:
     notify.tell(world, news)
     notify.release(world)
     workflows.run(world)
+    return bool(news) or number != world.last_record_id
 
 
 async def _tick_for_ever(world: World) -> None:
     while True:
         await asyncio.sleep(TICK_S)
-        tick(world)
+        if tick(world):
+            save(world)
         world.outbox.start()

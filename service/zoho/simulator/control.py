@@ -6,8 +6,9 @@ Everything under `/_control` speaks JSON, needs no token, costs nothing and neve
 from typing import Literal
 
 import msgspec
+from litestar.types import Method
 
-from service.zoho.simulator import chaos, mischief, sightings, sync
+from service.zoho.simulator import chaos, console, mischief, sightings, sync
 from service.zoho.simulator.campaigns import events, transmissions
 from service.zoho.simulator.crm.fields import MODULES, Kind
 from service.zoho.simulator.crm.records import Author, change, of_address, user_number
@@ -15,7 +16,7 @@ from service.zoho.simulator.faults import Fault
 from service.zoho.simulator.kinds import FEWEST
 from service.zoho.simulator.plant import plant
 from service.zoho.simulator.switches import SWITCHES, Value
-from service.zoho.simulator.wire import AnswerError, Call, Endpoint, Reply, json_reply
+from service.zoho.simulator.wire import AnswerError, Call, Endpoint, Handler, Reply, json_reply
 from service.zoho.simulator.world import World
 
 
@@ -203,29 +204,48 @@ def _columns(module: str, values: dict[str, bool | str | None]) -> dict[str, obj
     return {n: int(bool(v)) if fields[n].kind is Kind.BOOLEAN else v for n, v in values.items()}
 
 
-ENDPOINTS = (
-    Endpoint(methods=("GET",), path="/_control/truth", handle=sightings.truth),
-    Endpoint(methods=("GET",), path="/_control/truth/{key:str}", handle=sightings.truth_of),
-    Endpoint(methods=("POST",), path="/_control/campaigns/unsubscribe", handle=unsubscribe),
-    Endpoint(methods=("POST",), path="/_control/campaigns/complain", handle=complain),
-    Endpoint(methods=("POST",), path="/_control/campaigns/bounce", handle=bounce),
-    Endpoint(methods=("POST",), path="/_control/campaigns/confirm", handle=confirm),
-    Endpoint(methods=("POST",), path="/_control/emailapi/event", handle=transmission),
-    Endpoint(methods=("POST",), path="/_control/crm/set", handle=crm_set),
-    Endpoint(methods=("POST",), path="/_control/crm/delete", handle=mischief.delete),
-    Endpoint(methods=("POST",), path="/_control/crm/merge", handle=mischief.merge),
-    Endpoint(methods=("POST",), path="/_control/crm/lock", handle=mischief.lock),
-    Endpoint(methods=("POST",), path="/_control/crm/bounce", handle=mischief.mail_bounce),
-    Endpoint(methods=("POST",), path="/_control/crm/unique", handle=mischief.unique),
-    Endpoint(methods=("GET", "POST"), path="/_control/person", handle=sightings.person),
-    Endpoint(methods=("GET",), path="/_control/meter", handle=sightings.meter),
-    Endpoint(methods=("POST",), path="/_control/reset", handle=reset),
-    Endpoint(methods=("POST",), path="/_control/replant", handle=replant),
-    Endpoint(methods=("POST",), path="/_control/break", handle=break_),
-    Endpoint(methods=("GET", "POST"), path="/_control/chaos", handle=chaos.control),
-    Endpoint(methods=("GET", "POST"), path="/_control/sync", handle=sync.control),
-    Endpoint(methods=("GET", "POST"), path="/_control/switches", handle=switches),
-    Endpoint(methods=("GET", "POST"), path="/_control/clock", handle=clock),
-    Endpoint(methods=("GET",), path="/_control/state", handle=sightings.state),
-    Endpoint(methods=("GET",), path="/_control/deliveries", handle=sightings.deliveries),
+def _row(path: str, handle: Handler, body: type[msgspec.Struct] | None = None, *methods: Method) -> Endpoint:
+    """Return a row of the control plane: a POST if it takes a body, else a GET, unless said otherwise."""
+    usual: tuple[Method, ...] = ("GET",) if body is None else ("POST",)
+    return Endpoint(methods=methods or usual, path=f"/_control{path}", handle=handle, body=body)
+
+
+_ACTIONS = (
+    _row("/campaigns/unsubscribe", unsubscribe, Someone),
+    _row("/campaigns/complain", complain, Someone),
+    _row("/campaigns/bounce", bounce, Bounced),
+    _row("/campaigns/confirm", confirm, Confirmed),
+    _row("/emailapi/event", transmission, Transmitted),
+    _row("/crm/set", crm_set, Ticked),
+    _row("/crm/delete", mischief.delete, mischief.Deleted),
+    _row("/crm/merge", mischief.merge, mischief.Merged),
+    _row("/crm/lock", mischief.lock, mischief.Locked),
+    _row("/crm/bounce", mischief.mail_bounce, mischief.MailBounced),
+    _row("/crm/unique", mischief.unique, mischief.Unique),
+    _row("/reset", reset, None, "POST"),
+    _row("/replant", replant, Planted),
+    _row("/break", break_, Broken),
+    _row("/chaos", chaos.control, chaos.Profile, "GET", "POST"),
+    _row("/sync", sync.control, sync.Sync, "GET", "POST"),
+    _row("/switches", switches, None, "GET", "POST"),
+    _row("/clock", clock, Advance, "GET", "POST"),
 )
+_VIEWS = (
+    _row("", console.page),
+    _row("/truth", sightings.truth),
+    _row("/truth/{key:str}", sightings.truth_of),
+    _row("/person", sightings.person, Someone, "GET", "POST"),
+    _row("/meter", sightings.meter),
+    _row("/state", sightings.state),
+    _row("/deliveries", sightings.deliveries),
+    _row("/requests", console.requests),
+)
+_DOCUMENT = console.openapi(_VIEWS + _ACTIONS)
+
+
+def document(_world: World, _call: Call) -> Reply:
+    """Answer the OpenAPI document of everything here."""
+    return json_reply(_DOCUMENT)
+
+
+ENDPOINTS = (*_VIEWS, *_ACTIONS, _row("/openapi.json", document))

@@ -39,14 +39,27 @@ class Meter:
 
     def spend(self, cost: int, *, allowance: int, now: float) -> int | None:
         """Take `cost` credits from the rolling 24 hours; return what is left, None if it is not enough."""
-        while self._spent and self._spent[0][0] <= now - DAY_S:
-            self._spent_sum -= self._spent.popleft()[1]
-        if self._spent_sum + cost > allowance:
+        if self.left(allowance, now) < cost:
             return None
         self._spent.append((now, cost))
         self._spent_sum += cost
         self.credits += cost
         return allowance - self._spent_sum
+
+    def left(self, allowance: int, now: float) -> int:
+        """Return the credits that the rolling 24 hours still hold."""
+        while self._spent and self._spent[0][0] <= now - DAY_S:
+            self._spent_sum -= self._spent.popleft()[1]
+        return allowance - self._spent_sum
+
+    def spent(self) -> list[tuple[float, int]]:
+        """Return what was spent when, oldest first."""
+        return list(self._spent)
+
+    def remember(self, at: float, cost: int) -> None:
+        """Count what was spent before this program began."""
+        self._spent.append((at, cost))
+        self._spent_sum += cost
 
     def admit(self, endpoint: str, windows: Sequence[Window], *, factor: int, now: float) -> bool:
         """Return whether Campaigns takes one more call of `endpoint`; a call too many locks it."""

@@ -1,6 +1,7 @@
 """The simulator's memory: SQLite tables of both products, in memory unless a file is named."""
 
 import sqlite3
+from pathlib import Path
 
 from service.zoho.simulator.crm.fields import MODULES, SQL_TYPES
 
@@ -97,6 +98,13 @@ def connect(path: str = ":memory:") -> sqlite3.Connection:
     if db.execute("SELECT 1 FROM sqlite_master WHERE name = 'truth'").fetchone() is None:
         db.executescript(CAMPAIGNS_TABLES + CRM_TABLES + SHELF_TABLES + TRUTH_TABLE + _record_tables())
     return db
+
+
+def wipe(path: str) -> None:
+    """Remove a world's file, if it has one."""
+    if path != ":memory:":
+        for suffix in ("", "-wal", "-shm"):
+            Path(path + suffix).unlink(missing_ok=True)
 
 
 def _record_tables() -> str:

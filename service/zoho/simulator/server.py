@@ -41,10 +41,15 @@ class Simulator:
 
 @contextmanager
 def running(
-    contacts: int = 200, seed: int = 1, *, port: int = 0, now: int | None = None
+    contacts: int = 200,
+    seed: int = 1,
+    *,
+    port: int = 0,
+    now: int | None = None,
+    file: str | None = None,
 ) -> Iterator[Simulator]:
-    """Serve a freshly planted organisation on loopback from a thread until the block ends."""
-    world = planted(contacts, seed, now=now)
+    """Serve a freshly planted organisation, or the one in `file`, on loopback from a thread until the end."""
+    world = planted(contacts, seed, now=now, file=file)
     server = uvicorn.Server(_config(app_of(world)))
     listener = _listen("127.0.0.1", port)
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
@@ -61,9 +66,16 @@ def running(
         world.db.close()
 
 
-def serve(host: str = "127.0.0.1", port: int = 0, contacts: int = 5_000, seed: int = 1) -> None:
+def serve(
+    host: str = "127.0.0.1",
+    port: int = 0,
+    contacts: int = 5_000,
+    seed: int = 1,
+    *,
+    file: str | None = None,
+) -> None:
     """Serve in the foreground until interrupted, after printing one line of JSON with the address."""
-    app = create_app(contacts, seed)
+    app = create_app(contacts, seed, file=file)
     listener = _listen(host, port)
     bound_host, bound_port = listener.getsockname()[:2]
     print(f'{{"url": "http://{bound_host}:{bound_port}"}}', flush=True)  # noqa: T201 - the program's output

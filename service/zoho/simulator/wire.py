@@ -96,6 +96,7 @@ class Endpoint:
     credits: Callable[[Call], int] | str = one_credit
     heavy: Callable[[Call], bool] = light
     windows: tuple[Window, ...] = ()
+    body: type[msgspec.Struct] | None = None
 
 
 def price(world: World, endpoint: Endpoint, call: Call) -> int:
@@ -127,10 +128,14 @@ def serve(
 
     async def handler(request: Request[Any, Any, Any]) -> Response[Any]:
         call = await read(request)
+        before = world.meter.credits
         if not endpoint.path.startswith("/crm/"):
             reply = _reply(endpoint, answer, world, call)
         else:
             reply = await _in_the_crowd(endpoint, answer, world, call)
+        if not endpoint.path.startswith("/_control"):
+            spent = world.meter.credits - before
+            world.requests.append((world.clock.now(), call.method, call.path, reply.status, spent))
         after(world)
         return write(reply)
 

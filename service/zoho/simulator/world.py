@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+from collections import deque
 from dataclasses import dataclass, field
 
 from service.zoho.simulator.clock import Clock
@@ -10,11 +11,16 @@ from service.zoho.simulator.faults import Faults
 from service.zoho.simulator.meter import Meter
 from service.zoho.simulator.news import News
 from service.zoho.simulator.outbox import Outbox
-from service.zoho.simulator.schema import connect
+from service.zoho.simulator.schema import connect, wipe
 from service.zoho.simulator.switches import Value, defaults
 from service.zoho.simulator.tokens import Tokens
 
+LAST_REQUESTS = 300
 FIRST_RECORD_ID = 5725767000001000000
+
+
+def _last() -> deque[tuple[float, str, str, int | str, int]]:
+    return deque(maxlen=LAST_REQUESTS)
 
 
 @dataclass(slots=True)
@@ -24,7 +30,8 @@ class World:
     contacts: int
     seed: int
     clock: Clock = field(default_factory=Clock)
-    db: sqlite3.Connection = field(default_factory=connect)
+    path: str = ":memory:"
+    db: sqlite3.Connection = field(init=False)
     switches: dict[str, Value] = field(default_factory=defaults)
     meter: Meter = field(default_factory=Meter)
     tokens: Tokens = field(default_factory=Tokens)
@@ -33,14 +40,24 @@ class World:
     unique: dict[str, list[str]] = field(default_factory=dict)
     news: list[News] = field(default_factory=list)
     workflow_runs: list[tuple[str, int]] = field(default_factory=list)
+    requests: deque[tuple[float, str, str, int | str, int]] = field(default_factory=_last)
     crowd: Crowd = field(default_factory=Crowd)
     outbox: Outbox = field(default_factory=Outbox)
     ticker: asyncio.Task[None] | None = None
 
+    def __post_init__(self) -> None:
+        self.db = connect(self.path)
+        self.faults.tell = self._broke
+
+    def _broke(self, method: str, path: str, how: str) -> None:
+        self.requests.append((self.clock.now(), method, path, how, 0))
+
     def forget(self) -> None:
         """Begin anew with an empty organisation at the real time; whoever holds this world keeps it."""
         self.db.close()
-        self.db = connect()
+        wipe(self.path)
+        self.db = connect(self.path)
+        self.requests.clear()
         self.clock.ahead_s = 0.0
         self.tokens = Tokens()
         self.last_record_id = FIRST_RECORD_ID

@@ -1,0 +1,74 @@
+"""What a restart must find again beside the tables: clock, switches, tokens, credits, numbers."""
+
+from collections import Counter
+
+import msgspec
+
+from service.zoho.simulator import shelf
+from service.zoho.simulator.switches import Value, defaults
+from service.zoho.simulator.tokens import Grant
+from service.zoho.simulator.world import World
+
+KIND, KEY = "memory", "world"
+MINUTE_S = 60
+
+
+class Memory(msgspec.Struct, kw_only=True):
+    """A world without its tables; credits are summed up by the minute."""
+
+    contacts: int
+    seed: int
+    ahead_s: float
+    last_record_id: int
+    unique: dict[str, list[str]]
+    switches: dict[str, Value]
+    tokens: dict[str, tuple[tuple[str, ...], float]]
+    revoked: list[str]
+    spent: dict[str, int]
+
+
+def is_planted(world: World) -> bool:
+    """Return whether the world's file holds an organisation already."""
+    return shelf.get(world.db, KIND, KEY) is not None
+
+
+def save(world: World) -> None:
+    """Write what is not in the tables; nothing to do for a world without a file."""
+    if world.path == ":memory:":
+        return
+    standard, now = defaults(), world.clock.now()
+    memory = Memory(
+        contacts=world.contacts,
+        seed=world.seed,
+        ahead_s=world.clock.ahead_s,
+        last_record_id=world.last_record_id,
+        unique=world.unique,
+        switches={name: value for name, value in world.switches.items() if value != standard[name]},
+        tokens={t: (g.scopes, g.expires_at) for t, g in world.tokens.live.items() if g.expires_at > now},
+        revoked=sorted(world.tokens.revoked),
+        spent=_by_minute(world.meter.spent()),
+    )
+    shelf.put(world.db, KIND, KEY, msgspec.to_builtins(memory))
+
+
+def load(world: World) -> None:
+    """Take up where the last program that had this file left off."""
+    kept = shelf.get(world.db, KIND, KEY)
+    assert kept is not None, "ask is_planted first"
+    memory = msgspec.convert(kept, type=Memory)
+    world.contacts, world.seed = memory.contacts, memory.seed
+    world.clock.ahead_s = memory.ahead_s
+    world.last_record_id = memory.last_record_id
+    world.unique = memory.unique
+    world.switches = {**defaults(), **memory.switches}
+    world.tokens.live = {token: Grant(scopes, until) for token, (scopes, until) in memory.tokens.items()}
+    world.tokens.revoked = set(memory.revoked)
+    for minute, cost in memory.spent.items():
+        world.meter.remember(int(minute), cost)
+
+
+def _by_minute(spent: list[tuple[float, int]]) -> dict[str, int]:
+    sums: Counter[str] = Counter()
+    for at, cost in spent:
+        sums[str(int(at // MINUTE_S) * MINUTE_S)] += cost
+    return dict(sums)
