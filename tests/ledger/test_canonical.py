@@ -33,7 +33,7 @@ def test_only_quotes_backslashes_and_controls_are_escaped():
 
 @pytest.mark.parametrize(
     "value",
-    [1.0, -0.0, math.nan, 2**53, -(2**53), b"bytes", {1, 2}, object(), "\ud800", {"a": "x\udfff"}],
+    [1.0, -0.0, math.nan, 2**53, -(2**53), b"bytes", {1, 2}, 1j, "\ud800", {"a": "x\udfff"}],
     ids=repr,
 )
 def test_what_readers_could_read_differently_is_refused(value):
