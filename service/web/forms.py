@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from hashlib import sha256
 from typing import Annotated, Final, Literal
+from urllib.parse import urlsplit
 
 import msgspec
 from litestar import HttpMethod, Response, get, post, route
@@ -31,6 +32,7 @@ from service.web.recording import idempotency_key, record, seen
 from service.web.render import page
 from service.web.strict import AnyRequest, convert, read_either
 
+_PORTS: Final = {"http": 80, "https": 443}
 _PREFLIGHT_S: Final = 600
 _PAGE_HEADERS: Final = {"Referrer-Policy": "same-origin"}
 """With no-referrer a browser would post the form with `Origin: null`, as a stranger's page might."""
@@ -39,7 +41,10 @@ Text = Annotated[str, msgspec.Meta(max_length=500)]
 
 
 class FormIn(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a form posts; `control` is what the person used, `page_url` where they saw it."""
+    """What a form posts; `control` is what the person used, `page_url` where they saw it.
+
+    `language` is the browser's and kept as `browser_language`: that of the notice is the form's own.
+    """
 
     email: Annotated[str, msgspec.Meta(min_length=3, max_length=500)]
     action: Literal["grant", "withdraw"] = "grant"
@@ -138,6 +143,7 @@ def _claim(edge: Edge, name: str, posted: FormIn, request: AnyRequest) -> Claim:
     if posted.action == "grant":
         _require_evidence(form, posted)
         evidence |= _shown(name, form)
+    _require_page(posted.page_url, request)
     evidence |= _told(posted)
     given = posted.key or idempotency_key(request)
     return Claim(
@@ -168,6 +174,33 @@ def _require_evidence(form: Form, posted: FormIn) -> None:
         raise Malformed(f"the controls of this form are {', '.join(form.controls)}", field="control")
 
 
+def _require_page(told: str | None, request: AnyRequest) -> None:
+    """Raise `Malformed` unless the page is one of the web, and of the origin that a browser names."""
+    if not told:
+        return
+    poster, found = _origin_of(request.headers.get("origin", "")), _origin_of(told)
+    if found is None:
+        raise Malformed(
+            "the page is an absolute address that begins with https:// or http://", field="page_url"
+        )
+    if poster not in (None, found):
+        raise Malformed("the page is not of the origin that the browser posted from", field="page_url")
+
+
+def _origin_of(url: str) -> tuple[str, str, int] | None:
+    """Return scheme, host and port of an absolute address of the web; None for anything else."""
+    if not url.isprintable() or " " in url:
+        return None
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return None
+    if parts.scheme not in _PORTS or not parts.hostname:
+        return None
+    return parts.scheme, parts.hostname, port or _PORTS[parts.scheme]
+
+
 def _shown(name: str, form: Form) -> dict[str, str]:
     return {
         "notice_id": name,
@@ -179,7 +212,11 @@ def _shown(name: str, form: Form) -> dict[str, str]:
 
 
 def _told(posted: FormIn) -> dict[str, str]:
-    told = {"control": posted.control, "page_url": posted.page_url, "language": posted.language}
+    told = {
+        "control": posted.control,
+        "page_url": posted.page_url,
+        "browser_language": posted.language,
+    }
     return {name: value for name, value in told.items() if value}
 
 

@@ -33,6 +33,10 @@ _MAX_DIGITS = 16  # of an integer below 2**53
 _INTEGER_LIMIT = 1 << 53  # beyond it, JSON readers that use doubles disagree
 _PATIENCE_S = 30  # a body of this size takes a second; who needs longer is holding us up
 _INLINE_BYTES = 64 * 1024  # what is larger is decoded in a thread, so that others are still served
+_PLAIN = re.compile(r"[a-z_]{1,40}")  # what names of ours look like
+_UNKNOWN = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
+_MISSING = re.compile(r"required field `(.*)`$", re.DOTALL)
+_STEPS = re.compile(r"\.([^.\[]+)|\[(\d+)\]")
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 
 _DOUBTFUL = re.compile(rb"\\u0000|(?:^|[\s:,\[])(?:-|[0-9]{16})")
@@ -180,22 +184,45 @@ def decode_form(body: bytes) -> dict[str, str]:
 
 
 def convert(value: object, kind: type[T], *, at: str = "") -> T:
-    """Return `value` as `kind`, unknown fields refused; `Malformed` carries the field's path below `at`."""
+    """Return `value` as `kind`, unknown fields refused; `Malformed` carries the field's path below `at`.
+
+    What a caller wrote is never repeated: of a name that is not known it is said where it stands.
+    """
     try:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
         message, _, path = str(error).partition(" - at `$")
         field = path.rstrip("`").removeprefix("." if not at else "")
-        if named := re.search(r"field `(.*)`$", message, re.DOTALL):
-            field = join(field, named[1])
+        if unknown := _UNKNOWN.fullmatch(message):
+            message = (
+                f"name {_position(value, path.rstrip('`'), unknown[1])} of this object is not known here"
+            )
+        elif missing := _MISSING.search(message):
+            field = join(field, missing[1])
+        elif message.startswith("Invalid enum value"):
+            message = "this is none of the values that are taken here"
         raise Malformed(
             f"{message[:200]}; see /openapi.json", field=(at + _under(at, field))[:200] or None
         ) from None
 
 
-def join(path: str, name: str) -> str:
-    """Return the path of a field called `name` inside the object at `path`."""
-    return f"{path}.{_printable(name)}" if path else _printable(name)
+def join(path: str, name: str, position: int = 1) -> str:
+    """Return the path of a field of the object at `path`, named by its place where its name is not plain.
+
+    A name may be anything, an address too, so only what looks like ours is repeated.
+    """
+    shown = name if _PLAIN.fullmatch(name) else f"name {position}"
+    return f"{path}.{shown}" if path else shown
+
+
+def _position(value: object, path: str, name: str) -> int:
+    """Return the place, from 1, of a name among those of the object at a path like `.events[3].evidence`."""
+    for field, index in _STEPS.findall(path):
+        if index and isinstance(value, list):
+            value = value[int(index)]
+        elif isinstance(value, dict):
+            value = value.get(field)
+    return list(value).index(name) + 1 if isinstance(value, dict) and name in value else 1
 
 
 def _under(at: str, field: str) -> str:
@@ -251,8 +278,11 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any] | _Wrong:
     if len(found) == len(pairs):
         return found
     names = [name for name, _ in pairs]
-    repeated = next(name for name in names if names.count(name) > 1)
-    return _Wrong(f"the name {_printable(repeated)!r} stands twice; send it once")
+    first = next(place for place, name in enumerate(names) if names.count(name) > 1)
+    again = names.index(names[first], first + 1)
+    return _Wrong(
+        f"names {first + 1} and {again + 1} of this object are the same, it stands twice; send it once"
+    )
 
 
 def _integer(text: str) -> int | _Wrong:
@@ -276,9 +306,9 @@ def _require_clean(value: object, path: str, depth: int) -> None:
         case dict() | list() if depth == 0:
             _refuse_depth(path)
         case dict():
-            for name, item in value.items():
+            for position, (name, item) in enumerate(value.items(), start=1):
                 _require_text(name, path)
-                _require_clean(item, join(path, name), depth - 1)
+                _require_clean(item, join(path, name, position), depth - 1)
         case list():
             for position, item in enumerate(value):
                 _require_clean(item, f"{path}[{position}]", depth - 1)
@@ -301,8 +331,3 @@ def _refuse_depth(path: str) -> NoReturn:
 
 def _refuse_size(limit_bytes: int) -> NoReturn:
     raise TooLarge(f"the body is over the limit of {limit_bytes} bytes; send less at once")
-
-
-def _printable(name: str) -> str:
-    """Return a name that can stand in an answer, whatever the caller put into it."""
-    return name[:60].encode("ascii", "backslashreplace").decode()

@@ -127,7 +127,12 @@ def test_an_answer_is_not_given_when_the_question_cannot_be_recorded(auditor: Si
 
 def test_hostile_evidence_and_questions_are_shown_as_text(auditor: Site):
     headers = {"User-Agent": HOSTILE}
-    body = {"email": CYD, "control": "tick", "page_url": HOSTILE, "language": HOSTILE[:20]}
+    body = {
+        "email": CYD,
+        "control": "tick",
+        "page_url": f"https://a.example/{HOSTILE.replace(' ', '+')}",
+        "language": HOSTILE[:20],
+    }
     auditor.client.post("/forms/newsletter", json=body, headers=headers)
     auditor.event(email=CYD, category="bounce.hard", evidence={"diagnostic": HOSTILE})
     page = look_up(auditor, purpose_of_lookup=HOSTILE).text
