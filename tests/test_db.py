@@ -91,6 +91,11 @@ def test_rows_in_bulk_are_those_of_a_plain_insert(database):
             "provenance": "live",
             "grade": "",
             "valid_until": None if n % 3 else moment,
+            "fact": None if n % 2 else "purchase",
+            "fact_at": None if n % 2 else moment,
+            "conditions": None,
+            "country": "CA",
+            "hint": None,
         }
         for n in range(7)
     ]

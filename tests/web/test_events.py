@@ -180,6 +180,31 @@ def test_an_event_that_says_too_little_or_too_much_is_refused_with_its_field(
     assert "cyd@example.com" not in answer.text
 
 
+IMPLIED = {"basis": "implied", "fact": "purchase", "fact_at": "2026-01-31", "conditions": ["refusal_offered"]}
+
+
+def test_an_implied_consent_brings_its_fact_instead_of_a_notice(site: Site):
+    assert site.event(**GRANT | {"evidence": IMPLIED, "country": "Canada"}).status_code == 201
+    [told] = site.ask("/api/standing", "cyd@example.com").json()["standings"]
+    assert (told["may_mail"], told["rule"]) == (False, "ca.casl.implied_purchase")
+    assert "is not in force" in told["reasons"][0]
+    assert told["policy"] == site.edge.policy.digest.hex()
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"fact": None}, "evidence.fact"),
+        ({"fact_at": None}, "evidence.fact"),
+        ({"fact_at": "in May"}, "evidence.fact_at"),
+        ({"basis": "divined"}, "evidence.basis"),
+    ],
+)
+def test_an_implied_consent_without_its_fact_is_refused_with_the_field(site: Site, changes: dict, field: str):
+    answer = site.event(**GRANT | {"evidence": IMPLIED | changes})
+    assert (answer.status_code, answer.json()["field"]) == (400, field)
+
+
 def test_a_grant_with_full_evidence_permits_and_its_evidence_is_sealed(site: Site):
     assert site.event(**GRANT).status_code == 201
     told = site.history("cyd@example.com")
