@@ -32,6 +32,7 @@ from service.policy import PolicySet
 from service.reconciler import enforce, runs
 from service.reconciler.context import Context, Progress, silent
 from service.reconciler.run import reconcile
+from service.reconciler.watch import Watch
 from service.reports.drift import drift_report
 from service.reports.render import Letter, render
 from service.settings import Settings
@@ -152,14 +153,16 @@ def send_drift_mail(parts: Parts) -> str | None:
     )
 
 
-def work(parts: Parts, stop: threading.Event, *, nightly: bool = True) -> None:
-    """Carry withdrawals out, run nightly jobs, make epochs and publish the log until `stop`."""
+def work(parts: Parts, stop: threading.Event, *, nightly: bool = True, watch: bool = True) -> None:
+    """Carry withdrawals out, watch the products, run nightly jobs, publish the log until `stop`."""
     with ExitStack() as stack:
         stack.enter_context(Epochs(parts.intake))
         stack.enter_context(parts.publisher())
         stack.enter_context(parts.anchors())
         turns: dict[str, Nightly] = {}
         carry_out: Callable[[], int] = int
+        look: Callable[[], int] | None = None
+        opening: Nightly | None = None
         windows = campaigns_windows(now)
         if parts.connected:
             quick, modest, slow = (
@@ -167,6 +170,10 @@ def work(parts: Parts, stop: threading.Event, *, nightly: bool = True) -> None:
             )
             name = node()
             carry_out = lambda: enforce.carry_out(quick, worker=name, others=modest).total  # noqa: E731  # one line, one use
+            if watch:
+                look = Watch(context=modest).look
+            if nightly:
+                opening = lambda _night: _fill(slow)  # noqa: E731  # one line, one use
             turns["reconcile"] = lambda _night: _reconcile(slow)
         turns["mail"] = lambda _night: _mail(parts)
         Worker(
@@ -176,6 +183,9 @@ def work(parts: Parts, stop: threading.Event, *, nightly: bool = True) -> None:
             hour=parts.settings.report_hour,
             now=now,
             name=node(),
+            look=look,
+            look_s=max(1, parts.policy.enforcement.watch_seconds),
+            opening=opening,
         ).run(stop)
 
 
@@ -192,6 +202,14 @@ def _reconcile(context: Context) -> None:
             runs.refuse(tx, context.now(), str(error))
         raise
     reconcile(context, applying=True)
+
+
+def _fill(context: Context) -> None:
+    """Read both products once, writing nothing: a stop is more exact where the mirrors are filled."""
+    with context.db.read() as tx:
+        filled = runs.last_believed(tx) is not None
+    if not filled:
+        reconcile(context)
 
 
 def _mail(parts: Parts) -> None:

@@ -63,7 +63,8 @@ def _listen(host: str, port: int) -> socket.socket:
 
 @click.command(short_help="Carry withdrawals to Zoho; run the nightly jobs.")
 @click.option("--nightly/--no-nightly", default=True, help="Whether this worker takes turns at nightly jobs.")
-def worker(*, nightly: bool) -> None:
+@click.option("--watch/--no-watch", default=True, help="Whether this worker looks at Zoho every few seconds.")
+def worker(*, nightly: bool, watch: bool) -> None:
     """Carry withdrawals to Zoho within seconds, and run the nightly jobs."""
     chosen = settings.load()
     show.log_from(chosen.log_level)
@@ -76,7 +77,7 @@ def worker(*, nightly: bool) -> None:
     signal.signal(signal.SIGINT, end)
     with app.running(chosen) as parts:
         _tell_trouble(parts)
-        app.work(parts, stop, nightly=nightly)
+        app.work(parts, stop, nightly=nightly, watch=watch)
 
 
 def _tell_trouble(parts: app.Parts) -> None:

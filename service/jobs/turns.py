@@ -56,6 +56,10 @@ class Turns:
             return Turn.ELSEWHERE
         return Turn.OURS if self._take_over(job, turn, found.lease_until) else Turn.ELSEWHERE
 
+    def hold(self, job: str, turn: str) -> bool:
+        """Return whether a turn that never ends is ours, now and for another lease."""
+        return self.renew(job, turn) or self.take(job, turn) is Turn.OURS
+
     def end(self, job: str, turn: str, *, failed: str | None = None) -> None:
         """Say that our turn is done, or why it `failed` for good."""
         state = "done" if failed is None else "failed"
@@ -71,10 +75,11 @@ class Turns:
         with self.db.begin() as tx:
             tx.execute(delete(tick).where(self._mine(job, turn)))
 
-    def renew(self, job: str, turn: str) -> None:
-        """Keep our turn for another lease."""
+    def renew(self, job: str, turn: str) -> bool:
+        """Keep our turn for another lease; return False if it is not ours."""
+        renewed = update(tick).where(self._mine(job, turn)).values(lease_until=self.now() + LEASE)
         with self.db.begin() as tx:
-            tx.execute(update(tick).where(self._mine(job, turn)).values(lease_until=self.now() + LEASE))
+            return tx.execute(renewed).rowcount > 0
 
     @contextmanager
     def kept(self, job: str, turn: str, *, every_s: float = RENEW_S) -> Iterator[None]:

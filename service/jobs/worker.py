@@ -15,7 +15,7 @@ import structlog
 from sqlalchemy.exc import DBAPIError
 
 from service.db import Database
-from service.errors import ServiceError, Tampered, Unavailable
+from service.errors import QuotaExhausted, ServiceError, Tampered, Unavailable
 from service.jobs.turns import Turn, Turns
 
 log = structlog.get_logger(__name__)
@@ -26,6 +26,9 @@ RETRY_S = 600.0
 """How long a nightly job rests after a failure that time may heal."""
 PATIENCE = timedelta(hours=6)
 """How long after its hour a nightly job that finds a system down is tried again; then it failed."""
+
+WATCH = ("watch", "always")
+"""The turn of whoever watches the products."""
 
 Nightly = Callable[[date], None]
 """A job for the night that ends on this date (UTC)."""
@@ -53,18 +56,26 @@ class Worker:
     poll_s: float = POLL_S
     nightly_poll_s: float = NIGHTLY_POLL_S
     retry_s: float = RETRY_S
+    look: Callable[[], int] | None = None
+    """Looks at what just changed in the products; every `look_s`, by one worker at a time."""
+    look_s: float = 5.0
+    opening: Nightly | None = None
+    """Like a nightly job, at any hour: what a new organisation needs before its first night."""
 
     def run(self, stop: threading.Event) -> None:
         """Work until `stop` is set; what has begun is finished first. `Tampered` ends the worker."""
-        nights = threading.Thread(target=self._nights, args=(stop,), name="nightly")
-        nights.start()
+        loops = {"nightly": self._nights, "watch": self._looks}
+        threads = [threading.Thread(target=loop, args=(stop,), name=name) for name, loop in loops.items()]
+        for thread in threads:
+            thread.start()
         try:
             while not stop.is_set():
                 if not self._carry():
                     stop.wait(self.poll_s)
         finally:
             stop.set()
-            nights.join()
+            for thread in threads:
+                thread.join()
 
     def _carry(self) -> bool:
         """Return whether something was done, so that a queue is worked off without a pause."""
@@ -82,6 +93,26 @@ class Worker:
             self.tonight(rests, stop)
             stop.wait(self.nightly_poll_s)
 
+    def _looks(self, stop: threading.Event) -> None:
+        turns = Turns(db=self.db, now=self.now, name=self.name)
+        held = False
+        while self.look is not None and not stop.is_set():
+            pause_s = self.look_s
+            try:
+                if held := turns.hold(*WATCH):
+                    self.look()
+            except (ServiceError, DBAPIError) as error:
+                log.warning("watch.failed", kind=type(error).__name__)
+                pause_s = self._rest_s(error)
+            stop.wait(pause_s)
+        if held:
+            turns.give_back(*WATCH)
+
+    def _rest_s(self, error: ServiceError | DBAPIError) -> float:
+        """Return how long to rest after a failure: until a used-up window opens, where that is it."""
+        until = error.until if isinstance(error, QuotaExhausted) else None
+        return self.look_s if until is None else max(self.look_s, (until - self.now()).total_seconds())
+
     def tonight(self, rests: dict[str, datetime], stop: threading.Event | None = None) -> None:
         """Run the jobs in their order; `rests` keeps until when one that was postponed is left alone.
 
@@ -89,9 +120,10 @@ class Worker:
         speaks of a night that is still being reconciled.
         """
         now = self.now()
-        if now.hour < self.hour:
-            return
-        for job, work in self.nightly.items():
+        jobs = {} if self.opening is None else {"opening": self.opening}
+        if now.hour >= self.hour:
+            jobs |= self.nightly
+        for job, work in jobs.items():
             if (stop is not None and stop.is_set()) or now < rests.get(job, now):
                 return
             ended = self._turn(job, work, now.date())

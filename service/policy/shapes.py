@@ -117,6 +117,7 @@ class Enforcement(Strict, frozen=True, kw_only=True):
     soft_bounce_days: int
     largest_shrink: float
     without_consent: dict[str, WithoutConsent]
+    watch_seconds: int = 5
 
     def choice(self, jurisdiction: str, state: str) -> Choice:
         """Return what to do about an address in `state` that a product permits."""

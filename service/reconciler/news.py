@@ -4,11 +4,11 @@ Recorded as observed, without tasks of their own: the plan of the same run stops
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, func, or_, select, true, update
 
 from service.consent import Category
 from service.db import crm_address, crm_record, outcome
@@ -42,11 +42,16 @@ class News:
         return sum(self.recorded.values())
 
 
-def record(context: Context, at: datetime) -> News:
-    """Record all news as observed events, outcomes first; returns once they are durable."""
+def record(
+    context: Context, at: datetime, *, about: Sequence[bytes] | None = None, enforce: bool = False
+) -> News:
+    """Record all news as observed events, outcomes first; returns once they are durable.
+
+    `about` are the address indexes to look at, where not all; `enforce` writes tasks as well.
+    """
     news = News()
-    for chunk in _outcomes(context, at):
-        places = _record(context, [claim for _, claim in chunk], news)
+    for chunk in _outcomes(context, at, about):
+        places = _record(context, [replace(claim, enforce=enforce) for _, claim in chunk], news)
         done = [
             {"campaign": row.campaign_key, "index": row.address_index, "what": row.kind, "place": place}
             for (row, _), place in zip(chunk, places, strict=True)
@@ -56,8 +61,8 @@ def record(context: Context, at: datetime) -> News:
             _mark(tx, done)
         context.progress("news", news.total, 0)
     for flag, claim in (("bounce_new", claims.list_bounce), ("withdrew", claims.withdrawal)):
-        for rows in _people(context, at, flag):
-            _record(context, [claim(context, row, at) for row in rows], news)
+        for rows in _people(context, at, flag, about):
+            _record(context, [replace(claim(context, row, at), enforce=enforce) for row in rows], news)
             context.progress("news", news.total, 0)
     return news
 
@@ -76,7 +81,9 @@ def preview(tx: Connection, policy: PolicySet, at: datetime) -> News:
     return news
 
 
-def _outcomes(context: Context, at: datetime) -> Iterator[list[tuple[Any, Claim]]]:
+def _outcomes(
+    context: Context, at: datetime, about: Sequence[bytes] | None
+) -> Iterator[list[tuple[Any, Claim]]]:
     """Yield complaints and bounces that no entry records yet, with their claims."""
     with context.db.read() as tx:
         rows = tx.execute(
@@ -91,7 +98,7 @@ def _outcomes(context: Context, at: datetime) -> Iterator[list[tuple[Any, Claim]
                 best_time().label("at"),
                 _jurisdiction(outcome.c.address_index).label("jurisdiction"),
             )
-            .where(_unrecorded())
+            .where(_unrecorded(), _one_of(outcome.c.address_index, about))
             .order_by(best_time(), outcome.c.campaign_key, outcome.c.kind, outcome.c.address_index)
             .execution_options(yield_per=CHUNK)
         )
@@ -99,13 +106,15 @@ def _outcomes(context: Context, at: datetime) -> Iterator[list[tuple[Any, Claim]
             yield [(row, claims.outcome(context, row, at)) for row in part]
 
 
-def _people(context: Context, at: datetime, flag: str) -> Iterator[Sequence[Any]]:
+def _people(
+    context: Context, at: datetime, flag: str, about: Sequence[bytes] | None
+) -> Iterator[Sequence[Any]]:
     person = people(context.policy, at)
     index = person.c.address_index
     with context.db.read() as tx:
         rows = tx.execute(
             select(person, sealed_address(index).label("address"))
-            .where(person.c[flag] == 1)
+            .where(person.c[flag] == 1, _one_of(index, about))
             .order_by(index)
             .execution_options(yield_per=CHUNK)
         )
@@ -146,6 +155,10 @@ def _mark(tx: Connection, done: Sequence[dict[str, Any]]) -> None:
             .values(recorded_idx=bindparam("place")),
             list(done),
         )
+
+
+def _one_of(index: ColumnElement[bytes], about: Sequence[bytes] | None) -> ColumnElement[bool]:
+    return true() if about is None else index.in_(about)
 
 
 def _unrecorded() -> Any:  # noqa: ANN401  # a condition

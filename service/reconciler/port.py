@@ -4,7 +4,7 @@ Addresses pass through here in the clear and in memory only: the reconciler hash
 anything is stored. Times are aware UTC; None means that the product does not tell.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -120,6 +120,9 @@ class Crm(Protocol):
     def observe(self, *, since: datetime | None = None) -> Iterator[CrmRecord]:
         """Yield every record with an address of every configured module, or those modified since."""
 
+    def opted_out(self, since: datetime) -> Sequence[CrmRecord]:
+        """Return the records with an address that are opted out and were modified since; cheap if few are."""
+
     def find(self, address: str) -> Sequence[CrmRecord]:
         """Return every record, in all configured modules, that carries `address` in any e-mail field."""
 
@@ -142,11 +145,17 @@ class Campaigns(Protocol):
     def members(self, list_name: str, status: Member) -> Iterator[ListMember]:
         """Yield every contact of one list in one status, to the true end."""
 
+    def unsubscribed_counts(self) -> Mapping[str, int]:
+        """Return how many contacts each configured list has as unsubscribed, by its name; a call or two."""
+
     def permissions(self, granted: bool) -> Iterator[str]:  # noqa: FBT001  # the two segments have no other name
         """Yield the addresses in the segment that reads Marketing Permission back."""
 
     def outcomes(self, since: datetime | None = None) -> Iterator[Outcome]:
         """Yield opt-outs, complaints and bounces of all sent campaigns, A/B children included."""
+
+    def departures(self, sent_since: datetime) -> Iterator[Outcome]:
+        """Yield opt-outs and complaints of the campaigns sent since."""
 
     def refuse(self, address: str, lists: Sequence[str], *, active_on: str | None) -> Sequence[Result]:
         """Write the refusal: permission field (only where active), every list, then Do-Not-Mail.

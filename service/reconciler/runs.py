@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 
 import msgspec
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, insert, select, true, update
 
 from service.db import run
 
@@ -37,11 +37,13 @@ def refuse(tx: Connection, at: datetime, reason: str) -> None:
     advance(tx, begin(tx, at), "refused", finished_at=at, reason=reason)
 
 
-def last_believed(tx: Connection, before: int) -> tuple[int, datetime, Mapping[str, int]] | None:
-    """Return number, start and counts of the newest earlier run whose read was complete."""
+def last_believed(
+    tx: Connection, before: int | None = None
+) -> tuple[int, datetime, Mapping[str, int]] | None:
+    """Return number, start and counts of the newest run (earlier than `before`) whose read was complete."""
     row = tx.execute(
         select(run.c.id, run.c.started_at, run.c.summary)
-        .where(run.c.kind == KIND, run.c.id < before, run.c.state.in_(BELIEVED))
+        .where(run.c.kind == KIND, run.c.state.in_(BELIEVED), true() if before is None else run.c.id < before)
         .order_by(run.c.id.desc())
         .limit(1)
     ).one_or_none()

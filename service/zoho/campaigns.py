@@ -49,6 +49,11 @@ class ZohoCampaigns:
         """Return all lists of the organisation with their counts."""
         return [_mailing_list(row) for row in self._listings.rows("getmailinglists", {"sort": "asc"})]
 
+    def unsubscribed_counts(self) -> Mapping[str, int]:
+        """Return how many contacts each configured list has as unsubscribed, by its name."""
+        names = {key: name for name, key in self._keys.items()}
+        return {names[found.key]: found.unsubscribed for found in self.lists() if found.key in names}
+
     def members(self, list_name: str, status: Member) -> Iterator[ListMember]:
         """Yield every contact of one list in one status, to the true end."""
         params = {"listkey": self._key(list_name), "status": status.value, "sort": "asc"}
@@ -70,6 +75,10 @@ class ZohoCampaigns:
         left out, and so are campaigns sent more than 120 days before it.
         """
         return self._listings.outcomes(since)
+
+    def departures(self, sent_since: datetime) -> Iterator[Outcome]:
+        """Yield opt-outs and complaints of the campaigns sent since, each once per campaign and address."""
+        return self._listings.departures(sent_since)
 
     def subscribe(self, list_name: str, address: str, fields: Mapping[str, str] | None = None) -> Result:
         """Add or update one contact on one list; with a sign-up form Campaigns asks the person first.

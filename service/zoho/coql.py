@@ -33,6 +33,11 @@ def modified_since(since: datetime) -> str:
     return f"Modified_Time >= '{iso(since)}'"
 
 
+def opted_out_since(field: str, since: datetime) -> str:
+    """Return the criterion of records that say stop and were modified at or after `since`."""
+    return f"({field} = 'true' and {modified_since(since)})"
+
+
 def any_equal(fields: Sequence[str], values: Sequence[str]) -> str:
     """Return the criterion that one of the fields holds one of the values, bracketed in pairs."""
     tests = [f"{name} = {literal(value)}" for name in fields for value in values]

@@ -141,6 +141,12 @@ class ZohoCrm:
                 if record.addresses:
                     yield record
 
+    def opted_out(self, since: datetime) -> Sequence[CrmRecord]:
+        """Return the records with an address that are opted out and were modified since."""
+        criterion = coql.opted_out_since(self._opt_out, since)
+        found = [r for layout in self._layouts.values() for r in self._read_small(layout, criterion)]
+        return [record for record in found if record.addresses]
+
     def find(self, address: str) -> Sequence[CrmRecord]:
         """Return every record, in all mapped modules, that carries `address` in any e-mail field."""
         found = []

@@ -4,7 +4,7 @@ Implements facts `zoho-campaigns` sections 0.5, 0.6, 2 and 3. A short page is no
 the code for "empty" is. A listing that repeats itself has no end, and nothing is concluded from it.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from service.errors import ZohoError
@@ -60,9 +60,16 @@ class Listings:
                 if since is None or happened.happened_at is None or happened.happened_at >= since:
                     yield happened
 
-    def _outcomes_of(self, sent: Campaign) -> Iterator[Outcome]:
+    def departures(self, sent_since: datetime) -> Iterator[Outcome]:
+        """Yield opt-outs and complaints of the campaigns sent since."""
+        for row in self.rows("recentcampaigns", {"status": "sent", "sort": "desc"}):
+            found = campaign(row)
+            if found is not None and (found.sent_at is None or found.sent_at >= sent_since):
+                yield from self._outcomes_of(found, (OutcomeKind.OPTED_OUT, OutcomeKind.COMPLAINED))
+
+    def _outcomes_of(self, sent: Campaign, kinds: Iterable[OutcomeKind] = OutcomeKind) -> Iterator[Outcome]:
         keys = (sent.key, *self._children(sent))
-        for kind in OutcomeKind:
+        for kind in kinds:
             seen: set[str] = set()
             for key in keys:
                 for row in self._recipients(key, kind):

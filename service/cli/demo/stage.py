@@ -53,7 +53,7 @@ def stage(folder: Path, *, contacts: int, port: int) -> Iterator[Stage]:
         stack.enter_context(_process(folder, "serve", environment))
         _wait_for(f"{chosen.public_url}/healthz")
         _wait_for(f"{zoho_url}/_control/clock")
-        stack.enter_context(_process(folder, "worker", environment, "--no-nightly"))
+        stack.enter_context(_process(folder, "worker", environment, "--no-nightly", "--no-watch"))
         yield Stage(settings=chosen, zoho_url=zoho_url, service_url=chosen.public_url)
 
 

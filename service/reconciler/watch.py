@@ -1,0 +1,153 @@
+"""What just happened in either product, seconds ago: seen, recorded with a task, carried to the other.
+
+Looks at what changed only, beside the nightly run and by the same rules: CRM's opted-out records modified
+lately, and Campaigns' lists whose number of unsubscribed moved. Begins once a run has recorded an
+organisation's history. What it misses (a list too long to read, a click on an old mail), the night finds.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from itertools import islice
+from typing import TypeVar
+
+from sqlalchemy import select
+
+from service.db import crm_record, member, outcome, run
+from service.reconciler import mirror, news
+from service.reconciler.context import Context
+from service.reconciler.port import Member
+from service.reconciler.runs import KIND
+
+T = TypeVar("T")
+
+OVERLAP = timedelta(minutes=2)
+"""How far behind the last look CRM is asked for again: clocks differ, and its index lags."""
+SENT_WITHIN = timedelta(days=14)
+"""How old a campaign may be to be asked about at once: nearly all clicks come within days."""
+LONGEST_LIST = 5_000
+"""Unsubscribed contacts of one list that are read within seconds: ten calls."""
+CHUNK = 500
+
+
+@dataclass(slots=True, kw_only=True)
+class Watch:
+    """Looks again and again; remembers since when to ask, and how many had left each list."""
+
+    context: Context
+    looked_at: datetime | None = None
+    counts: dict[str, int] = field(default_factory=dict)
+
+    def look(self) -> int:
+        """Record what is new as observed events with tasks; return how many events. Raises `ZohoError`."""
+        started = self._last_run()
+        if started is None:
+            return 0
+        run_id, began_at = started
+        at = self.context.now()
+        found = self._crm(run_id, (self.looked_at or began_at) - OVERLAP)
+        recorded = self._record(found)
+        self.looked_at = at
+        return recorded + self._record(self._campaigns(run_id))
+
+    def _last_run(self) -> tuple[int, datetime] | None:
+        """Return the newest run that recorded all news, if there is one."""
+        with self.context.db.read() as tx:
+            row = tx.execute(
+                select(run.c.id, run.c.started_at)
+                .where(run.c.kind == KIND, run.c.state == "done")
+                .order_by(run.c.id.desc())
+                .limit(1)
+            ).one_or_none()
+        return None if row is None else (row.id, row.started_at)
+
+    def _crm(self, run_id: int, since: datetime) -> set[bytes]:
+        """Put the records that are not as the mirror has them; return whose they are."""
+        context, changed = self.context, set()
+        for records in _chunks(context.crm.opted_out(since)):
+            with context.db.begin() as tx:
+                ids = [record.record_id for record in records]
+                known = {
+                    (row.module, row.record_id, row.modified_at)
+                    for row in tx.execute(
+                        select(crm_record.c.module, crm_record.c.record_id, crm_record.c.modified_at).where(
+                            crm_record.c.record_id.in_(ids), crm_record.c.opted_out == 1
+                        )
+                    )
+                }
+                fresh = [r for r in records if (r.module, r.record_id, r.modified_at) not in known]
+                if fresh:
+                    mirror.put_records(tx, fresh, run_id=run_id, vault=context.vault, policy=context.policy)
+            changed |= {self._index(address) for record in fresh for address in record.addresses}
+        return changed
+
+    def _campaigns(self, run_id: int) -> set[bytes]:
+        """Put who left, if the number of unsubscribed moved on any list; return whom we did not know of."""
+        context = self.context
+        counts = dict(context.campaigns.unsubscribed_counts())
+        moved = [name for name in context.lists if counts.get(name) != self.counts.get(name)]
+        if not moved:
+            return set()
+        at = context.now()
+        changed = self._departures(at)
+        for name in moved:
+            if counts.get(name, 0) <= LONGEST_LIST:
+                changed |= self._left(run_id, name, at)
+        self.counts = counts
+        return changed
+
+    def _departures(self, at: datetime) -> set[bytes]:
+        """Put opt-outs and complaints of recent campaigns, which tell the time."""
+        context, changed = self.context, set()
+        for found in _chunks(context.campaigns.departures(at - SENT_WITHIN)):
+            indexes = {self._index(item.address) for item in found}
+            with context.db.begin() as tx:
+                known = {
+                    tuple(row)
+                    for row in tx.execute(
+                        select(outcome.c.campaign_key, outcome.c.address_index, outcome.c.kind).where(
+                            outcome.c.address_index.in_(indexes)
+                        )
+                    )
+                }
+                fresh = [
+                    o for o in found if (o.campaign_key, self._index(o.address), o.kind.value) not in known
+                ]
+                if fresh:
+                    mirror.put_outcomes(tx, fresh, at=at, vault=context.vault)
+            changed |= {self._index(item.address) for item in fresh}
+        return changed
+
+    def _left(self, run_id: int, list_name: str, at: datetime) -> set[bytes]:
+        """Put the unsubscribed of one list."""
+        context, changed = self.context, set()
+        for found in _chunks(context.campaigns.members(list_name, Member.UNSUBSCRIBED)):
+            indexes = {self._index(item.address): item for item in found}
+            with context.db.begin() as tx:
+                known = set(
+                    tx.scalars(
+                        select(member.c.address_index).where(
+                            member.c.list_name == list_name,
+                            member.c.address_index.in_(indexes),
+                            member.c.status == Member.UNSUBSCRIBED.value,
+                        )
+                    )
+                )
+                fresh = [item for index, item in indexes.items() if index not in known]
+                if fresh:
+                    mirror.put_members(tx, fresh, run_id=run_id, at=at, vault=context.vault)
+            changed |= indexes.keys() - known
+        return changed
+
+    def _record(self, indexes: Iterable[bytes]) -> int:
+        at = self.context.now()
+        return sum(news.record(self.context, at, about=part, enforce=True).total for part in _chunks(indexes))
+
+    def _index(self, address: str) -> bytes:
+        return self.context.vault.address_index(address)
+
+
+def _chunks(items: Iterable[T]) -> Iterator[list[T]]:
+    source = iter(items)
+    while chunk := list(islice(source, CHUNK)):
+        yield chunk
