@@ -12,7 +12,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 
 from service.db import Database, tick
-from service.errors import Misconfigured, Tampered, Unavailable
+from service.errors import Misconfigured, QuotaExhausted, Tampered, Unavailable
 from service.jobs import Worker, node
 from service.jobs.turns import LEASE, Turn, Turns
 
@@ -199,6 +199,39 @@ def test_a_system_that_stays_down_is_given_up_and_the_mail_goes_that_night(
     with sqlite_database.read() as tx:
         failed = tx.execute(select(tick.c.state, tick.c.reason).where(tick.c.job == "reconcile")).one()
     assert tuple(failed) == ("failed", "Zoho is away; try again later")
+
+
+def test_what_a_new_organisation_needs_comes_at_any_hour_and_before_the_night(sqlite_database):
+    ran: list[str] = []
+    jobs = {"reconcile": lambda _night: ran.append("reconcile")}
+    more = {"opening": lambda _night: ran.append("opening")}
+    worker(sqlite_database, jobs, now=NIGHT.replace(hour=1), **more).tonight({})
+    assert ran == ["opening"]
+    worker(sqlite_database, jobs, **more).tonight({})
+    assert ran == ["opening", "reconcile"]
+
+
+def test_a_failed_look_ends_neither_the_watch_nor_the_worker(sqlite_database):
+    looks: list[int] = []
+
+    def look() -> int:
+        looks.append(1)
+        raise Unavailable("Zoho is away; try again later")
+
+    run_until(worker(sqlite_database, look=look, look_s=0.01), lambda: len(looks) > 2)
+
+
+def test_a_watch_whose_window_is_used_up_rests_until_it_opens(sqlite_database):
+    looks: list[int] = []
+
+    def look() -> int:
+        looks.append(1)
+        raise QuotaExhausted("used up; wait", until=NIGHT + timedelta(minutes=5))
+
+    made = worker(sqlite_database, look=look, look_s=0.01)
+    run_until(made, lambda: bool(looks))
+    time.sleep(0.1)
+    assert len(looks) == 1
 
 
 def turn(database):

@@ -263,6 +263,41 @@ def test_workers_at_the_same_time_share_the_tasks_without_overlap(organisation):
     assert len(taken[0]) + len(taken[1]) == len({*taken[0], *taken[1]}) == 20
 
 
+def test_a_record_that_permits_again_when_read_back_is_not_proved(small):
+    email = small.ordinary()
+    withdraw(small, email)
+
+    def untick(now, _done, _total):
+        if now == "crm opted out":
+            small.sim.control("crm/set", {"email": email, "fields": {"Email_Opt_Out": False}})
+
+    assert carry(small, progress=untick) == Carried(postponed=1)
+    (row,) = rows(small)
+    assert row.campaigns_at is not None
+    assert (row.state, row.crm_at, row.proved_at) == ("open", None, None)
+    assert [fields["target"] for fields in small.enforcements()] == ["campaigns"]
+    small.clock.ahead = timedelta(minutes=10)
+    assert carry(small) == Carried(done=1)
+    assert stopped(small, email)
+
+
+def test_somebody_whom_do_not_mail_has_lost_when_read_back_is_not_proved(small):
+    email = small.ordinary()
+    withdraw(small, email)
+
+    def lose(now, _done, _total):
+        if now == "campaigns refused":
+            small.sim.world.db.execute("UPDATE contacts SET dnm = NULL WHERE email = ?", (email,))
+
+    assert carry(small, progress=lose) == Carried(postponed=1)
+    (row,) = rows(small)
+    assert row.crm_at is not None
+    assert (row.state, row.campaigns_at, row.proved_at) == ("open", None, None)
+    assert all(fields["target"].startswith("crm:") for fields in small.enforcements())
+    small.clock.ahead = timedelta(minutes=10)
+    assert carry(small) == Carried(done=1)
+
+
 @pytest.mark.parametrize("step", ["campaigns refused", "crm opted out", "enforced"])
 def test_a_crash_between_any_two_steps_ends_in_the_same_state(small, step):
     email = small.ordinary()
