@@ -100,6 +100,8 @@ def _moment(text: str | None) -> datetime | None:
         moment = None
     if moment is None or moment.utcoffset() is None:
         raise Malformed("--as-of takes a moment with its offset: 2026-05-01T00:00:00+02:00", field="as_of")
+    if moment > app.now():
+        raise Malformed("this moment has not come yet; ask as of a moment that has passed", field="as_of")
     return moment.astimezone(UTC)
 
 

@@ -94,7 +94,9 @@ async def _question(request: AnyRequest, edge: Edge) -> Question:
     asker = await program(edge, request, HISTORY_READ)
     asked = convert(await read_json(request, QUESTION_BYTES), QuestionIn)
     as_of = None if asked.as_of is None else asked.as_of.astimezone(UTC)
-    return question(actor=asker.name, email=asked.email, reason=asked.purpose_of_lookup, as_of=as_of)
+    return question(
+        actor=asker.name, email=asked.email, reason=asked.purpose_of_lookup, as_of=as_of, now=edge.now()
+    )
 
 
 def _standing(one: Standing) -> StandingOut:

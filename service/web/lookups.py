@@ -31,8 +31,10 @@ class Question:
     as_of: datetime | None = None
 
 
-def question(*, actor: str, email: str, reason: str, as_of: datetime | None) -> Question:
-    """Return the question if it has a purpose and an address; `Malformed` names the field otherwise."""
+def question(*, actor: str, email: str, reason: str, as_of: datetime | None, now: datetime) -> Question:
+    """Return the question if it has a purpose, an address and no future; `Malformed` names the field."""
+    if as_of is not None and as_of > now:
+        raise Malformed("this moment has not come yet; ask as of a moment that has passed", field="as_of")
     reason = " ".join(reason.split())
     if not SHORTEST_REASON <= len(reason) <= LONGEST_REASON:
         raise Malformed(

@@ -50,7 +50,7 @@ async def show_history(request: AnyRequest, edge: NamedDependency[Edge]) -> Resp
     """Show the history of an address: the standing first, then what happened, then what proves it."""
     who, posted = await _posted(request, edge)
     try:
-        asked = _question(who, posted)
+        asked = _question(edge, who, posted)
     except Malformed as error:
         return _search(edge, who, error=str(error), posted=posted)
     found = await ask_history(edge, asked)
@@ -63,7 +63,7 @@ async def show_history(request: AnyRequest, edge: NamedDependency[Edge]) -> Resp
 async def download_bundle(request: AnyRequest, edge: NamedDependency[Edge]) -> Response[bytes]:
     """Give the bundle of an address as a file."""
     who, posted = await _posted(request, edge)
-    return zipped(await ask_bundle(edge, _question(who, posted)))
+    return zipped(await ask_bundle(edge, _question(edge, who, posted)))
 
 
 async def _posted(request: AnyRequest, edge: Edge) -> tuple[Person, SearchIn]:
@@ -73,20 +73,26 @@ async def _posted(request: AnyRequest, edge: Edge) -> tuple[Person, SearchIn]:
     return who, posted
 
 
-def _question(who: Person, posted: SearchIn) -> Question:
+def _question(edge: Edge, who: Person, posted: SearchIn) -> Question:
+    now = edge.now()
     return question(
-        actor=who.name, email=posted.email, reason=posted.purpose_of_lookup, as_of=_end_of_day(posted.as_of)
+        actor=who.name,
+        email=posted.email,
+        reason=posted.purpose_of_lookup,
+        as_of=_end_of_day(posted.as_of, now),
+        now=now,
     )
 
 
-def _end_of_day(text: str) -> datetime | None:
+def _end_of_day(text: str, now: datetime) -> datetime | None:
+    """Return the last moment of a day, of today this one; None without a day."""
     if not text.strip():
         return None
     try:
         day = datetime.strptime(text.strip(), "%Y-%m-%d").replace(tzinfo=UTC)
     except ValueError:
         raise Malformed("write the day as 2026-01-31", field="as_of") from None
-    return datetime.combine(day, _LAST_MOMENT, tzinfo=UTC)
+    return now if day.date() == now.date() else datetime.combine(day, _LAST_MOMENT, tzinfo=UTC)
 
 
 def _search(edge: Edge, who: Person, *, error: str | None, posted: SearchIn | None) -> Response[bytes]:

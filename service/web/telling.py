@@ -115,7 +115,8 @@ class Verdict:
 class Line:
     """One entry of the timeline; `evidence` are labels with values, `notice` the words shown.
 
-    `rules` is the digest of the policies in force, empty where the entry names none.
+    `learnt_later` tells that it had happened by the moment asked for, and was not known then. `rules` is the
+    digest of the policies in force, empty where the entry names none.
     """
 
     index: int
@@ -129,7 +130,7 @@ class Line:
     quality: str
     notice: str
     evidence: tuple[tuple[str, str], ...]
-    erased: bool
+    learnt_later: bool
     rules: str
     leaf_hash: str
     proof_length: int
@@ -161,7 +162,7 @@ def tell(found: History, policy: PolicySet) -> Told:
         then=tuple(_verdict(one, policy) for one in found.then or ()),
         as_of=found.as_of,
         asked_at=found.asked_at,
-        lines=tuple(_line(record, policy) for record in found.records),
+        lines=tuple(_line(record, policy, found.as_of) for record in found.records),
         origin=found.origin,
         size=found.size,
         root=head.root.hex(),
@@ -186,7 +187,7 @@ def _verdict(one: Standing, policy: PolicySet) -> Verdict:
     )
 
 
-def _line(record: Record, policy: PolicySet) -> Line:
+def _line(record: Record, policy: PolicySet, as_of: datetime | None) -> Line:
     evidence = record.evidence or {}
     graded = record.mark == _GRADED
     return Line(
@@ -201,7 +202,7 @@ def _line(record: Record, policy: PolicySet) -> Line:
         quality=_quality(record) if graded else "",
         notice=str(evidence.get("notice_copy", "")),
         evidence=_rows(evidence),
-        erased=record.erased,
+        learnt_later=record.learnt_after(as_of),
         rules=str(evidence.get("policy", "")),
         leaf_hash=record.leaf_hash.hex(),
         proof_length=len(record.proof),

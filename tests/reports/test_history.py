@@ -6,7 +6,7 @@ from sqlalchemy import delete, select, text, update
 
 from service.consent import Category, Provenance, State
 from service.db import happening, index_row, payload, subject, subject_key
-from service.errors import Tampered
+from service.errors import Malformed, Tampered
 from service.intake.epoch import epoch
 from service.ledger.entry import check, commit
 from service.ledger.index import event_leaf, subject_row
@@ -14,7 +14,7 @@ from service.ledger.merkle import Edge
 from service.ledger.proof import Receipt, open_checkpoint, require_inclusion
 from service.reports.history import as_text, history, to_json
 from tests.opening import open_wall
-from tests.running import checked, claim, keys, withdrawal
+from tests.running import checked, claim, keys, start, withdrawal
 
 ANA = "ana@example.org"
 LATER = datetime(2030, 1, 1, tzinfo=UTC)
@@ -34,6 +34,13 @@ def past_the_wall(intake, statement):
 
 
 @pytest.fixture
+def intake(database):
+    """A ledger that was begun before anything of this happened."""
+    with start(database, now=lambda: JANUARY - timedelta(days=1)) as intake:
+        yield intake
+
+
+@pytest.fixture
 def ana(intake):
     """Ana consented in January and withdrew in March."""
     recorded = intake.record(
@@ -43,7 +50,7 @@ def ana(intake):
                 received_at=JANUARY,
                 evidence={**claim().evidence, "user_agent": "Firefox", "ip": "192.0.2.7"},
             ),
-            claim("bo@example.org"),
+            claim("bo@example.org", received_at=JANUARY + timedelta(days=1)),
             withdrawal(ANA, received_at=MARCH, purpose=None),
         ]
     )
@@ -148,16 +155,31 @@ def test_evidence_comes_back_as_it_was_told(intake, ana):
     assert (evidence["user_agent"], evidence["ip"], evidence["email"]) == ("Firefox", "192.0.2.7", ANA)
 
 
-def test_an_erased_payload_is_not_readable_but_still_proven(intake, ana):
+@pytest.mark.parametrize("table", [payload, subject_key], ids=["details", "key"])
+def test_details_that_are_missing_without_an_erasure_are_told_as_damage(intake, ana, table):
     person = ask(intake).subject
     with intake.db.begin() as tx:
-        tx.execute(delete(payload).where(payload.c.sub == person))
-        tx.execute(delete(subject_key).where(subject_key.c.sub == person))
-    found = ask(intake)
-    assert [record.erased for record in found.records] == [False, True, True]
-    assert [record.evidence for record in found.records] == [None, None, None]
-    assert "no longer readable" in as_text(found)
-    assert "192.0.2.7" not in as_text(found)
+        tx.execute(delete(table).where(table.c.sub == person))
+    with pytest.raises(Tampered, match="no erasure of this person is recorded"):
+        ask(intake)
+
+
+def test_an_answer_as_of_a_moment_names_what_was_learnt_later(intake, ana):
+    happened = MARCH + timedelta(days=10)
+    late = intake.record([claim(ANA, occurred_at=happened, received_at=happened + timedelta(days=5))])
+    index = checked(late[0]).receipt.index
+    between = ask(intake, as_of=happened + timedelta(days=1))
+    told = as_text(between)
+    assert "as we knew it then" in told
+    assert f"consent.granted, entry {index}: occurred" in told
+    assert to_json(between)["learnt_later"] == [index]
+    assert to_json(ask(intake, as_of=happened + timedelta(days=6)))["learnt_later"] == []
+    assert "Learnt later" not in as_text(ask(intake))
+
+
+def test_a_moment_that_has_not_come_is_refused(intake, ana):
+    with pytest.raises(Malformed, match="has not come yet"):
+        ask(intake, as_of=LATER + timedelta(seconds=1))
 
 
 CHANGES = {
@@ -266,6 +288,7 @@ def test_json_keeps_its_key_order_and_survives_a_round_trip(intake, ana):
         "as_of",
         "standing_now",
         "standing_then",
+        "learnt_later",
         "as_of_confirmed",
         "records",
         "log",

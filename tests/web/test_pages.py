@@ -155,3 +155,10 @@ def test_no_page_needs_a_script(auditor: Site):
         assert "<script" not in page
         assert " style=" not in page
         assert " onclick" not in page
+
+
+def test_as_of_today_is_as_of_now_and_tomorrow_is_refused(auditor: Site):
+    assert "as we knew it then" in look_up(auditor, as_of=auditor.clock().date().isoformat()).text
+    tomorrow = look_up(auditor, as_of=(auditor.clock() + timedelta(days=1)).date().isoformat())
+    assert tomorrow.status_code == 400
+    assert "has not come yet" in tomorrow.text

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, select
 
 from service.consent import Category, Event, Standing, SubjectId, standing
 from service.db import subject as directory
-from service.errors import Tampered
+from service.errors import Malformed, Tampered
 from service.intake import Intake
 from service.intake.suppression import kept_out, suppressed
 from service.ledger import entry as entries
@@ -31,8 +31,8 @@ from service.reports.history.whole import require_whole
 class Record:
     """One entry about the person, proven against the history's checkpoint.
 
-    `opening` is the decrypted payload with its salt; None where the entry committed to none, or where
-    the payload was erased (`erased`). `provenance` and `grade` are None where the entry has none.
+    `opening` is the decrypted payload with its salt; None where the entry committed to none. `erased` is
+    False: who was erased has no history any more. `provenance` and `grade` are None where the entry has none.
     """
 
     index: int
@@ -54,6 +54,10 @@ class Record:
     def evidence(self) -> Mapping[str, Json] | None:
         """Return the decrypted fields of the payload, or None where nothing can be read."""
         return None if self.opening is None else self.opening.fields
+
+    def learnt_after(self, moment: datetime | None) -> bool:
+        """Return whether this happened by a moment at which the ledger did not know it yet."""
+        return moment is not None and self.occurred_at <= moment < self.recorded_at
 
     @property
     def mark(self) -> str:
@@ -101,8 +105,10 @@ def history(
 
     Checks again each inclusion proof against the signed checkpoint, each entry's signature, each
     opening against its commitment, each row against its entry, and that no entry was left out. Raises
-    `Tampered` if one is wrong.
+    `Tampered` if one is wrong, `Malformed` for an `as_of` that lies in the future.
     """
+    if as_of is not None and as_of > at:
+        raise Malformed("this moment has not come yet; ask as of a moment that has passed", field="as_of")
     checkpoint = intake.store.head(tx)
     head = open_checkpoint(checkpoint, intake.keys.log_verifiers)
     person = intake.vault.find(tx, address)
@@ -171,7 +177,7 @@ def _records(
         else:
             event = events[index]
             _require_same(event, signed, person, openings.get(index))
-            found.append(_record(receipt, event, signed, openings.get(index)))
+            found.append(_record(receipt, event, openings.get(index)))
     return tuple(sorted(found, key=lambda record: (record.occurred_at, record.index)))
 
 
@@ -188,6 +194,11 @@ def _require_same(event: Event, signed: Entry, person: SubjectId, opening: Openi
     if row != (signed.category, signed.at, happened_at, signed.source, signed.subject):
         raise Tampered(f"the row about entry {event.index} does not say what was signed")
     if opening is None:
+        if signed.commitment is not None:
+            raise Tampered(
+                f"the details of entry {event.index} or their key are missing, and no erasure of this person "
+                "is recorded; restore them from a backup that verifies"
+            )
         return
     if signed.commitment != entries.commit(opening.fields, opening.event_salt):
         raise Tampered(f"the evidence of entry {event.index} is not what the entry committed to")
@@ -227,7 +238,7 @@ def _opened(receipt: Receipt, signed: Entry) -> Record:
     )
 
 
-def _record(receipt: Receipt, event: Event, signed: Entry, opening: Opening | None) -> Record:
+def _record(receipt: Receipt, event: Event, opening: Opening | None) -> Record:
     return Record(
         index=event.index,
         category=event.category,
@@ -239,7 +250,7 @@ def _record(receipt: Receipt, event: Event, signed: Entry, opening: Opening | No
         grade=event.grade,
         valid_until=event.valid_until,
         opening=opening,
-        erased=opening is None and signed.commitment is not None,
+        erased=False,
         entry=receipt.entry,
         leaf_hash=leaf_hash(receipt.entry),
         proof=receipt.proof,

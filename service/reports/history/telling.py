@@ -29,6 +29,7 @@ def to_json(history: History) -> dict[str, Json]:
         "as_of": _time(history.as_of),
         "standing_now": [_standing(one) for one in history.now],
         "standing_then": None if history.then is None else [_standing(one) for one in history.then],
+        "learnt_later": [one.index for one in history.records if one.learnt_after(history.as_of)],
         "as_of_confirmed": None if history.confirmed is None else _confirmed(history.confirmed),
         "records": [_record(record) for record in history.records],
         "log": {
@@ -105,7 +106,8 @@ def _lines(history: History) -> Iterator[str]:
         yield "The ledger holds nothing about this address."
     yield from _standing_lines("Now", history.now)
     if history.then is not None and history.as_of is not None:
-        yield from _standing_lines(f"As of {format_time(history.as_of)}", history.then)
+        yield from _standing_lines(f"As of {format_time(history.as_of)}, as we knew it then", history.then)
+        yield from _learnt_lines(history)
     if history.confirmed is not None:
         yield f"Confirmed: {history.confirmed.words()}"
         yield ""
@@ -128,6 +130,17 @@ def _standing_lines(when: str, standings: tuple[Standing, ...]) -> Iterator[str]
     yield ""
 
 
+def _learnt_lines(history: History) -> Iterator[str]:
+    later = [record for record in history.records if record.learnt_after(history.as_of)]
+    if not later:
+        return
+    yield "Learnt later, so it does not count above:"
+    for record in later:
+        times = f"occurred {format_time(record.occurred_at)}, recorded {format_time(record.recorded_at)}"
+        yield f"  {record.category.value}, entry {record.index}: {times}"
+    yield ""
+
+
 def _answer(one: Standing) -> str:
     if one.may_mail:
         return "MAY BE MAILED"
@@ -145,8 +158,6 @@ def _record_lines(record: Record) -> Iterator[str]:
     yield f"      {', '.join(facts)}"
     if record.valid_until is not None:
         yield f"      valid until {format_time(record.valid_until)}"
-    if record.erased:
-        yield "      details erased: no longer readable; that it took place, and when, is still proven"
     yield from _evidence_lines(record.evidence or {})
     yield ""
 
