@@ -27,15 +27,19 @@ LOCKS = ("requirements.lock", "requirements-dev.lock")
 IMPURE = {
     "anchors",
     "attestors",
+    "batch",
     "export",
     "fence",
     "keeper",
     "lists",
+    "lookup",
     "publication",
     "reread",
+    "scrub",
     "sequencer",
     "store",
     "upgrade",
+    "whole",
 }
 """The rooms of the ledger that may know a database."""
 

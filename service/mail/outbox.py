@@ -73,7 +73,9 @@ class SmtpOutbox:
             )
         self._in_the_clear = parts.scheme == "smtp+plain"
         if self._in_the_clear and parts.username:
-            raise Misconfigured("CONSENT_SMTP_URL would send a password in the clear; use smtp:// or smtps://")
+            raise Misconfigured(
+                "CONSENT_SMTP_URL would send a password in the clear; use smtp:// or smtps://"
+            )
         self._tls_at_once = parts.scheme == "smtps"
         self._host = parts.hostname
         self._port = port or (465 if self._tls_at_once else 587)

@@ -190,7 +190,7 @@ def test_two_exports_into_one_folder_do_not_meet(folder):
 
 
 def test_an_interrupted_export_goes_on_where_it_stopped(database, store, folder):
-    class Interrupted(Exception):  # noqa: N818  # what happens, not what is wrong
+    class Interrupted(Exception):  # what happens, not what is wrong
         pass
 
     def stop(done, _total):
