@@ -143,12 +143,12 @@ def test_a_hundred_thousand_people_take_seconds(intake, folder):
     switch_on(folder, "de.doi.burden")
     new = policy.load(folder)
     _plant(intake, people)
-    began = time.perf_counter()
+    began = time.process_time()
     found = compared(intake, new)
-    seconds = time.perf_counter() - began
+    seconds = time.process_time() - began
     assert found.people == people > CHUNK
     assert len(found.turned) == people // 2
-    assert seconds < 3
+    assert seconds < 3  # of a processor, whoever else is at work
 
 
 def _plant(intake, people: int) -> None:
