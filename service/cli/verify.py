@@ -18,6 +18,7 @@ from service.cli.reading import FolderSource
 from service.errors import Malformed, Tampered, Unavailable
 from service.ledger import standalone
 from service.ledger.merkle import HASH_BYTES
+from service.ledger.note import Verifier
 from service.ledger.replay import earlier
 from service.ledger.replay.attested import CHECKPOINT
 from service.ledger.replay.bundled import judge_bundle
@@ -104,7 +105,7 @@ def _judge(
         return _judge_url(what, beliefs, api_key, processes, quiet=quiet)
     if path.is_dir():
         return _judge_log(FolderSource(path), beliefs, processes, quiet=quiet)
-    raise click.UsageError(f"there is no file, folder or URL {what!r}")
+    raise click.UsageError("nothing was checked: what to check is no file, no folder and no URL of a log")
 
 
 def _read(path: Path) -> bytes:
@@ -177,7 +178,11 @@ def _directory_key(path: Path) -> bytes:
 def _log_key(key: str | None) -> str:
     """Return the verifier key that was named, or that of the log in this working folder."""
     if key is not None and "+" in key and not Path(key).exists():
-        return key
+        return _require_key(key)
+    if key is not None and not Path(key).exists():
+        raise click.BadParameter(
+            "this is no public key (name+number+base64) and no file of one", param_hint="--key"
+        )
     from service.settings import load  # noqa: PLC0415  # an auditor far away has no settings
 
     path = Path(key) if key is not None else load().log_key_path
@@ -185,4 +190,12 @@ def _log_key(key: str | None) -> str:
         raise Malformed(
             "no public key of the log is here; give it with --key (the operator has it: key show)"
         )
-    return path.read_text().strip()
+    return _require_key(path.read_text(errors="replace").strip())
+
+
+def _require_key(vkey: str) -> str:
+    try:
+        Verifier.from_vkey(vkey)
+    except Malformed as error:
+        raise click.BadParameter(f"this is no public key of a log: {error}", param_hint="--key") from None
+    return vkey

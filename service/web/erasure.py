@@ -61,6 +61,4 @@ def _again(edge: Edge, index: int) -> Erased:
 
 def _certificate(erased: Erased) -> Response[bytes]:
     headers = {"Content-Location": f"/api/erasure/{erased.index}"}
-    return Response(
-        erased.certificate, status_code=200, media_type="text/plain; charset=utf-8", headers=headers
-    )
+    return Response(erased.certificate, status_code=200, media_type="text/plain", headers=headers)

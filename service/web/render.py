@@ -18,7 +18,7 @@ def page(
     return Response(
         _TEMPLATES.get_template(template).render(values).encode(),
         status_code=status,
-        media_type="text/html; charset=utf-8",
+        media_type="text/html",
         headers=dict(headers or {}),
     )
 

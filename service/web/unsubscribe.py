@@ -25,7 +25,7 @@ from service.web.strict import FORM_BYTES, AnyRequest, read_body
 
 _ONE_CLICK = re.compile(rb"List-Unsubscribe[\"=\r\n]+One-Click")
 """As it stands in an urlencoded body, and in one of multipart/form-data."""
-_DONE = "You are unsubscribed. We will send you no more of this mail.\n"
+_DONE = "Done. If this link belongs to you, you are unsubscribed and we will send you no more of this mail.\n"
 
 
 @route("/u/{token:str}", http_method=[HttpMethod.GET, HttpMethod.HEAD], name="unsubscribe-page")
@@ -110,4 +110,4 @@ def _deciding(edge: Edge, subject: SubjectId, purpose: str) -> str | None:
 def _done(request: AnyRequest, edge: Edge, token: str) -> Response[bytes]:
     if wants_page(request):
         return page("unsubscribe.html", done=True, token=token, controller=edge.policy.controller)
-    return Response(_DONE.encode(), status_code=200, media_type="text/plain; charset=utf-8")
+    return Response(_DONE.encode(), status_code=200, media_type="text/plain")

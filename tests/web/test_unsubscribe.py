@@ -188,3 +188,16 @@ def test_a_logged_in_browser_is_not_needed_and_not_harmed(site: Site, token: str
     with TestClient(create_site(site.edge), cookies={"session": "anything"}) as client:
         assert client.post(f"/u/{token}", data=ONE_CLICK).status_code == 200
     assert state(site) == "refused"
+
+
+def test_a_token_of_nobody_gets_the_same_words_and_they_promise_nothing_untrue(site: Site):
+    site.subscribe("cyd@example.com")
+    said = [site.client.post(f"/u/{token}").text for token in (site.token("cyd@example.com"), "x" * 60)]
+    assert said[0] == said[1]
+    assert "If this link belongs to you" in said[0]
+
+
+def test_a_page_names_its_character_set_once(site: Site):
+    page = site.client.get("/u/x", headers={"Accept": "text/html"})
+    assert page.headers["Content-Type"] == "text/html; charset=utf-8"
+    assert site.client.post("/u/x").headers["Content-Type"] == "text/plain; charset=utf-8"
