@@ -78,6 +78,21 @@ class Postgres:
             connection.execute(f"CREATE ROLE {OWNER} LOGIN CREATEDB")
             connection.execute(f"CREATE ROLE {APP} LOGIN")
 
+    def follow(self, primary: "Postgres") -> None:
+        """Become a streaming standby of a running server, and start."""
+        _give_to_user(self.folder)
+        self._run(
+            "pg_basebackup", "-R", "-X", "stream", "-h", str(primary.folder), "-U", "postgres", "-c", "fast"
+        )
+        self.start()
+
+    def set(self, **settings: str) -> None:
+        """Change settings of the running server that need no restart."""
+        with psycopg.connect(self.conninfo(), autocommit=True) as connection:
+            for name, value in settings.items():
+                connection.execute(f"ALTER SYSTEM SET {name} = '{value}'")
+            connection.execute("SELECT pg_reload_conf()")
+
     def start(self) -> None:
         """Start the server and return once it answers."""
         settings = (
@@ -89,8 +104,12 @@ class Postgres:
 
     def stop(self) -> None:
         """End the server in order, if it runs."""
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(FileNotFoundError, psutil.NoSuchProcess):
             _end(psutil.Process(self.pid), signal.SIGINT)
+
+    def stop_at_once(self) -> None:
+        """Shut down without finishing anything (`pg_ctl stop -m immediate`); `start` then recovers."""
+        _end(psutil.Process(self.pid), signal.SIGQUIT)
 
     def kill(self) -> None:
         """End every process of the server at once, as a crash would; `start` then recovers."""
@@ -170,7 +189,7 @@ def start(version: str, folder: Path, settings: dict[str, str], *, roles: bool =
     """Return a new running cluster in `folder`, or None where that version is not installed."""
     if (programs := binaries(version, folder.parent)) is None:
         return None
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     postgres = Postgres(folder=folder, binaries=programs, settings=settings)
     postgres.create()
     if roles:

@@ -2,6 +2,7 @@
 
 import json
 import multiprocessing
+import os
 import random
 import socket
 import threading
@@ -30,7 +31,8 @@ from service.vault.keys import Keys, open_keys
 from service.web.auth import EVENTS_WRITE, create_key
 from tests import running
 
-ROUNDS = 20
+ROUNDS = int(os.environ.get("CONSENT_ROUNDS", "20"))
+"""How often; the gate does half of the forty that a release is tested with (CONSENT_ROUNDS=40 make test)."""
 CALLERS = 8
 LONGEST_LIFE_S = 0.25  # under load, before the kill
 EACH_TIME_THE_DATABASE_TOO = 5  # on PostgreSQL the server of the database dies in every fifth round
