@@ -104,7 +104,7 @@ def test_rows_in_bulk_are_those_of_a_plain_insert(database):
         insert_rows(tx, db.happening, [])
     with database.read() as tx:
         found = tx.execute(select(db.happening).order_by(db.happening.c.idx)).mappings().all()
-    assert [dict(row) for row in found] == rows
+    assert [{name: row[name] for name in rows[0]} for row in found] == rows
 
 
 def test_a_column_of_nothing_but_nulls_can_be_inserted_in_bulk(database):

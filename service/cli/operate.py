@@ -1,5 +1,6 @@
 """Commands that run the service: serve, worker, migrate, simulate."""
 
+import gc
 import signal
 import socket
 import threading
@@ -41,6 +42,7 @@ def serve(host: str | None, port: int | None) -> None:
             timeout_keep_alive=30,
             timeout_graceful_shutdown=10,
         )
+        gc.freeze()  # what is there by now stays; without it every full collection walks through all of it
         click.echo(f"listening on http://{chosen.host}:{listener.getsockname()[1]}", err=True)
         uvicorn.Server(config).run(sockets=[listener])
         listener.close()

@@ -79,6 +79,7 @@ class ClaimJournal:
         self._require_keeper = require_keeper
         self._newest = EPOCH  # when the newest entry that this process knows was received
         self._pending = self._last = (0, EPOCH)  # size and newest time after our last append
+        self._prepared_at = 0
         self.adopt(keys)
 
     def adopt(self, keys: Keys) -> None:
@@ -96,6 +97,7 @@ class ClaimJournal:
             self._require_keeper()
         except ServiceError as error:
             return [error for _ in drafts]
+        self._prepared_at = self._last[0]
         known = self._known(drafts)
         made: list[Submission | ServiceError] = []
         for claim in drafts:
@@ -117,7 +119,9 @@ class ClaimJournal:
         erasures = self._store.erasures
         if any(context.erasures != erasures for context in contexts):
             return frozenset(range(len(contexts)))
-        known = self._vault.find_many(tx, list({c.new.address_index for c in contexts if c.new is not None}))
+        alone = self._prepared_at == self._store.locked  # nothing was appended since, so nobody was opened
+        new = [] if alone else list({c.new.address_index for c in contexts if c.new is not None})
+        known = self._vault.find_many(tx, new)
         late: set[int] = set()
         for position, context in enumerate(contexts):
             if context.claim.received_at < self._newest - TOO_LATE:

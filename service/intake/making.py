@@ -5,7 +5,6 @@ Needs the keys and nothing of the database: what must be looked up is handed in.
 
 import base64
 import hashlib
-import hmac
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from service.intake.suppression import Token, admit
 from service.ledger.batch import Submission
 from service.ledger.canonical import Json, canonical
 from service.ledger.entry import Entry, Opening, commit, encode
+from service.ledger.mac import Mac
 from service.policy import PolicySet
 from service.vault import Vault
 from service.vault.directory import NewSubject
@@ -76,6 +76,7 @@ class Maker:
     def __init__(self, vault: Vault, keys: Keys, policy: PolicySet) -> None:
         self._vault = vault
         self._keys = keys
+        self._dedupe = Mac(keys.dedupe)
         self._policy = policy
 
     def submission(self, claim: Claim, known: Known) -> Submission:
@@ -132,7 +133,7 @@ class Maker:
         return {**told, "jurisdiction": place.jurisdiction, "jurisdiction_reason": place.reason}
 
     def _keyed(self, data: bytes) -> bytes:
-        return hmac.digest(self._keys.dedupe, data, "sha256")
+        return self._dedupe(data)
 
     def _veil(self, at: datetime) -> bytes:
         """Return an entry that opens nobody and looks like one that does; no address leads to it."""

@@ -17,6 +17,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from hashlib import sha256
 from typing import Any, Final
 
@@ -24,6 +25,7 @@ import msgspec
 
 from service.errors import Malformed, Tampered, TooLarge
 from service.ledger.canonical import Json, canonical
+from service.ledger.mac import Mac
 from service.ledger.note import Signs, Verifier, decode_base64, open_note, split_note
 
 VERSION: Final = 1
@@ -56,16 +58,16 @@ class Entry:
 
     def __post_init__(self) -> None:
         for moment in (self.at, self.occurred_at):
-            if moment is not None and moment.utcoffset() != timedelta(0):
+            if moment is not None and moment.tzinfo is not UTC and moment.utcoffset() != timedelta(0):
                 raise ValueError("the times of an entry are in UTC and say so")
         for value in (self.subject, self.commitment):
             if value is not None and len(value) != _RANDOM_BYTES:
                 raise ValueError("subject and commitment have 32 bytes")
-        if not _CATEGORY.fullmatch(self.category):
+        if not _is_category(self.category):
             raise ValueError("a category is lower-case letters, digits, dots and underscores")
         if self.source_number is not None and (self.source is None or self.source_number < 0):
             raise ValueError("a source's counter needs the source and is not negative")
-        if taken := _RESERVED & self.extra.keys():
+        if self.extra and (taken := _RESERVED & self.extra.keys()):
             raise ValueError(f"extra may not use the entry's own fields {sorted(taken)}")
 
 
@@ -120,7 +122,8 @@ def commit(fields: Mapping[str, Json], event_salt: bytes) -> bytes:
     Raises `Malformed` if a field leaves the JSON profile of `canonical`.
     """
     assert len(event_salt) == _RANDOM_BYTES, "an event's salt has 32 bytes"
-    return _seal({name: _commit_field(_salt(event_salt, name), value) for name, value in fields.items()})
+    salt = Mac(event_salt)
+    return _seal({name: _commit_field(salt(_salted(name)), value) for name, value in fields.items()})
 
 
 def disclose(opening: Opening, names: Sequence[str]) -> Disclosure:
@@ -187,6 +190,11 @@ def parse_time(text: str) -> datetime:
     return datetime.fromisoformat(text).astimezone(UTC)
 
 
+@lru_cache(maxsize=256)
+def _is_category(text: str) -> bool:
+    return _CATEGORY.fullmatch(text) is not None
+
+
 def _line(entry: Entry) -> bytes:
     line: dict[str, Json] = {**entry.extra, "v": VERSION, "cat": entry.category, "at": format_time(entry.at)}
     if entry.occurred_at is not None:
@@ -247,11 +255,15 @@ def _parse_number(value: object) -> int | None:
 
 
 def _salt(event_salt: bytes, name: str) -> bytes:
-    return hmac.digest(event_salt, b"field:" + name.encode(), "sha256")
+    return Mac(event_salt)(_salted(name))
+
+
+def _salted(name: str) -> bytes:
+    return b"field:" + name.encode()
 
 
 def _commit_field(salt: bytes, value: Json) -> bytes:
-    return hmac.digest(salt, canonical(value), "sha256")
+    return Mac(salt)(canonical(value))
 
 
 def _seal(commitments: Mapping[str, bytes]) -> bytes:

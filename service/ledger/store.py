@@ -11,7 +11,7 @@ from itertools import groupby
 
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, insert, or_, select, text, update
 
-from service.db import CHUNK, chunks, dedupe, insert_rows, leaf, log_state, node
+from service.db import CHUNK, dedupe, insert_rows, leaf, log_state, node, rows_in
 from service.errors import KeysChanged, ReadOnly, Tampered
 from service.ledger import merkle
 from service.ledger.merkle import Edge
@@ -30,9 +30,7 @@ _ADVANCE = (
     .where(log_state.c.log_id == LOG_ID, log_state.c.size == bindparam("old_size"))
     .values(size=bindparam("new_size"), edge=bindparam("new_edge"), head=bindparam("new_head"))
 )
-_KNOWN = select(dedupe.c.key, dedupe.c.request, dedupe.c.idx, dedupe.c.size).where(
-    dedupe.c.log_id == LOG_ID, dedupe.c.key.in_(bindparam("keys", expanding=True))
-)
+_KNOWN = (dedupe.c.key, dedupe.c.request, dedupe.c.idx, dedupe.c.size)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,10 +129,8 @@ class Store:
 
     def known(self, tx: Connection, keys: Sequence[bytes]) -> dict[bytes, Known]:
         """Return what these idempotency keys already stand for."""
-        rows = (tx.execute(_KNOWN, {"keys": part}) for part in chunks(keys))
-        return {
-            row.key: Known(request=row.request, index=row.idx, size=row.size) for part in rows for row in part
-        }
+        rows = rows_in(tx, _KNOWN, dedupe.c.key, keys, f"log_id = {LOG_ID}")
+        return {key: Known(request=request, index=index, size=size) for key, request, index, size in rows}
 
     def remember(self, tx: Connection, rows: Sequence[tuple[bytes, Known]]) -> None:
         """Bind idempotency keys to the entries they recorded, for ever."""

@@ -11,25 +11,22 @@ from typing import Any
 import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import Connection, select
 
 from service.consent import SubjectId
-from service.db import chunks, leaf, payload, subject, subject_key
+from service.db import chunks, leaf, payload, rows_in, subject, subject_key
 from service.errors import Misconfigured, NotFound, Tampered
 from service.ledger.canonical import canonical
 from service.ledger.entry import Opening, directory_key_value, directory_value
+from service.ledger.mac import Mac
 from service.vault.address import fold
 from service.vault.keys import KEY, NONCE, Keys
 
 TAG = 16  # bytes of a token's HMAC: 128 bits cannot be guessed (reliability.md, M10)
 FIRST_VERSION = 1
 
-_SUBJECTS = select(subject.c.address_index, subject.c.sub).where(
-    subject.c.address_index.in_(bindparam("indexes", expanding=True))
-)
-_WRAPPED = select(subject_key.c.sub, subject_key.c.kek_id, subject_key.c.wrapped).where(
-    subject_key.c.sub.in_(bindparam("subs", expanding=True))
-)
+_SUBJECT = (subject.c.address_index, subject.c.sub)
+_WRAPPED = (subject_key.c.sub, subject_key.c.kek_id, subject_key.c.wrapped)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +57,7 @@ class Vault:
     def adopt(self, keys: Keys) -> None:
         """Use these keys from now on."""
         self._keys = keys
+        self._index = Mac(keys.index)
         self._mirror = AESGCM(keys.mirror)
         self._keks = {keys.kek_id: AESGCM(keys.kek)} | {
             name: AESGCM(kek) for name, kek in keys.keks.items() if name != keys.kek_id
@@ -67,9 +65,7 @@ class Vault:
 
     def address_index(self, address: str) -> bytes:
         """Return the keyed hash under which an address is looked up; any spelling of it will do."""
-        return hmac.digest(
-            self._keys.index, b"index1\n" + fold(address).encode(errors="surrogatepass"), "sha256"
-        )
+        return self._index(b"index1\n" + fold(address).encode(errors="surrogatepass"))
 
     def find(self, tx: Connection, address: str) -> SubjectId | None:
         """Return the person behind an address, or None if it was never seen (or was erased)."""
@@ -78,11 +74,8 @@ class Vault:
 
     def find_many(self, tx: Connection, indexes: Sequence[bytes]) -> dict[bytes, SubjectId]:
         """Return the known persons by address index."""
-        found: dict[bytes, SubjectId] = {}
-        for part in chunks(indexes):
-            rows = tx.execute(_SUBJECTS, {"indexes": part})
-            found.update((index, SubjectId(sub)) for index, sub in rows)
-        return found
+        rows = rows_in(tx, _SUBJECT, subject.c.address_index, indexes)
+        return {index: SubjectId(sub) for index, sub in rows}
 
     def create(self, address: str, *, version: int = FIRST_VERSION) -> NewSubject:
         """Return a new person for a normalised address: random id, own key, sealed address."""
@@ -113,11 +106,8 @@ class Vault:
 
     def keys_of(self, tx: Connection, subs: Sequence[bytes]) -> dict[bytes, bytes]:
         """Return the unwrapped keys of these persons; the erased have none."""
-        found: dict[bytes, bytes] = {}
-        for part in chunks(subs):
-            rows = tx.execute(_WRAPPED, {"subs": part})
-            found.update((sub, self._unwrap(name, wrapped, sub)) for sub, name, wrapped in rows)
-        return found
+        rows = rows_in(tx, _WRAPPED, subject_key.c.sub, subs)
+        return {sub: self._unwrap(name, wrapped, sub) for sub, name, wrapped in rows}
 
     def _unwrap(self, name: str, wrapped: bytes, sub: bytes) -> bytes:
         if name not in self._keks and self._renew is not None:
