@@ -10,6 +10,7 @@ from service.web.api import QuestionIn, StandingsOut
 from service.web.erasure import ErasureIn
 from service.web.events import MAX_EVENTS, EventIn, EventOut
 from service.web.forms import FormIn, FormOut
+from service.web.links import LinksIn, LinksOut
 from service.web.login import LoginIn, LogoutIn
 from service.web.pages import SearchIn
 from service.web.problems import Problem
@@ -29,6 +30,8 @@ STRUCTS: Final = (
     SearchIn,
     Problem,
     ReceiptOut,
+    LinksIn,
+    LinksOut,
 )
 TEMPLATE: Final = "#/components/schemas/{name}"
 
@@ -119,6 +122,16 @@ OPERATIONS: Final = (
         summary="The history as one zip file that verifies without us; needs the scope history:read",
         reads={JSON: reference(QuestionIn)},
         gives={200: {"application/zip": {}}},
+        errors=_LOOKUP_ERRORS,
+        security="key",
+    ),
+    Operation(
+        path="/api/unsubscribe-links",
+        method="post",
+        name="unsubscribe-links",
+        summary="One-click links and headers for up to 1,000 addresses; needs the scope links:read",
+        reads={JSON: reference(LinksIn)},
+        gives={200: {JSON: reference(LinksOut)}},
         errors=_LOOKUP_ERRORS,
         security="key",
     ),
