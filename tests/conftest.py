@@ -24,6 +24,21 @@ POSTGRES = ["postgresql", *(["postgresql15"] if IN_CI or servers.DEBIAN_15.exist
 """Where PostgreSQL 15 is missing there are no tests of it; in CI they fail instead."""
 
 ARTIFACTS = Path(__file__).parent.parent / ".artifacts"
+ON_BOTH_VERSIONS = {
+    "test_walls.py",
+    "test_db.py",
+    "test_migrations.py",
+    "test_servers.py",
+    "test_store.py",
+    "test_sequencer.py",
+    "test_outcomes.py",
+    "test_processes.py",
+    "test_intake.py",
+    "test_scrub.py",
+    "test_crash.py",
+}
+"""Files whose tests run on every PostgreSQL that is there."""
+
 SHARED = pytest.StashKey[Path]()
 TEMPLATE = "template_migrated"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -35,6 +50,26 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[SHARED] = Path(told["servers"]) if told else servers.make_folder()
     if not told:
         (ARTIFACTS / "faults.txt").unlink(missing_ok=True)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let everything run on both versions of PostgreSQL: `make test TESTS=--every-postgresql`."""
+    parser.addoption(
+        "--every-postgresql", action="store_true", help="run every test on PostgreSQL 15 as well"
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep on PostgreSQL 15 the tests of what depends on its version: walls, migrations, appends.
+
+    Everything runs on SQLite and on the lock file's PostgreSQL; twice the same SQL tells nothing new.
+    """
+    if config.getoption("every_postgresql"):
+        return
+    left = [item for item in items if "postgresql15" in item.name and item.path.name not in ON_BOTH_VERSIONS]
+    config.hook.pytest_deselected(items=left)
+    gone = set(left)
+    items[:] = [item for item in items if item not in gone]
 
 
 @pytest.hookimpl(optionalhook=True)
