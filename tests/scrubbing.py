@@ -41,10 +41,12 @@ def fill(database: Database, folder: Path) -> Intake:
     return intake
 
 
-def findings(database: Database, *, erased=()) -> list[str]:
+def findings(database: Database, *, log_only: bool = False) -> list[str]:
     """What scrub says, as lines."""
     keys = running.keys()
-    parts = [*of_the_log(keys), *beside_the_log(keys, running.policies(), erased)]
+    parts = list(of_the_log(keys))
+    if not log_only:
+        parts += beside_the_log(keys, running.policies())
     return [str(one) for one in scrub(database, parts, lambda _part, _done, _total: None)]
 
 

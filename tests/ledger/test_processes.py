@@ -48,7 +48,7 @@ def outputs(children: Sequence[subprocess.Popen[str]]) -> list[str]:
     return [line for child in children for line in child.communicate(timeout=100)[0].splitlines()]
 
 
-def test_processes_that_append_at_the_same_time_write_one_history(database):
+def test_processes_that_append_at_the_same_time_write_one_history(database, figures):
     with running_writer(database) as writer:
         writer.record("before=a")
         with database.read() as tx:
@@ -71,6 +71,7 @@ def test_processes_that_append_at_the_same_time_write_one_history(database):
             proof = merkle.consistency_proof(head.size, new.size, read)
             assert merkle.verify_consistency(head.size, new.size, head.root, new.root, proof)
     assert_mixed([entry.decode()[:2] for _, entry in sorted(entries.items())][1:])
+    figures(f"two sequencers ({database.dialect})", acknowledged=len(found), entries=new.size, histories=1)
 
 
 def assert_mixed(names: Sequence[str]) -> None:
