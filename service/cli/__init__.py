@@ -28,6 +28,7 @@ COMMANDS = {
     "reconcile": "reconcile:reconcile",
     "report": "reconcile:report",
     "policy": "policy:policy",
+    "import": "importing:command",
     "history": "ask:history",
     "bundle": "ask:bundle",
     "verify": "verify:verify",

@@ -166,18 +166,23 @@ def _judge(
 def _claim(edge: Edge, sender: Program, value: object, key: str | None, *, at: str) -> Claim:
     """Return what an event claims; raises `Malformed` that names the field."""
     event = convert(value, EventIn, at=at)
-    category, now = Category(event.category), edge.now()
     if event.key is not None and not at:
         raise Malformed("a single event's key is the header Idempotency-Key", field="key")
     key = event.key or key
     if key is None:
         raise Malformed("give each event a key, or send the header Idempotency-Key", field="key")
-    _require_purpose(event, category, edge.policy)
+    return claim_of(event, key, source=f"api:{sender.name}", policy=edge.policy, now=edge.now())
+
+
+def claim_of(event: EventIn, key: str, *, source: str, policy: PolicySet, now: datetime) -> Claim:
+    """Return what an event claims; raises `Malformed`, naming the field, for what nobody may claim."""
+    category = Category(event.category)
+    _require_purpose(event, category, policy)
     _require_time(event, now)
-    _require_evidence(event, category, edge.policy)
+    _require_evidence(event, category, policy)
     return Claim(
         category=category,
-        source=f"api:{sender.name}",
+        source=source,
         key=key,
         address=addresses.parse(event.email),
         purpose=event.purpose,
