@@ -89,8 +89,9 @@ def test_with_the_shipped_drafts_nothing_implied_permits(on_sqlite):
 def test_the_clock_runs_from_the_facts_in_the_ledger_not_from_the_day_they_were_told(canadian):
     [found] = canadian.record([implied("inquiry", 100)])
     with canadian.db.read() as tx:
+        told = canadian.events(tx, found.subject)[-1].recorded_at
         states = [
-            canadian.standings(tx, found.subject, NOW + timedelta(days=days, minutes=1))[0].state
+            canadian.standings(tx, found.subject, told + timedelta(days=days, minutes=1))[0].state
             for days in (0, 70, 90)
         ]
     assert states == [State.PERMITTED, State.PERMITTED, State.EXPIRED]

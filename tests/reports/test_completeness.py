@@ -5,15 +5,17 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import delete, update
 
-from service.db import index_row, index_state, subject
+from service.db import index_row, index_state
 from service.errors import Tampered, Unavailable
 from service.intake.epoch import epoch
+from service.intake.erasures import ErasureList
+from service.intake.forgetting import erase
 from service.ledger.index import SUBJECTS
 from service.ledger.lists import KINDS
 from service.ledger.verify import State, verify_bundle
 from service.reports.completeness import gather
 from service.reports.evidence import bundle
-from tests.running import claim, keys, people, withdrawal
+from tests.running import claim, keys, people, start, withdrawal
 
 ANA = "ana@example.org"
 AT = datetime(2030, 1, 1, tzinfo=UTC)
@@ -77,10 +79,11 @@ def test_a_bundle_carries_the_directory_key_only_where_that_was_asked_for(ana):
     assert verify_bundle(disclosed, keys().log.vkey).complete
 
 
-def test_an_address_whose_person_was_erased_is_not_called_complete(ana):
-    with ana.db.begin() as tx:
-        tx.execute(delete(subject).where(subject.c.sub == ana.vault.find(tx, ANA)))
-    verdict = judged(ana)
+def test_an_address_whose_person_was_erased_is_not_called_complete(database, tmp_path):
+    with start(database, erasures=ErasureList(tmp_path / "erasures", backup_days=30)) as ana:
+        ana.record([claim(ANA), claim("bo@example.org"), withdrawal(ANA)])
+        erase(ana, ANA, reason="request")
+        verdict = judged(ana)
     assert not verdict.complete
     assert "1 identities of this address are closed" in verdict.report()
 
