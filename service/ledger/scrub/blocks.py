@@ -7,7 +7,6 @@ here. Either way some half a million entries per second and core.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from itertools import groupby
 from typing import Final
 
 from sqlalchemy import Connection, text
@@ -16,14 +15,15 @@ from service.ledger.merkle import HASH_BYTES
 from service.ledger.store import LOG_ID
 
 WIDTH: Final = 256  # entries under one node of level 1
-STEP: Final = 256 * WIDTH  # entries in one statement
+STEP: Final = 128 * WIDTH  # entries in one statement; what it sorts fits into 4 MB
 
 _SQLITE = "SELECT idx, hash, entry FROM leaf WHERE log_id = ? AND idx >= ? AND idx < ? ORDER BY idx"
 _POSTGRESQL = text(
     "SELECT idx / 256 AS number, count(*) AS rows, min(idx) AS first, max(idx) AS last, "
     "string_agg(hash, ''::bytea ORDER BY idx) AS hashes, "
-    "array_agg(idx) FILTER (WHERE hash <> sha256('\\x00'::bytea || entry)) AS wrong "
-    "FROM leaf WHERE log_id = :log_id AND idx >= :start AND idx < :stop GROUP BY 1 ORDER BY 1"
+    "array_agg(idx) FILTER (WHERE differs) AS wrong "
+    "FROM (SELECT idx, hash, hash <> sha256('\\x00'::bytea || entry) AS differs FROM leaf "
+    "WHERE log_id = :log_id AND idx >= :start AND idx < :stop OFFSET 0) AS one GROUP BY 1 ORDER BY 1"
 )
 _INDEXES = text("SELECT idx FROM leaf WHERE log_id = :log_id AND idx >= :start AND idx < :stop ORDER BY idx")
 
@@ -57,12 +57,15 @@ def whole(hashes: Sequence[bytes]) -> bytes:
 
 
 def _from_rows(tx: Connection, start: int, stop: int) -> Iterator[Block]:
-    rows = tx.exec_driver_sql(_SQLITE, (LOG_ID, start, stop))
-    for number, group in groupby(rows, key=lambda row: row[0] >> 8):
-        indexes, hashes, entries = zip(*group, strict=True)
-        made = [sha256(b"\0" + entry).digest() for entry in entries]
-        wrong = [] if made == list(hashes) else _differing(indexes, hashes, made)
-        yield Block(number=number, indexes=indexes, hashes=hashes, wrong=wrong)
+    cursor = tx.connection.cursor()  # the driver's own: half the time went into rows of SQLAlchemy
+    for first in range(start, stop, WIDTH):
+        rows = cursor.execute(_SQLITE, (LOG_ID, first, min(first + WIDTH, stop))).fetchall()
+        if not rows:
+            continue
+        indexes, hashes, entries = zip(*rows, strict=True)
+        made = tuple([sha256(b"\0" + entry).digest() for entry in entries])
+        wrong = [] if made == hashes else _differing(indexes, hashes, made)
+        yield Block(number=first // WIDTH, indexes=indexes, hashes=hashes, wrong=wrong)
 
 
 def _differing(indexes: Sequence[int], stored: Sequence[bytes], made: Sequence[bytes]) -> list[int]:
