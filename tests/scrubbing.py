@@ -16,6 +16,7 @@ from service.intake.forgetting import erase
 from service.intake.scrub import beside_the_log, of_the_log
 from service.ledger.publication import Publisher
 from service.ledger.scrub import scrub
+from service.vault.keys import Keys
 from tests import running
 
 PEOPLE = 270  # so that there are two nodes, and entries behind them
@@ -41,9 +42,9 @@ def fill(database: Database, folder: Path) -> Intake:
     return intake
 
 
-def findings(database: Database, *, log_only: bool = False) -> list[str]:
+def findings(database: Database, keys: Keys | None = None, *, log_only: bool = False) -> list[str]:
     """What scrub says, as lines."""
-    keys = running.keys()
+    keys = keys or running.keys()
     parts = list(of_the_log(keys))
     if not log_only:
         parts += beside_the_log(keys, running.policies())

@@ -14,10 +14,15 @@ from sqlalchemy import text
 from service.cli import group
 from service.db import Database
 from service.errors import ReadOnly, Tampered
+from service.intake.epoch import epoch
+from service.intake.forgetting import erase
+from service.intake.rekey import rekey_directory
+from service.intake.rotation import rotate_ingest, rotate_kek, rotate_log
 from service.ledger.publication import Publisher
 from service.ledger.scrub import UNREADABLE
 from tests import running, servers
 from tests.conftest import fresh
+from tests.intake.forgotten import ANA, BOB, CYD, Clock, House, consent
 from tests.scrubbing import CLAIM, behind_the_walls, fill, findings
 
 FILLED = "template_filled"
@@ -69,6 +74,24 @@ def flipped(ledger: Database, table: str, column: str, which: str, *, log_only: 
 def test_a_ledger_with_something_of_everything_is_clean(database, tmp_path):
     fill(database, tmp_path)
     assert findings(database) == []
+
+
+def test_erasures_and_changes_of_every_key_leave_a_ledger_clean(database, tmp_path):
+    """What was destroyed or swapped on purpose is no damage: a false alarm would teach people not to look."""
+    with House(folder=tmp_path, clock=Clock()).open(database) as intake:
+        consent(intake, ANA, BOB)
+        epoch(intake)
+        erase(intake, ANA, reason="request")
+        assert findings(database, intake.keys) == []
+        for change in (rotate_ingest, rotate_log, rotate_kek, rekey_directory):
+            change(intake)
+            consent(intake, f"{change.__name__}@example.org")
+            assert findings(database, intake.keys) == [], change
+        epoch(intake)
+        erase(intake, BOB, reason="request")
+        publisher(database, intake).publish()
+        consent(intake, ANA, CYD)
+        assert findings(database, intake.keys) == []
 
 
 LOG_BITS = [
@@ -348,7 +371,7 @@ def test_nothing_is_published_over_what_is_damaged(ledger, table, column, which,
 
 
 def publisher(ledger, intake) -> Publisher:
-    return Publisher(ledger, intake.store, running.keys().log, running.keys().log_pq, intake.now)
+    return Publisher(ledger, intake.store, intake.keys.log, intake.keys.log_pq, intake.now)
 
 
 def test_the_command_says_clean_or_names_the_place_and_its_exit_code_tells_which(tmp_path, monkeypatch):
