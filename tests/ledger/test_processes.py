@@ -39,13 +39,18 @@ def spawn(url: str, name: str) -> subprocess.Popen[str]:
 
 
 def outputs(children: Sequence[subprocess.Popen[str]]) -> list[str]:
-    """Let all begin at once, and return the lines that they print."""
+    """Let all begin at once, and return the lines that they print.
+
+    They are read side by side: a full pipe would stop one of them.
+    """
     for child in children:
         assert child.stdout.readline() == "ready\n"
     for child in children:
         child.stdin.write("go\n")
         child.stdin.flush()
-    return [line for child in children for line in child.communicate(timeout=100)[0].splitlines()]
+    with ThreadPoolExecutor(len(children)) as readers:
+        said = readers.map(lambda child: child.communicate(timeout=100)[0], children)
+        return [line for text in said for line in text.splitlines()]
 
 
 def test_processes_that_append_at_the_same_time_write_one_history(database, figures):
