@@ -20,7 +20,7 @@ from tests.scrubbing import findings
 from tests.waiting import until
 
 HERE = Path(__file__).parent.parent.parent
-PROCESSES, EACH = 8, 25
+PROCESSES, EACH = 8, 15
 FAILING = "enable_random name=posix/io/sync/*,probability=0.2"
 TORN = "enable_random name=posix/io/rw/pwrite,probability=0.02"
 
