@@ -40,6 +40,7 @@ COMMANDS = {
     "log": "forget:log",
     "user": "people:user",
     "key": "people:key",
+    "bench": "bench:bench",
 }
 """Each command and where it lives; it is imported when it is called, so that `verify` needs no database."""
 
