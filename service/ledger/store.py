@@ -196,7 +196,7 @@ class Store:
             tx.execute(select(leaf.c.idx, leaf.c.entry).where(leaf.c.log_id == LOG_ID, wanted))
             for wanted in _where(leaf.c.idx, indexes)
         )
-        return {index: entry for part in rows for index, entry in part}
+        return {index: entry for part in rows for index, entry in part.all()}
 
     def leaf_hashes(self, tx: Connection, indexes: Iterable[int]) -> dict[int, bytes]:
         """Return the stored leaf hashes of these entries."""
@@ -204,7 +204,7 @@ class Store:
             tx.execute(select(leaf.c.idx, leaf.c.hash).where(leaf.c.log_id == LOG_ID, wanted))
             for wanted in _where(leaf.c.idx, indexes)
         )
-        return {index: found for part in rows for index, found in part}
+        return {index: found for part in rows for index, found in part.all()}
 
     def proofs(self, tx: Connection, indexes: Sequence[int], size: int) -> dict[int, list[bytes]]:
         """Return the inclusion proofs of these entries in the tree of `size`."""
@@ -235,7 +235,7 @@ class Store:
             )
             for wanted in _where(node.c.idx, indexes)
         )
-        return {index: found for part in rows for index, found in part}
+        return {index: found for part in rows for index, found in part.all()}
 
     def _advance(self, tx: Connection, old_size: int, edge: Edge) -> bytes:
         head = self._sign(edge)

@@ -5,8 +5,7 @@ are counted against the sorted lists up to where those end, and against the sign
 lists' end and those lines together must add up to the head that the log signed.
 """
 
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from collections.abc import Collection
 
 from sqlalchemy import Connection, select
 
@@ -18,21 +17,11 @@ from service.intake.suppression import kept_out
 from service.ledger import lists
 from service.ledger.completeness import EPOCH_CATEGORY
 from service.ledger.entry import decode, directory_key_value
-from service.ledger.index import DIRECTORY, SUBJECTS, Commitment, event_leaf, read_line, subject_row
+from service.ledger.index import DIRECTORY, SUBJECTS, Commitment, event_leaf, subject_row
 from service.ledger.lookup import row_under
 from service.ledger.merkle import Edge, leaf_hash
 from service.ledger.proof import Checkpoint
-
-_STEP = 10_000  # entries in memory while those after the lists are read
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Tail:
-    """What the signed lines after the lists' end say: a person's entries, who is opened, the lists' epoch."""
-
-    own: frozenset[int]
-    opened: frozenset[bytes]
-    epoch: bytes | None
+from service.reports.history.tail import read_tail
 
 
 def require_whole(
@@ -49,7 +38,9 @@ def require_whole(
     And unless the directory knows the address no more often than the database says; None is nobody.
     """
     state = lists.state(tx)
-    tail = _tail(intake, tx, state, person, head)
+    version = _versions(intake, tx, address, person) + 1
+    dk = directory_key_value(intake.keys.directory, address, version)
+    tail = read_tail(intake.store, tx, state, head, person=person, dk=dk)
     commitment = None if tail.epoch is None else _commitment(tail.epoch)
     if person is not None:
         listed = row_under(tx, SUBJECTS, person, commitment)
@@ -59,36 +50,11 @@ def require_whole(
                 "the rows about this person are not all that was signed about them; run the integrity check "
                 "and restore the rows from a backup that verifies"
             )
-    version = _versions(intake, tx, address, person) + 1
-    dk = directory_key_value(intake.keys.directory, address, version)
-    if dk in tail.opened or row_under(tx, DIRECTORY, dk, commitment) is not None:
+    if tail.opened or row_under(tx, DIRECTORY, dk, commitment) is not None:
         raise Tampered(
             "the log opened this address, and the row of the directory that leads to the person is missing; "
             "restore it from a backup that verifies"
         )
-
-
-def _tail(
-    intake: Intake, tx: Connection, state: lists.State, person: SubjectId | None, head: Checkpoint
-) -> _Tail:
-    edge, own, opened, epoch = state.edge.copy(), set[int](), set[bytes](), None
-    for index, data in _lines(intake, tx, edge.size, head.size):
-        edge.add(leaf_hash(data))
-        subject, opening = read_line(data)
-        if subject is not None and subject == person:
-            own.add(index)
-        if opening is not None:
-            opened.add(opening[0])
-        if index == state.epoch:
-            epoch = data
-    if (edge.size, edge.root()) != (head.size, head.root):
-        raise Tampered("the entries and the lists of persons do not add up to the signed head")
-    return _Tail(own=frozenset(own), opened=frozenset(opened), epoch=epoch)
-
-
-def _lines(intake: Intake, tx: Connection, start: int, end: int) -> Iterator[tuple[int, bytes]]:
-    for first in range(start, end, _STEP):
-        yield from sorted(intake.store.entries(tx, range(first, min(first + _STEP, end))).items())
 
 
 def _commitment(data: bytes) -> Commitment:
