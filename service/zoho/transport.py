@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum, auto
+from typing import BinaryIO
 
 from service.errors import QuotaExhausted, Unreachable, ZohoDenied
 from service.zoho.oauth import OAuth, Token
@@ -41,6 +42,8 @@ class Call:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     form: Mapping[str, str] | None = field(default=None, repr=False)
     body: bytes | None = field(default=None, repr=False)
+    into: BinaryIO | None = field(default=None, repr=False)
+    """A file that the body of a good answer is streamed to, instead of into memory."""
     credits: int = 0
     repeatable: bool = True
 
@@ -114,6 +117,7 @@ class Transport:
             params=call.params,
             form=call.form,
             body=call.body,
+            into=call.into,
         )
 
     def _pause(self, call: Call, outcome: Answer | Lost, usual: float | None) -> float | None:

@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any
+from http import HTTPStatus
+from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
 import httpx
@@ -23,6 +24,10 @@ LARGEST_ANSWER = 32 * 1024 * 1024
 
 LONGEST_ANSWER_S = 120.0
 """Seconds that one answer may trickle in before it is given up."""
+
+LARGEST_FILE = 4 * 1024**3
+LONGEST_FILE_S = 1_800.0
+"""Bytes and seconds of an answer that is written to a file; 200,000 rows of a bulk read are some ten MiB."""
 
 DAY_S = 86_400.0
 
@@ -102,13 +107,17 @@ class Line:
         params: Mapping[str, str] | None = None,
         form: Mapping[str, str] | None = None,
         body: bytes | None = None,
+        into: BinaryIO | None = None,
     ) -> Answer | Lost:
-        """Send one request once and return what came of it; never raises for the network's sake."""
+        """Send one request once and return what came of it; never raises for the network's sake.
+
+        With `into`, the body of a 200 replaces that file's content, and the answer's own body is empty.
+        """
         request = self._client.build_request(
             method, url, headers=headers, params=params or None, data=form, content=body
         )
         try:
-            return self._read(request)
+            return self._read(request, into)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
             return Lost(sent=False, why=type(error).__name__)
         except httpx.RequestError as error:
@@ -118,15 +127,26 @@ class Line:
         """Close all connections."""
         self._client.close()
 
-    def _read(self, request: httpx.Request) -> Answer | Lost:
-        ends = time.monotonic() + LONGEST_ANSWER_S
+    def _read(self, request: httpx.Request, into: BinaryIO | None) -> Answer | Lost:
+        started = time.monotonic()
         response = self._client.send(request, stream=True)
+        to_file = into if response.status_code == HTTPStatus.OK else None
+        longest_s, largest = (
+            (LONGEST_ANSWER_S, LARGEST_ANSWER) if to_file is None else (LONGEST_FILE_S, LARGEST_FILE)
+        )
+        size, body = 0, bytearray()
         try:
-            body = bytearray()
+            if to_file is not None:
+                to_file.seek(0)
+                to_file.truncate()
             for chunk in response.iter_bytes():
-                body += chunk
-                if len(body) > LARGEST_ANSWER or time.monotonic() > ends:
+                size += len(chunk)
+                if size > largest or time.monotonic() - started > longest_s:
                     return Lost(sent=True, why="AnswerTooLong")
+                if to_file is None:
+                    body += chunk
+                else:
+                    to_file.write(chunk)
         finally:
             response.close()
         headers = {name.lower(): value for name, value in response.headers.items()}
