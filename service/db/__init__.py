@@ -8,9 +8,11 @@ be rebuilt from entries, payloads and a fresh read of the products.
 
 from service.db.access import account, api_key, session
 from service.db.columns import EPOCH, KEYED, Int, Moment, Small, metadata, to_milliseconds
+from service.db.connection import zoho_connection
 from service.db.consent import happening, policy_set, standing, task
 from service.db.engine import Begin, Database, engine_from_url
 from service.db.forgetting import directory_next, erasure, key_change, suppression
+from service.db.hints import channel, hint
 from service.db.index import index_node, index_row, index_state
 from service.db.ledger import (
     LEDGER_TABLES,
@@ -43,6 +45,7 @@ __all__ = [
     "api_key",
     "attestor",
     "change",
+    "channel",
     "checkpoint",
     "chunks",
     "contact",
@@ -56,6 +59,7 @@ __all__ = [
     "erasure",
     "exists",
     "happening",
+    "hint",
     "index_node",
     "index_row",
     "index_state",
@@ -83,4 +87,5 @@ __all__ = [
     "tick",
     "time_stamp",
     "to_milliseconds",
+    "zoho_connection",
 ]
