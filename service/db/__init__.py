@@ -7,6 +7,7 @@ be rebuilt from entries, payloads and a fresh read of the products.
 """
 
 from service.db.access import account, api_key, session
+from service.db.audits import audit
 from service.db.columns import EPOCH, KEYED, Int, Moment, Small, metadata, to_milliseconds
 from service.db.connection import zoho_connection
 from service.db.consent import happening, policy_set, standing, task
@@ -44,6 +45,7 @@ __all__ = [
     "account",
     "api_key",
     "attestor",
+    "audit",
     "change",
     "channel",
     "checkpoint",
