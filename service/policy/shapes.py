@@ -87,12 +87,47 @@ class Campaigns(Strict, frozen=True, kw_only=True):
     lists: tuple[CampaignsList, ...]
 
 
+class FieldMapping(Strict, frozen=True, kw_only=True):
+    """One field that lives in both products: which way it goes, who owns it, and why.
+
+    `direction` is how values travel today, `owner` the product whose value is right (`both`: each may
+    change it, so that it must travel both ways). `by` carries it: Zoho's own sync, or this service.
+    `type` and `length` are CRM's; `modules` empty means all.
+    """
+
+    crm: str
+    campaigns: str
+    direction: Literal["crm_to_campaigns", "campaigns_to_crm", "both"]
+    owner: Literal["crm", "campaigns", "ledger", "both"]
+    by: Literal["zoho", "service"] = "zoho"
+    reason: str
+    type: str = ""
+    length: int = 0
+    modules: tuple[str, ...] = ()
+
+    @property
+    def is_two_way(self) -> bool:
+        """Return whether values travel both ways."""
+        return self.direction == "both"
+
+    @property
+    def wants_both(self) -> bool:
+        """Return whether either product may change it, so that it must travel both ways."""
+        return self.owner in ("both", "ledger")
+
+    @property
+    def writes_crm(self) -> bool:
+        """Return whether something writes the CRM field."""
+        return self.direction != "crm_to_campaigns"
+
+
 class ZohoMapping(Strict, frozen=True, kw_only=True):
     """`zoho.toml`: `governs` is the purpose that Email_Opt_Out and Marketing Permission stand for."""
 
     governs: str
     crm: Crm
     campaigns: Campaigns
+    fields: tuple[FieldMapping, ...] = ()
 
 
 class WithoutConsent(Strict, frozen=True, kw_only=True):
