@@ -8,7 +8,7 @@ from typing import Literal
 import msgspec
 from litestar.types import Method
 
-from service.zoho.simulator import chaos, console, mischief, sightings, sync
+from service.zoho.simulator import chaos, console, mischief, oauth, sightings, sync
 from service.zoho.simulator.campaigns import events, transmissions
 from service.zoho.simulator.crm.fields import MODULES, Kind
 from service.zoho.simulator.crm.records import Author, change, of_address, user_number
@@ -222,6 +222,7 @@ _ACTIONS = (
     _row("/crm/lock", mischief.lock, mischief.Locked),
     _row("/crm/bounce", mischief.mail_bounce, mischief.MailBounced),
     _row("/crm/unique", mischief.unique, mischief.Unique),
+    _row("/oauth/code", oauth.self_client, oauth.SelfClient),
     _row("/reset", reset, None, "POST"),
     _row("/replant", replant, Planted),
     _row("/break", break_, Broken),

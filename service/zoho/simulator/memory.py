@@ -6,7 +6,7 @@ import msgspec
 
 from service.zoho.simulator import shelf
 from service.zoho.simulator.switches import Value, defaults
-from service.zoho.simulator.tokens import Grant
+from service.zoho.simulator.tokens import Code, Grant
 from service.zoho.simulator.world import World
 
 KIND, KEY = "memory", "world"
@@ -22,7 +22,9 @@ class Memory(msgspec.Struct, kw_only=True):
     last_record_id: int
     unique: dict[str, list[str]]
     switches: dict[str, Value]
-    tokens: dict[str, tuple[tuple[str, ...], float]]
+    tokens: dict[str, Grant]
+    codes: dict[str, Code]
+    refresh: dict[str, tuple[str, ...]]
     revoked: list[str]
     spent: dict[str, int]
 
@@ -44,7 +46,9 @@ def save(world: World) -> None:
         last_record_id=world.last_record_id,
         unique=world.unique,
         switches={name: value for name, value in world.switches.items() if value != standard[name]},
-        tokens={t: (g.scopes, g.expires_at) for t, g in world.tokens.live.items() if g.expires_at > now},
+        tokens={t: g for t, g in world.tokens.live.items() if g.expires_at > now},
+        codes=world.tokens.codes,
+        refresh=world.tokens.refresh,
         revoked=sorted(world.tokens.revoked),
         spent=_by_minute(world.meter.spent()),
     )
@@ -61,7 +65,8 @@ def load(world: World) -> None:
     world.last_record_id = memory.last_record_id
     world.unique = memory.unique
     world.switches = {**defaults(), **memory.switches}
-    world.tokens.live = {token: Grant(scopes, until) for token, (scopes, until) in memory.tokens.items()}
+    world.tokens.live, world.tokens.codes = memory.tokens, memory.codes
+    world.tokens.refresh = memory.refresh
     world.tokens.revoked = set(memory.revoked)
     for minute, cost in memory.spent.items():
         world.meter.remember(int(minute), cost)

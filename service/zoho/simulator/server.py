@@ -1,7 +1,8 @@
 """Running the simulator: in a thread for tests and demos, or alone in the foreground."""
 
+import json
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from threading import Thread
@@ -11,7 +12,7 @@ import httpx
 import uvicorn
 from litestar import Litestar
 
-from service.zoho.simulator.app import app_of, create_app, planted
+from service.zoho.simulator.app import app_of, planted
 from service.zoho.simulator.names import policy_toml
 from service.zoho.simulator.world import World
 
@@ -27,6 +28,8 @@ class Simulator:
     url: str
     world: World = field(repr=False)
     client: httpx.Client = field(repr=False)
+    centres: Mapping[str, str] = field(default_factory=dict)
+    """Where each data centre answers that was asked for by name."""
 
     def control(self, path: str, body: Mapping[str, Any] | None = None) -> Any:  # noqa: ANN401 - any JSON
         """Return the control plane's answer; a body makes it a POST. Raises `HTTPStatusError` on 4xx."""
@@ -47,22 +50,29 @@ def running(
     port: int = 0,
     now: int | None = None,
     file: str | None = None,
+    centres: Sequence[str] = (),
 ) -> Iterator[Simulator]:
-    """Serve a freshly planted organisation, or the one in `file`, on loopback from a thread until the end."""
+    """Serve a freshly planted organisation, or the one in `file`, on loopback from a thread until the end.
+
+    Each of the data centres in `centres` answers on a port of its own as well.
+    """
     world = planted(contacts, seed, now=now, file=file)
     server = uvicorn.Server(_config(app_of(world)))
     listener = _listen("127.0.0.1", port)
+    others = _listen_for(world, centres)
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    thread = Thread(target=server.run, kwargs={"sockets": [listener]}, name="zoho-simulator", daemon=True)
+    sockets = [listener, *others]
+    thread = Thread(target=server.run, kwargs={"sockets": sockets}, name="zoho-simulator", daemon=True)
     thread.start()
     try:
         with httpx.Client(base_url=url, timeout=START_TIMEOUT_S, trust_env=False) as client:
             client.get("/_control/clock").raise_for_status()
-            yield Simulator(url, world, client)
+            yield Simulator(url, world, client, world.addresses())
     finally:
         server.should_exit = True
         thread.join(START_TIMEOUT_S)
-        listener.close()
+        for one in sockets:
+            one.close()
         world.db.close()
 
 
@@ -73,13 +83,26 @@ def serve(
     seed: int = 1,
     *,
     file: str | None = None,
+    centres: Sequence[str] = (),
 ) -> None:
-    """Serve in the foreground until interrupted, after printing one line of JSON with the address."""
-    app = create_app(contacts, seed, file=file)
+    """Serve in the foreground until interrupted, after printing one line of JSON with the address.
+
+    Each of the data centres in `centres` answers on a port of its own on loopback, which the line names.
+    """
+    world = planted(contacts, seed, file=file)
     listener = _listen(host, port)
+    others = _listen_for(world, centres)
     bound_host, bound_port = listener.getsockname()[:2]
-    print(f'{{"url": "http://{bound_host}:{bound_port}"}}', flush=True)  # noqa: T201 - the program's output
-    uvicorn.Server(_config(app)).run(sockets=[listener])
+    told = {"url": f"http://{bound_host}:{bound_port}", **world.addresses()}
+    print(json.dumps(told), flush=True)  # noqa: T201 - the program's output
+    uvicorn.Server(_config(app_of(world))).run(sockets=[listener, *others])
+
+
+def _listen_for(world: World, centres: Sequence[str]) -> list[socket.socket]:
+    """Return a socket for each data centre, and let the world know which is which."""
+    listeners = [_listen("127.0.0.1", 0) for _ in centres]
+    world.ports = {one.getsockname()[1]: name for one, name in zip(listeners, centres, strict=True)}
+    return listeners
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -34,11 +34,27 @@ ALL_SCOPES = (
 
 SWITCHES = MappingProxyType(
     {
+        "dc.home": Switch(
+            default="eu",
+            others=("us", "in", "au", "jp", "cn", "ca", "sa"),
+            why="which data centre holds the organisation; tokens and clients of another are refused",
+        ),
         "oauth.bearer": Switch(
             default=False, why="some code sends `Bearer`; nobody shows that Zoho takes it"
         ),
+        "oauth.consent": Switch(
+            default="accepts", others=("refuses",), why="what the person in the browser answers"
+        ),
+        "oauth.error_status": Switch(
+            default=200,
+            others=(400,),
+            why="HTTP 200 is seen for invalid_code alone; of other errors nobody shows the status",
+        ),
         "oauth.legacy_expiry": Switch(
             default=False, why="old answers carry expires_in_sec, and expires_in in milliseconds"
+        ),
+        "oauth.redirect_uris": Switch(
+            default="", why="what the client registered, space separated; empty: anywhere on loopback"
         ),
         "oauth.scope_in_token": Switch(default=True, why="only newer token answers carry `scope`"),
         "oauth.scopes": Switch(

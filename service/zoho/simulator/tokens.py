@@ -1,4 +1,4 @@
-"""Access tokens: who holds one, for how long, for what; and how many were asked for lately."""
+"""Grant codes, refresh tokens and access tokens: who holds one, where, for how long, for what."""
 
 import secrets
 from collections import defaultdict, deque
@@ -6,21 +6,36 @@ from dataclasses import dataclass, field
 
 LIFETIME_S = 3600
 THROTTLE_S = 600
+MOST_REFRESH_TOKENS = 20
+"""Per user; one more drops the oldest (facts `zoho-crm`, 1.2)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What one access token opens, and until when."""
+    """What one access token opens, until when, and in which data centre."""
 
     scopes: tuple[str, ...]
     expires_at: float
+    centre: str = "eu"
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """A grant code that nobody has exchanged yet; `redirect_uri` is None for one of a self client."""
+
+    scopes: tuple[str, ...]
+    expires_at: float
+    redirect_uri: str | None = None
+    offline: bool = True
 
 
 @dataclass(slots=True)
 class Tokens:
-    """All living tokens, the revoked refresh tokens, and the times of recent issues per source."""
+    """All living codes and tokens, the revoked refresh tokens, and the times of recent issues per source."""
 
     live: dict[str, Grant] = field(default_factory=dict)
+    codes: dict[str, Code] = field(default_factory=dict)
+    refresh: dict[str, tuple[str, ...]] = field(default_factory=dict)
     revoked: set[str] = field(default_factory=set)
     _issued: dict[str, deque[float]] = field(default_factory=lambda: defaultdict(deque))
 
@@ -31,25 +46,47 @@ class Tokens:
             issued.popleft()
         return len(issued) >= limit
 
-    def issue(self, source: str, scopes: tuple[str, ...], now: float) -> str:
-        """Return a new token of one hour."""
-        token = f"1000.{secrets.token_hex(16)}.{secrets.token_hex(16)}"
-        self.live[token] = Grant(scopes, now + LIFETIME_S)
+    def issue(self, source: str, scopes: tuple[str, ...], now: float, centre: str = "eu") -> str:
+        """Return a new token of one hour, good in one data centre."""
+        token = _random()
+        self.live[token] = Grant(scopes, now + LIFETIME_S, centre)
         self._issued[source].append(now)
+        return token
+
+    def issue_code(self, code: Code) -> str:
+        """Return a new grant code."""
+        text = _random()
+        self.codes[text] = code
+        return text
+
+    def redeem(self, text: str, now: float) -> Code | None:
+        """Return what a grant code stands for, once; None for one that is used, expired or unknown."""
+        code = self.codes.pop(text, None)
+        return code if code and code.expires_at > now else None
+
+    def issue_refresh(self, scopes: tuple[str, ...]) -> str:
+        """Return a new refresh token, which lives until it is revoked or twenty newer ones exist."""
+        token = _random()
+        self.refresh[token] = scopes
+        while len(self.refresh) > MOST_REFRESH_TOKENS:
+            del self.refresh[next(iter(self.refresh))]
         return token
 
     def revoke(self, token: str) -> None:
         """Forget an access token, or refuse a refresh token from now on."""
         self.live.pop(token, None)
+        self.refresh.pop(token, None)
         self.revoked.add(token)
 
-    def grant(self, header: str, *, bearer: bool, now: float) -> Grant | None:
-        """Return what an Authorization header opens, None if it opens nothing."""
+    def grant(self, header: str, *, bearer: bool, now: float, centre: str | None = None) -> Grant | None:
+        """Return what an Authorization header opens in a data centre (None: in any), None for nothing."""
         scheme, _, token = header.partition(" ")
         if scheme != "Zoho-oauthtoken" and not (bearer and scheme == "Bearer"):
             return None
         grant = self.live.get(token.strip())
-        return grant if grant and grant.expires_at > now else None
+        if grant is None or grant.expires_at <= now or centre not in (None, grant.centre):
+            return None
+        return grant
 
 
 def covers(scopes: tuple[str, ...], needed: str) -> bool:
@@ -64,3 +101,7 @@ def _covers(scope: list[str], where: list[str], what: str) -> bool:
         return False
     written = {"write": {"create", "update", "delete", "write"}, "create-update": {"create", "update"}}
     return operation in ("all", what) or what in written.get(operation, set())
+
+
+def _random() -> str:
+    return f"1000.{secrets.token_hex(16)}.{secrets.token_hex(16)}"

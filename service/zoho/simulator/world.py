@@ -4,6 +4,7 @@ import asyncio
 import sqlite3
 from collections import deque
 from dataclasses import dataclass, field
+from urllib.parse import urlsplit
 
 from service.zoho.simulator.clock import Clock
 from service.zoho.simulator.crowd import Crowd
@@ -44,6 +45,8 @@ class World:
     crowd: Crowd = field(default_factory=Crowd)
     outbox: Outbox = field(default_factory=Outbox)
     ticker: asyncio.Task[None] | None = None
+    ports: dict[int, str] = field(default_factory=dict)
+    """The data centres that have a port of their own; every other port is the home's."""
 
     def __post_init__(self) -> None:
         self.db = connect(self.path)
@@ -72,6 +75,27 @@ class World:
         self.meter.reset()
         self.faults.clear()
         self.switches = defaults()
+
+    @property
+    def home(self) -> str:
+        """Return the data centre that holds the organisation."""
+        return self.text("dc.home")
+
+    def centre_at(self, base_url: str) -> str:
+        """Return the data centre that answers at this address."""
+        return self.ports.get(urlsplit(base_url).port or 0, self.home)
+
+    def is_foreign(self, base_url: str) -> bool:
+        """Return whether this is the address of a data centre that knows nothing of the organisation."""
+        return self.centre_at(base_url) != self.home
+
+    def addresses(self) -> dict[str, str]:
+        """Return where each data centre with a port of its own answers."""
+        return {name: f"http://127.0.0.1:{port}" for port, name in self.ports.items()}
+
+    def address_of(self, centre: str, otherwise: str) -> str:
+        """Return where a data centre answers; never a real host, to which a client would send secrets."""
+        return self.addresses().get(centre, otherwise)
 
     def number(self, name: str) -> int:
         """Return a switch that is a number."""

@@ -52,5 +52,6 @@ def body_of(world: World, call: Call) -> Mapping[str, Any]:
 def _opens(world: World, call: Call, header: str) -> bool:
     if call.path.startswith("/emailapi/v2/"):
         return header == f"Zoho-zapikey {names.ZAPIKEY}"
-    grant = world.tokens.grant(header, bearer=world.on("oauth.bearer"), now=world.clock.now())
+    centre = world.centre_at(call.base_url)
+    grant = world.tokens.grant(header, bearer=world.on("oauth.bearer"), now=world.clock.now(), centre=centre)
     return grant is not None and covers(grant.scopes, SCOPE)

@@ -14,7 +14,10 @@ def answer(world: World, endpoint: Endpoint, call: Call) -> Reply:
     world.meter.count("campaigns", f"{call.method} {name}")
     now = world.clock.now()
     grant = world.tokens.grant(
-        call.headers.get("authorization", ""), bearer=world.on("oauth.bearer"), now=now
+        call.headers.get("authorization", ""),
+        bearer=world.on("oauth.bearer"),
+        now=now,
+        centre=world.centre_at(call.base_url),
     )
     if grant is None or not covers(grant.scopes, endpoint.scope):
         return envelope.unauthorized(call)

@@ -79,7 +79,8 @@ def _authorise(world: World, endpoint: Endpoint, call: Call) -> None:
     header = call.headers.get("authorization")
     if header is None:
         raise problem("AUTHENTICATION_FAILURE", "Authentication failed", status=401)
-    grant = world.tokens.grant(header, bearer=world.on("oauth.bearer"), now=world.clock.now())
+    centre = world.centre_at(call.base_url)
+    grant = world.tokens.grant(header, bearer=world.on("oauth.bearer"), now=world.clock.now(), centre=centre)
     if grant is None:
         raise problem("INVALID_TOKEN", "invalid oauth token", status=401)
     scope = world.text(endpoint.scope[1:]) if endpoint.scope.startswith("@") else endpoint.scope
