@@ -4,6 +4,7 @@ One connection pool, one token, one till for both products of one organisation.
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -34,6 +35,8 @@ class Zoho:
     meter: Meter
     oauth: OAuth
     line: Line
+    transports: Mapping[str, Transport]
+    """What each product is asked through, `crm` and `campaigns`, for questions that no client has a word for."""
 
     def close(self) -> None:
         """Close the connections."""
@@ -81,6 +84,7 @@ def connect(
         meter=till.meter,
         oauth=oauth,
         line=line,
+        transports={"crm": crm, "campaigns": campaigns},
     )
 
 
