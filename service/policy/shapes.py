@@ -7,6 +7,7 @@ import msgspec
 
 Choice = Literal["leave", "report", "stop"]
 Grade = Literal["A", "B", "C", "D", "E", "F"]
+Sweep = Literal["cheapest", "bulk", "coql"]
 
 
 class Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -62,6 +63,10 @@ class Crm(Strict, frozen=True, kw_only=True):
     opt_out_field: str
     mode_field: str | None = None
     time_field: str | None = None
+    sweep: Sweep = "cheapest"
+    """How whole modules are read: by bulk read, by COQL, or by whichever costs fewer credits."""
+    bulk_write_from: int = 0
+    """From how many records of one module on a repair is one bulk write; 0 is never (see policies/zoho.toml)."""
     modules: tuple[Module, ...]
 
 
@@ -153,6 +158,8 @@ class Enforcement(Strict, frozen=True, kw_only=True):
     largest_shrink: float
     without_consent: dict[str, WithoutConsent]
     watch_seconds: int = 5
+    full_sweep_hours: int = 20
+    """How old the last reading of all of CRM may be for a run to read no more than what changed since."""
 
     def choice(self, jurisdiction: str, state: str) -> Choice:
         """Return what to do about an address in `state` that a product permits."""
