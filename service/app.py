@@ -36,6 +36,7 @@ from service.reconciler.watch import Watch
 from service.reports.drift import drift_report
 from service.reports.render import Letter, render
 from service.settings import Settings
+from service.vault import connection
 from service.vault.keys import Keys, KeySource
 from service.web.auth import KeyRing
 from service.web.edge import Edge
@@ -70,7 +71,12 @@ class Parts:
 
     def zoho(self, pace: Pace | None = None, windows: Windows | None = None) -> Zoho:
         """Return clients of the Zoho organisation; `Misconfigured` where none is connected."""
-        return connect(self.settings, self.policy, pace=pace, windows=windows)
+        return connect(self.zoho_settings(), self.policy, pace=pace, windows=windows)
+
+    def zoho_settings(self) -> Settings:
+        """Return the settings, with what `consent-ledger connect` stored where they say nothing."""
+        with self.db.read() as tx:
+            return connection.applied(self.settings, connection.read(tx, self.intake.keys))
 
     def context(self, zoho: Zoho, progress: Progress = silent) -> Context:
         """Return what the reconciler is handed."""
@@ -90,8 +96,9 @@ class Parts:
 
     @property
     def connected(self) -> bool:
-        """Return whether the settings name a Zoho organisation."""
-        return bool(self.settings.zoho_client_id)
+        """Return whether the settings name a Zoho organisation, or one was connected."""
+        with self.db.read() as tx:
+            return bool(self.settings.zoho_client_id) or connection.exists(tx)
 
     def outbox(self) -> Outbox:
         """Return where mail goes: an SMTP server, or a folder of .eml files."""

@@ -15,7 +15,7 @@ from pydantic import SecretStr
 
 from service.errors import QuotaExhausted, Unreachable, ZohoDenied, ZohoError
 from service.zoho.pace import Pace
-from service.zoho.quota import OAUTH_LIMITS, Till, Windows
+from service.zoho.quota import OAUTH_LIMITS, Gate, Till, Windows
 from service.zoho.wire import Answer, Line, Lost
 
 ENDPOINT = "POST /oauth/v2/token"
@@ -29,8 +29,8 @@ REFUSED_FOR = timedelta(minutes=1)
 THROTTLED_FOR = timedelta(minutes=10)
 
 ADVICE = {
-    "invalid_code": "the refresh token is revoked or of another data centre: make a new one and set "
-    "CONSENT_ZOHO_REFRESH_TOKEN",
+    "invalid_code": "the refresh token is revoked or of another data centre: run `consent-ledger connect "
+    "--replace`, or make a new one and set CONSENT_ZOHO_REFRESH_TOKEN",
     "invalid_client": "check CONSENT_ZOHO_CLIENT_ID, and that CONSENT_ZOHO_ACCOUNTS_URL is your data centre",
     "invalid_client_secret": "check CONSENT_ZOHO_CLIENT_SECRET",
 }
@@ -43,6 +43,8 @@ class Token:
     value: str = field(repr=False)
     api_domain: str | None
     renew_at: datetime
+    scopes: tuple[str, ...] | None = None
+    """What it opens, None where the answer does not say."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,14 +69,21 @@ class OAuth:
     """The one holder of the token; all methods may be called from many threads."""
 
     def __init__(
-        self, line: Line, credentials: Credentials, *, accounts_url: str, pace: Pace, till: Till
+        self,
+        line: Line,
+        credentials: Credentials,
+        *,
+        accounts_url: str,
+        pace: Pace,
+        till: Till,
+        windows: Gate | None = None,
     ) -> None:
         self._line = line
         self._credentials = credentials
         self._url = accounts_url.rstrip("/") + "/oauth/v2/token"
         self._pace = pace
         self._till = till
-        self._windows = Windows(pace.clock, usual=OAUTH_LIMITS)
+        self._windows = windows or Windows(pace.clock, usual=OAUTH_LIMITS)
         self._mutex = threading.Lock()
         self._token: Token | None = None
         self._refusal: tuple[datetime, ZohoError] | None = None
@@ -125,7 +134,7 @@ class OAuth:
         )
 
     def _once(self) -> Answer | Lost:
-        if (free_at := self._windows.reserve(ENDPOINT)) is not None:
+        if (free_at := self._windows.reserve(ENDPOINT, self._pace.spare, who=self._pace.who)) is not None:
             raise QuotaExhausted(
                 f"nine access tokens were used up in ten minutes, more would block the refresh token until "
                 f"{free_at:%H:%M} UTC; if the products keep refusing them, check the data centre of the URLs",
@@ -140,13 +149,14 @@ class OAuth:
         payload = answer.json(ENDPOINT)
         value = payload.get("access_token") if isinstance(payload, dict) else None
         if not isinstance(value, str) or not value:
-            raise _failure(payload if isinstance(payload, dict) else {}, self._pace.clock())
+            raise failure(payload if isinstance(payload, dict) else {}, self._pace.clock())
         life = _life(payload)
         domain = payload.get("api_domain")
         return Token(
             value=value,
             api_domain=domain if isinstance(domain, str) and domain else None,
             renew_at=self._pace.clock() + max(life - EARLY, life / 2),
+            scopes=scopes_of(payload),
         )
 
 
@@ -164,7 +174,14 @@ def _life(payload: Mapping[str, Any]) -> timedelta:
     return timedelta(seconds=seconds / 1_000 if seconds > DAY_S else seconds)
 
 
-def _failure(payload: Mapping[str, Any], now: datetime) -> ZohoError:
+def scopes_of(payload: Mapping[str, Any]) -> tuple[str, ...] | None:
+    """Return the scopes that a token answer names; only newer ones do, apart by spaces or commas."""
+    told = payload.get("scope")
+    return tuple(told.replace(",", " ").split()) if isinstance(told, str) and told.strip() else None
+
+
+def failure(payload: Mapping[str, Any], now: datetime, advice: Mapping[str, str] = ADVICE) -> ZohoError:
+    """Return the error that an answer without a token means; `advice` says by code what to do."""
     code = str(payload.get("error") or "NO_ACCESS_TOKEN")[:60]
     if "too many requests" in str(payload.get("error_description", "")).lower():
         until = now + THROTTLED_FOR
@@ -175,5 +192,5 @@ def _failure(payload: Mapping[str, Any], now: datetime) -> ZohoError:
             endpoint=ENDPOINT,
             until=until,
         )
-    advice = ADVICE.get(code, "check the CONSENT_ZOHO_* settings against the API console of your data centre")
-    return ZohoDenied(f"Zoho Accounts refuses ({code}): {advice}", code=code, endpoint=ENDPOINT)
+    todo = advice.get(code, "check the CONSENT_ZOHO_* settings against the API console of your data centre")
+    return ZohoDenied(f"Zoho Accounts refuses ({code}): {todo}", code=code, endpoint=ENDPOINT)

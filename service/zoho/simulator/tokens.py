@@ -4,6 +4,10 @@ import secrets
 from collections import defaultdict, deque
 from dataclasses import dataclass, field
 
+from service.zoho.scopes import covers
+
+__all__ = ["LIFETIME_S", "Code", "Grant", "Tokens", "covers"]
+
 LIFETIME_S = 3600
 THROTTLE_S = 600
 MOST_REFRESH_TOKENS = 20
@@ -87,20 +91,6 @@ class Tokens:
         if grant is None or grant.expires_at <= now or centre not in (None, grant.centre):
             return None
         return grant
-
-
-def covers(scopes: tuple[str, ...], needed: str) -> bool:
-    """Return whether one of `scopes` opens `needed`, e.g. `ZohoCRM.modules.ALL` the Contacts' READ."""
-    *where, what = needed.lower().split(".")
-    return any(_covers(scope.lower().split("."), where, what) for scope in scopes)
-
-
-def _covers(scope: list[str], where: list[str], what: str) -> bool:
-    *place, operation = scope
-    if where[: len(place)] != place:
-        return False
-    written = {"write": {"create", "update", "delete", "write"}, "create-update": {"create", "update"}}
-    return operation in ("all", what) or what in written.get(operation, set())
 
 
 def _random() -> str:
