@@ -75,6 +75,11 @@ class Transport:
         self._pace = pace
         self.till = till
 
+    @property
+    def pace(self) -> Pace:
+        """Return the clock and the sleep that these calls keep to, for who waits between them."""
+        return self._pace
+
     def send(self, call: Call) -> Answer:
         """Return the product's answer, which may still be an error in the product's own words.
 
