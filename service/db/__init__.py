@@ -25,7 +25,10 @@ from service.db.ledger import (
     node,
     time_stamp,
 )
+from service.db.looks import look
 from service.db.mirrors import contact, crm_address, crm_record, member, outcome
+from service.db.plans import approval, breaker, canary, plan
+from service.db.quota import quota_account, quota_block
 from service.db.rows import CHUNK, chunks, insert_rows, rows_in
 from service.db.runs import attestor, change, drift, mailing, run, tick
 from service.db.schema import MIGRATIONS, exists, migrate, require_current
@@ -76,7 +79,10 @@ __all__ = [
     "node",
     "outcome",
     "payload",
+    "plan",
     "policy_set",
+    "quota_account",
+    "quota_block",
     "require_current",
     "rows_in",
     "run",
