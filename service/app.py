@@ -22,6 +22,7 @@ from service.errors import Misconfigured, ServiceError, Unavailable
 from service.intake import Intake
 from service.intake.epoch import Epochs
 from service.intake.erasures import ErasureList
+from service.intake.scrub.nightly import Scrub
 from service.jobs import Nightly, Worker, node
 from service.ledger.fence import Fence
 from service.ledger.note import Verifies
@@ -110,10 +111,20 @@ class Parts:
         keys = self.intake.keys
         return Publisher(self.db, self.intake.store, keys.log, keys.log_pq, now, current=self._signing)
 
-    def _signing(self) -> Signing | None:
-        """Return what signs checkpoints now; None while the database is older than the log others know."""
-        if self.intake.trouble is not None:
-            return None
+    def scrub(self) -> Scrub:
+        """Return what looks at a share of all stored rows each night."""
+        return Scrub(
+            db=self.db,
+            keys=self._newest_keys,
+            policy=self.policy,
+            fence=Fence(self.settings.fence_path, *self.keys.log_verifiers),
+            erasures=ErasureList(self.settings.erasures_path, backup_days=self.settings.backup_days),
+            days=self.settings.scrub_days,
+            now=now,
+        )
+
+    def _newest_keys(self) -> Keys:
+        """Return the keys, read again if another process changed them."""
         with self.db.read() as tx:
             generation = self.intake.store.ledger_generation(tx)
         if self.intake.keys.generation < generation:
@@ -124,7 +135,13 @@ class Parts:
     @property
     def log_verifiers(self) -> tuple[Verifies, ...]:
         """Return every public key that ever signed this log's checkpoints, the present ones first."""
-        keys = self.intake.keys
+        return self.intake.keys
+
+    def _signing(self) -> Signing | None:
+        """Return what signs checkpoints now; None while the database is older than the log others know."""
+        if self.intake.trouble is not None:
+            return None
+        keys = self._newest_keys()
         return (keys.log.verifier, keys.log_pq.verifier, *keys.log_verifiers[1:])
 
     def site(self) -> Litestar:
@@ -200,6 +217,7 @@ def _anchors(db: Database, keys: Keys, attestation: Attestation) -> Anchors:
     return Anchors(db, Store(keys.log.name), keys.log_verifiers, attestation, now=now)
 
 
+        turns["scrub"] = parts.scrub().look
 def _reconcile(context: Context) -> None:
     """Run once; that the log takes nothing is kept as a refused run, so that the mail says so."""
     try:

@@ -100,6 +100,10 @@ class Settings(BaseSettings):
     report_hour: Annotated[
         int, Field(ge=0, le=23, description="hour (UTC) after which the nightly mail is due")
     ] = 4
+    scrub_days: Annotated[
+        int,
+        Field(ge=1, le=90, description="within how many nights the worker looks at every stored row again"),
+    ] = 7
     log_level: Annotated[
         Literal["DEBUG", "INFO", "WARNING", "ERROR"], Field(description="least level logged")
     ] = "INFO"

@@ -75,6 +75,7 @@ __all__ = [
     "mailing",
     "member",
     "metadata",
+    "look",
     "migrate",
     "node",
     "outcome",

@@ -81,6 +81,7 @@ def _context(report: DriftReport) -> Mapping[str, Any]:
         "report": report,
         "headline": wording.HEADLINES[report.verdict],
         "summary": wording.summary(report),
+        "stored": wording.stored(report),
         "tone": _TONES[report.verdict],
         "stopped": wording.span(report.clocks.stopped),
         "proved": wording.span(report.clocks.proved),

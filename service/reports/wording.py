@@ -17,12 +17,14 @@ HEADLINES = {
 
 def subject_line(report: DriftReport) -> str:
     """Return the subject: the night, what was found, what became of it, and what the law says to that."""
-    return f"Consent drift {report.night}: {_gist(report)} - {_deadline_words(report)}"
+    alarm = "LEDGER DAMAGED, " if _damaged(report) else ""
+    return f"Consent drift {report.night}: {alarm}{_gist(report)} - {_deadline_words(report)}"
 
 
 def summary(report: DriftReport) -> list[str]:
     """Return the night in three or four sentences."""
-    sentences = [report.last_run.trouble] if report.last_run.trouble else []
+    sentences = [_damage(report)] if _damaged(report) else []
+    sentences += [report.last_run.trouble] if report.last_run.trouble else []
     people = report.people
     if people.found == 0:
         sentences.append("Nobody was found whom Zoho would still have mailed although the ledger says stop.")
@@ -31,6 +33,20 @@ def summary(report: DriftReport) -> list[str]:
         sentences.append(_consequence(report))
     sentences.append(_deadline_sentence(report))
     return sentences
+
+
+def stored(report: DriftReport) -> str:
+    """Return which stored rows were looked at again, and what was found."""
+    look = report.stored
+    if look is None:
+        return "Stored rows were not looked at again yet."
+    what = f"entries {look.start:,} to {look.stop:,} of {look.size:,} and a like share of all else"
+    if (look.start, look.stop) == (0, look.size):
+        what = f"all {look.size:,} entries and all that stands beside them"
+    when = f"{look.finished_at:%d %B at %H:%M} UTC"
+    if not look.damaged:
+        return f"Stored rows were looked at again on {when} ({what}): all are as they were written."
+    return f"Stored rows were looked at again on {when} ({what}): {_places(look.damaged)} damaged."
 
 
 def count(number: int, one: str, many: str) -> str:
@@ -66,6 +82,22 @@ def span(figures: Span | None) -> tuple[str, str, str]:
     if figures is None:
         return "-", "-", "-"
     return duration(figures.p50), duration(figures.p95), duration(figures.slowest)
+
+
+def _damaged(report: DriftReport) -> bool:
+    return report.stored is not None and report.stored.damaged > 0
+
+
+def _damage(report: DriftReport) -> str:
+    assert report.stored is not None
+    first, *_ = report.stored.damage
+    return (
+        f"The ledger is damaged in {count(report.stored.damaged, 'place', 'places')}; the first is {first}."
+    )
+
+
+def _places(number: int) -> str:
+    return "one place is" if number == 1 else f"{number:,} places are"
 
 
 def _gist(report: DriftReport) -> str:

@@ -7,6 +7,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from service.errors import Unavailable
 from service.ledger.attestors import Level, attestors, worst
+from service.ledger.scrub import looks
 from service.web.edge import Edge
 
 
@@ -21,7 +22,7 @@ def readyz(edge: NamedDependency[Edge]) -> Response[bytes]:
     """Answer if the log's head can be read and the sequencer takes events; 503 otherwise.
 
     Witnesses and time-stamping authorities that are late are told of and make no difference: consent is
-    taken without them.
+    taken without them. So is what the nightly look found damaged: people's withdrawals go on.
     """
     edge.intake.require_writable()
     if not edge.intake.healthy:
@@ -30,12 +31,15 @@ def readyz(edge: NamedDependency[Edge]) -> Response[bytes]:
         with edge.db.read() as tx:
             edge.intake.store.head(tx)
             late = [one for one in attestors(tx, edge.now()) if one.level is not Level.FINE]
+            looked = looks.last(tx)
     except SQLAlchemyError:
         raise Unavailable("the database does not answer") from None
+    told: dict[str, object] = {}
     if late:
-        told = {"status": "ready", "outside": worst(late).name.lower(), "silent": [one.name for one in late]}
-        return Response(msgspec.json.encode(told), media_type="application/json")
-    return _ok("ready")
+        told |= {"outside": worst(late).name.lower(), "silent": [one.name for one in late]}
+    if looked is not None and looked.damaged:
+        told |= {"stored": "red", "damaged": looked.damaged}
+    return Response(msgspec.json.encode({"status": "ready", **told}), media_type="application/json")
 
 
 def _ok(status: str) -> Response[bytes]:

@@ -14,7 +14,7 @@ from tests.faults.load import Load, look
 from tests.proxy import between
 from tests.scrubbing import findings
 from tests.servers import Postgres
-from tests.test_crash import ROUNDS
+from tests.test_crash import A_ROUND_S, ROUNDS
 from tests.waiting import until
 
 CUTS = 20
@@ -22,12 +22,13 @@ WAITING = "SELECT pid FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
 
 
 @pytest.mark.crash
+@pytest.mark.timeout(ROUNDS * A_ROUND_S)
 def test_an_immediate_shutdown_under_load_costs_no_acknowledged_event(durable_postgres, figures):
     outages: list[float] = []
     with closing(Database(durable_postgres.url("ledger"))) as database, running.start(database) as intake:
         load = Load(intake, "down")
         with load.running():
-            for number in range(ROUNDS // 2):
+            for number in range(ROUNDS):
                 reached = len(load.receipts)
                 until(lambda reached=reached: len(load.receipts) >= reached + 20, within_s=60)
                 began, known = time.monotonic(), len(load.receipts)

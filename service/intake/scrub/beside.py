@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, Table, func, or_, select
+from sqlalchemy import ColumnElement, Connection, RowMapping, Table, func, select
 
 from service.consent import Category
 from service.db import chunks, dedupe, erasure, happening, leaf, payload
@@ -17,10 +17,13 @@ from service.errors import Tampered
 from service.intake.making import NOBODY
 from service.ledger.entry import Entry, Opening, commit, decode
 from service.ledger.scrub import Count, Damage
+from service.ledger.scrub.blocks import outside
+from service.ledger.scrub.share import WHOLE, Share
 from service.ledger.store import LOG_ID
 from service.vault import Vault
 
 STEP: Final = 2000  # entries looked at together, some 2 MB
+COUNTED: Final = 1 << 22  # entries whose idempotency rows are counted together, a byte for each
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,13 +50,15 @@ class Beside:
     vault: Vault
     listed: Collection[bytes] = ()
     opening: bool = True
+    share: Share = WHOLE
 
     def look(self, tx: Connection, count: Count) -> Iterator[Damage]:
         """Yield what is damaged, missing or too much in event, payload and dedupe."""
         last = tx.scalar(select(func.max(leaf.c.idx)).where(leaf.c.log_id == LOG_ID))
-        end = 0 if last is None else last + 1
-        for start in range(0, end, STEP):
-            rows = self._read(tx, start, min(start + STEP, end))
+        end = self.share.upto(0 if last is None else last + 1)
+        keys = _Keys(tx, end)
+        for start in range(self.share.start, end, STEP):
+            rows = self._read(tx, range(start, min(start + STEP, end)), keys)
             for index, entry in rows.entries.items():
                 yield from _row_of(index, entry, rows)
                 yield from _sealed(index, entry, rows)
@@ -61,12 +66,12 @@ class Beside:
             if self.opening:
                 yield from self._opened(tx, rows)
             count(min(start + STEP, end), end)
-        for table in (happening, payload):
-            outside = or_(table.c.log_id != LOG_ID, table.c.idx < 0, table.c.idx >= end)
-            for index in tx.scalars(select(table.c.idx).where(outside).limit(STEP)):
+        for table in (happening, payload) if self.share.ends else ():
+            for index in _beyond(tx, table, end):
                 yield Damage(where=f"{table.name}, entry {index}", what="there is no such entry")
 
-    def _read(self, tx: Connection, start: int, stop: int) -> Rows:
+    def _read(self, tx: Connection, part: range, keys: "_Keys") -> Rows:
+        start, stop = part.start, part.stop
         entries: dict[int, Entry] = {}
         rows = select(leaf.c.idx, leaf.c.entry).where(*_within(leaf, start, stop)).order_by(leaf.c.idx)
         for index, data in tx.execute(rows):
@@ -76,12 +81,11 @@ class Beside:
                 continue  # the part that looks at the log names it
         events = tx.execute(select(happening).where(*_within(happening, start, stop))).mappings()
         sealed = select(payload.c.idx, payload.c.sub).where(*_within(payload, start, stop))
-        keys = select(dedupe.c.idx, func.count()).where(*_within(dedupe, start, stop)).group_by(dedupe.c.idx)
         return Rows(
             entries=entries,
             events={row["idx"]: row for row in events},
             payloads=dict(tx.execute(sealed).all()),
-            keys=dict(tx.execute(keys).all()),
+            keys={index: keys.of(index) for index in entries},
             gone=self._gone(tx, {one.subject for one in entries.values() if one.subject is not None}),
         )
 
@@ -106,6 +110,35 @@ class Beside:
             half = len(indexes) // 2
             return self._unfit(tx, indexes[:half], rows) + self._unfit(tx, indexes[half:], rows)
         return [index for index in indexes if index not in found or not _fits(index, found[index], rows)]
+
+
+class _Keys:
+    """How many idempotency rows name an entry; no index leads there, so those of many are counted at once."""
+
+    def __init__(self, tx: Connection, end: int) -> None:
+        self._tx, self._end = tx, end
+        self._held = range(0)
+        self._counts = bytearray()
+
+    def of(self, index: int) -> int:
+        """Return how many rows name this entry; more than 255 are told as 255."""
+        if index not in self._held:
+            self._count(range(index, min(index + COUNTED, self._end)))
+        return self._counts[index - self._held.start]
+
+    def _count(self, part: range) -> None:
+        self._held, self._counts = part, bytearray(len(part))
+        named = select(dedupe.c.idx).where(*_within(dedupe, part.start, part.stop))
+        with self._tx.execute(named, execution_options={"yield_per": STEP}) as rows:
+            for (index,) in rows:
+                at = index - part.start
+                self._counts[at] = min(self._counts[at] + 1, 255)
+
+
+def _beyond(tx: Connection, table: Table, end: int) -> list[int]:
+    """Return some entries that rows name although there are none."""
+    rows = (tx.scalars(select(table.c.idx).where(one).limit(STEP)) for one in outside(table, end))
+    return [index for part in rows for index in part]
 
 
 def _row_of(index: int, entry: Entry, rows: Rows) -> Iterator[Damage]:

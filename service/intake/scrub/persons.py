@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Connection, RowMapping, exists, func, select
+from sqlalchemy import ColumnElement, Connection, RowMapping, exists, func, select
 
 from service.consent import Category, Event, SubjectId
 from service.db import directory_next, happening, key_change, leaf, standing, subject, subject_key
@@ -18,6 +18,7 @@ from service.intake.projection import events_of, standings
 from service.ledger.entry import directory_key_value, directory_value
 from service.ledger.index import read_line
 from service.ledger.scrub import Count, Damage
+from service.ledger.scrub.share import WHOLE, Share
 from service.ledger.store import LOG_ID
 from service.policy import PolicySet
 from service.vault import Vault
@@ -33,16 +34,24 @@ class Persons:
     vault: Vault
     policy: PolicySet
     directory: bytes
+    share: Share = WHOLE
 
     def look(self, tx: Connection, count: Count) -> Iterator[Damage]:
         """Yield what is damaged, missing or too much in subject, subject_key, standing and their events."""
         total = tx.execute(select(func.count()).select_from(subject)).scalar_one()
-        last, done = b"", 0
-        while people := _next(tx, last):
+        where, done = subject.c.sub >= self.share.low, 0
+        while people := self._next(tx, where):
             yield from self._people(tx, people)
-            last, done = people[-1]["sub"], done + len(people)
+            where, done = subject.c.sub > people[-1]["sub"], done + len(people)
             count(done, total)
-        yield from _strangers(tx)
+        if self.share.ends:
+            yield from _strangers(tx)
+
+    def _next(self, tx: Connection, where: ColumnElement[bool]) -> Sequence[RowMapping]:
+        rows = select(subject).where(where).order_by(subject.c.sub).limit(STEP)
+        if self.share.high is not None:
+            rows = rows.where(subject.c.sub < self.share.high)
+        return tx.execute(rows).mappings().all()
 
     def _people(self, tx: Connection, people: Sequence[RowMapping]) -> Iterator[Damage]:
         subs = [SubjectId(person["sub"]) for person in people]
@@ -108,11 +117,6 @@ class Persons:
 def _same(row: RowMapping, found: Any) -> bool:  # noqa: ANN401  # a Standing, read by the names of its row
     states = (row["state"], bool(row["must_stop"])) == (found.state.value, found.must_stop)
     return states and all(row[name] == getattr(found, name) for name in _REPEATED)
-
-
-def _next(tx: Connection, last: bytes) -> Sequence[RowMapping]:
-    rows = select(subject).where(subject.c.sub > last).order_by(subject.c.sub).limit(STEP)
-    return tx.execute(rows).mappings().all()
 
 
 def _opens(event: Event, person: RowMapping) -> bool:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final
 
-from sqlalchemy import Connection, text
+from sqlalchemy import ColumnElement, Connection, Table, and_, text
 
 from service.ledger.merkle import HASH_BYTES
 from service.ledger.store import LOG_ID
@@ -43,6 +43,12 @@ def blocks(tx: Connection, start: int, stop: int) -> Iterator[Block]:
     if tx.dialect.name == "sqlite":
         return _from_rows(tx, start, stop)
     return _from_sets(tx, start, stop)
+
+
+def outside(table: Table, size: int) -> tuple[ColumnElement[bool], ...]:
+    """Return what rows behind `size` entries, or of another log, satisfy: one of these, found by the key."""
+    log, index = table.c.log_id, table.c.idx
+    return log < LOG_ID, log > LOG_ID, and_(log == LOG_ID, index < 0), and_(log == LOG_ID, index >= size)
 
 
 def whole(hashes: Sequence[bytes]) -> bytes:

@@ -29,6 +29,7 @@ from service.ledger.index import (
 from service.ledger.lists import KINDS, state
 from service.ledger.merkle import Edge
 from service.ledger.scrub import Count, Damage
+from service.ledger.scrub.share import WHOLE, Share
 from service.ledger.store import LOG_ID, Store
 from service.ledger.whole import read_whole
 
@@ -43,6 +44,7 @@ class Lists:
 
     store: Store
     key_commitment: bytes
+    share: Share = WHOLE
 
     def look(self, tx: Connection, count: Count) -> Iterator[Damage]:
         """Yield what is damaged in index_row, index_node and index_state."""
@@ -60,12 +62,12 @@ class Lists:
             yield Damage(where="index_state.edge", what="was made of other entries than the log holds")
         named = False
         total = tx.execute(select(func.count()).select_from(index_row)).scalar_one()
-        for done, rows in enumerate(_parts(tx)):
+        for done, rows in enumerate(_parts(tx, self.share)):
             for damage in self._rows(tx, rows, found.edge.size):
                 named = True
                 yield damage
             count(min((done + 1) * _FETCH, total), total)
-        if not named:
+        if self.share.ends and not named:
             yield from self._whole(tx, found.epoch)
 
     def _whole(self, tx: Connection, epoch: int | None) -> Iterator[Damage]:
@@ -105,10 +107,13 @@ class Lists:
                 yield Damage(where=f"index_row, opening {row.key.hex()}", what=_CHANGED)
 
 
-def _parts(tx: Connection) -> Iterator[Sequence[_Row]]:
+def _parts(tx: Connection, share: Share) -> Iterator[Sequence[_Row]]:
     columns = (index_row.c.kind, index_row.c.key, index_row.c.row, index_row.c.edge)
-    stored = select(*columns).order_by(index_row.c.kind, index_row.c.key)
-    with tx.execution_options(yield_per=_FETCH).execute(stored) as rows:
+    mine = [] if share == WHOLE else [index_row.c.kind.in_(KINDS.values()), index_row.c.key >= share.low]
+    if share.high is not None:
+        mine.append(index_row.c.key < share.high)
+    stored = select(*columns).where(*mine).order_by(index_row.c.kind, index_row.c.key)
+    with tx.execute(stored, execution_options={"yield_per": _FETCH}) as rows:
         while part := list(islice(rows, _FETCH)):
             yield part
 

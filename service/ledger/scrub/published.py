@@ -12,6 +12,7 @@ from service.ledger.merkle import root
 from service.ledger.note import Verifies
 from service.ledger.proof import Checkpoint, open_checkpoint
 from service.ledger.scrub import Count, Damage
+from service.ledger.scrub.share import WHOLE, Share
 from service.ledger.store import LOG_ID, Store
 
 _FETCH = 1000  # rows in memory
@@ -24,23 +25,38 @@ class Published:
 
     store: Store
     heads: Sequence[Verifies]
+    share: Share = WHOLE
 
     def look(self, tx: Connection, count: Count) -> Iterator[Damage]:
         """Yield what is damaged in checkpoint; the tree is believed, another part looks at it."""
         if not self.store.exists(tx):
             return
-        total = tx.execute(select(func.count()).select_from(checkpoint)).scalar_one()
+        first = self._first(tx)
+        total = tx.execute(select(func.count()).select_from(checkpoint)).scalar_one() - first
         columns = (checkpoint.c.log_id, checkpoint.c.number, checkpoint.c.size, checkpoint.c.root)
+        mine = [] if self.share.ends else [checkpoint.c.size <= self.share.stop]
         stored = select(*columns, checkpoint.c.note).order_by(checkpoint.c.log_id, checkpoint.c.number)
-        with tx.execution_options(yield_per=_FETCH).execute(stored) as rows:
-            for done, damage in enumerate(self._judge(tx, rows)):
+        if first:
+            mine.append(checkpoint.c.number >= first)
+        with tx.execute(stored.where(*mine), execution_options={"yield_per": _FETCH}) as rows:
+            for done, damage in enumerate(self._judge(tx, rows, first)):
                 yield from damage
                 if done % _FETCH == 0:
                     count(done, total)
 
-    def _judge(self, tx: Connection, rows: Iterable[_Row]) -> Iterator[list[Damage]]:
-        """Yield what is wrong with each row."""
-        seen, known = 0, self.store.size(tx)
+    def _first(self, tx: Connection) -> int:
+        """Return the number with which this share begins: after those of sizes up to its start."""
+        if not self.share.start:
+            return 0
+        before = select(func.max(checkpoint.c.number)).where(
+            checkpoint.c.log_id == LOG_ID, checkpoint.c.size <= self.share.start
+        )
+        last = tx.scalar(before)
+        return 0 if last is None else last + 1
+
+    def _judge(self, tx: Connection, rows: Iterable[_Row], first: int) -> Iterator[list[Damage]]:
+        """Yield what is wrong with each row, the first of which has this number."""
+        seen, known = first, self.store.size(tx)
         before, proven = Checkpoint(self.store.origin, -1, b""), None
         for row in rows:
             damage = []

@@ -16,18 +16,23 @@ from service.ledger.merkle import leaf_hash
 from service.ledger.note import Verifier, Verifies
 from service.ledger.proof import Checkpoint, open_checkpoint
 from service.ledger.scrub import Count, Damage
-from service.ledger.scrub.blocks import STEP, WIDTH, Block, blocks
+from service.ledger.scrub.blocks import STEP, WIDTH, Block, blocks, outside
 from service.ledger.scrub.climb import Climb
+from service.ledger.scrub.share import WHOLE, Share
 from service.ledger.store import LOG_ID, Store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tree:
-    """Looks at one log; `heads` are the keys that may have signed its head, `ingest` those of entries."""
+    """Looks at one log; `heads` are the keys that may have signed its head, `ingest` those of entries.
+
+    Entries outside the `share` are not read: the nodes above them stand for them, up to the signed head.
+    """
 
     store: Store
     heads: Sequence[Verifies]
     ingest: Sequence[Verifier]
+    share: Share = WHOLE
 
     def look(self, tx: Connection, count: Count) -> Iterator[Damage]:
         """Yield what is damaged in leaf, node and log_state."""
@@ -40,9 +45,13 @@ class Tree:
         yield from damage
         size = state.size if head is None else head.size
         climb = Climb(tx)
-        for start in range(0, size, STEP):
-            stop = min(start + STEP, size)
-            yield from self._step(tx, climb, start, stop)
+        for start in range(0, size, self.share.step):
+            stop = min(start + self.share.step, size)
+            if self.share.has(start) or stop == size:
+                yield from self._step(tx, climb, start, stop)
+            else:
+                climb.begin(range(start // WIDTH, stop // WIDTH))
+                yield from climb.skip(range(start // WIDTH, stop // WIDTH))
             count(stop, size)
         yield from climb.verdict(head, size, state.edge)
         yield from _beyond(tx, size)
@@ -121,10 +130,11 @@ def _span(first: int, last: int) -> str:
 
 def _beyond(tx: Connection, size: int) -> Iterator[Damage]:
     """Yield what stands in the tables that no entry below `size` accounts for."""
-    outside = or_(leaf.c.log_id != LOG_ID, leaf.c.idx < 0, leaf.c.idx >= size)
-    extra = tx.execute(select(func.count(), func.min(leaf.c.idx)).where(outside)).one()
-    if extra[0]:
-        yield Damage(where=f"leaf, entry {extra[1]}", what=f"{extra[0]} rows more than the log has entries")
+    counts = select(func.count(), func.min(leaf.c.idx))
+    counted = [tx.execute(counts.where(one)).one() for one in outside(leaf, size)]
+    if extra := sum(number for number, _ in counted):
+        first = min(first for number, first in counted if number)
+        yield Damage(where=f"leaf, entry {first}", what=f"{extra} rows more than the log has entries")
     levels = range(1, 9)
     inside = [and_(node.c.level == level, node.c.idx < size >> 8 * level) for level in levels]
     within = and_(node.c.log_id == LOG_ID, node.c.idx >= 0, or_(*inside))

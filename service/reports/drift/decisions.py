@@ -16,6 +16,10 @@ _UNWRITTEN = "These people can still be mailed. Have the plan applied (consent-l
 _GIVEN_UP = "The service could not carry these to both products. Opt them out by hand today."
 _OVERDUE = "Still not carried out in both products although the law's time is over."
 _PERMIT = "CRM says opted out, a newer consent says yes. Nothing is widened until a second person approves."
+_DAMAGED = (
+    "Rows of the ledger are not as they were written; people's wishes are still carried out. Have "
+    "consent-ledger scrub name the places today, and restore a backup on which it finds nothing."
+)
 _NO_CONSENT = "Zoho permits them, the ledger knows no consent. Decide whether to ask them, or to stop."
 
 
@@ -30,7 +34,12 @@ class Decision:
 
 
 def decisions(
-    rows: Sequence[Found], withdrawals: Sequence[Withdrawal], without_consent: int, now: datetime
+    rows: Sequence[Found],
+    withdrawals: Sequence[Withdrawal],
+    without_consent: int,
+    now: datetime,
+    *,
+    damaged: int = 0,
 ) -> tuple[Decision, ...]:
     """Return what waits for a person, the urgent first; people count once in each line."""
     waiting = [row for row in rows if row.is_open]
@@ -40,6 +49,7 @@ def decisions(
     given_up = sum(one.state == "failed" for one in withdrawals)
     overdue = sum(one.state == "open" and one.is_late(now) for one in withdrawals)
     lines = (
+        _urgent("Damaged places in the ledger", damaged, _DAMAGED),
         _urgent("Stops that Zoho did not accept", len(failed), _FAILED),
         _urgent("Stops found, but not yet written", len(unwritten), _UNWRITTEN),
         _urgent("Withdrawals given up after errors", given_up, _GIVEN_UP),

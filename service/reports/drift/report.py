@@ -10,6 +10,8 @@ from enum import StrEnum
 
 from sqlalchemy import Connection
 
+from service.ledger.scrub import looks
+from service.ledger.scrub.looks import Looked
 from service.policy import PolicySet
 from service.reports.drift import reading
 from service.reports.drift.clocks import Clocks, NextDeadline, clocks, deadlines, missed_rules
@@ -108,6 +110,8 @@ class DriftReport:
     log_size: int
     checkpoint: bytes
     policy_digest: bytes
+    stored: Looked | None
+    """The newest look at stored rows, None before the first."""
 
 
 def drift_report(tx: Connection, policy: PolicySet, *, now: datetime) -> DriftReport:
@@ -121,7 +125,9 @@ def drift_report(tx: Connection, policy: PolicySet, *, now: datetime) -> DriftRe
     times = clocks(withdrawals, now)
     stops = [row for row in rows if row.action == STOP]
     people = _people(stops, withdrawals, now)
-    found = decisions(rows, withdrawals, looked.without_consent if looked else 0, now)
+    stored = looks.last(tx)
+    damaged = stored.damaged if stored else 0
+    found = decisions(rows, withdrawals, looked.without_consent if looked else 0, now, damaged=damaged)
     overdue, deadline = deadlines(policy, rows, withdrawals, now)
     origin, size, checkpoint = reading.log_head(tx)
     return DriftReport(
@@ -130,7 +136,7 @@ def drift_report(tx: Connection, policy: PolicySet, *, now: datetime) -> DriftRe
         origin=origin,
         since=since,
         until=now,
-        verdict=_verdict(newest, people, found),
+        verdict=Verdict.ACTION if damaged else _verdict(newest, people, found),
         last_run=newest,
         people=people,
         missed=missed_rules(policy, stops, withdrawals, now),
@@ -144,6 +150,7 @@ def drift_report(tx: Connection, policy: PolicySet, *, now: datetime) -> DriftRe
         log_size=size,
         checkpoint=checkpoint,
         policy_digest=policy.digest,
+        stored=stored,
     )
 
 
