@@ -14,16 +14,13 @@ from service.errors import Misconfigured, Unreachable, ZohoError
 from service.policy import ZohoMapping
 from service.reconciler.port import CrmChange, CrmRecord, Meter, Result
 from service.zoho import coql, crm_answers, crm_writes
-from service.zoho.quota import coql_credits
-from service.zoho.records import Layout, iso, layouts, same_address, spellings
+from service.zoho.bulk_read import BulkReader
+from service.zoho.crm_reads import BASE, Reads
+from service.zoho.crm_sweeps import Sweeps
+from service.zoho.records import Layout, layouts, same_address, spellings
 from service.zoho.transport import Call, Transport
 
 T = TypeVar("T")
-
-BASE = "/crm/v8"
-PAGE = 200
-"""Rows of a record listing, the most that CRM gives."""
-
 
 class Organisation(msgspec.Struct, frozen=True, kw_only=True):
     """What `GET /org` tells that the audit needs."""
@@ -56,7 +53,8 @@ class ZohoCrm:
         self._transport = transport
         self._layouts = layouts(mapping)
         self._opt_out = mapping.crm.opt_out_field
-        self._page = coql.LARGEST_PAGE
+        self._reads = Reads(transport)
+        self._sweeps = Sweeps(self._reads, BulkReader(transport), mapping.crm.sweep)
         self.meter: Meter = transport.till.meter
 
     def org(self) -> Organisation:
@@ -92,54 +90,37 @@ class ZohoCrm:
         self, module: str, fields: Sequence[str], modified_since: datetime | None = None
     ) -> Iterator[Mapping[str, Any]]:
         """Yield the rows of a module by page tokens, lowest id first; CRM lists 100,000 at most."""
-        endpoint = f"GET /crm/v8/{module}"
-        headers = {} if modified_since is None else {"If-Modified-Since": iso(modified_since)}
-        params = {"fields": ",".join(fields), "per_page": str(PAGE), "sort_by": "id", "sort_order": "asc"}
-        seen: set[str] = set()
-        while True:
-            call = Call(
-                method="GET",
-                path=f"{BASE}/{module}",
-                endpoint=endpoint,
-                params=params,
-                headers=headers,
-                credits=1,
-            )
-            answer = self._transport.send(call)
-            yield from crm_answers.rows(
-                answer, endpoint, about=f"module {module!r}, fields {', '.join(fields)}"
-            )
-            token = crm_answers.info(answer).get("next_page_token")
-            if not token or not crm_answers.info(answer).get("more_records"):
-                return
-            if token in seen:
-                raise _repeats(endpoint)
-            seen.add(token)
-            params = params | {"page_token": token}
+        return self._reads.listing(module, fields, modified_since)
 
     def coql(
         self, module: str, columns: Sequence[str], *, criterion: str | None = None
     ) -> Iterator[Mapping[str, Any]]:
         """Yield all rows of a module that meet `criterion`, ordered by id, however many there are."""
-        last = "0"
-        while True:
-            found, more = self._coql_page(module, columns, coql.after(last, criterion))
-            yield from found
-            if not found or not more:
-                return
-            newest = str(found[-1].get("id") or "0")
-            if int(newest) <= int(last):
-                raise _repeats("POST /crm/v8/coql")
-            last = newest
+        return self._reads.coql(module, columns, criterion=criterion)
 
-    def observe(self, *, since: datetime | None = None) -> Iterator[CrmRecord]:
-        """Yield every record with an address of every mapped module, or those modified since."""
-        criterion = None if since is None else coql.modified_since(since)
-        for layout in self._layouts.values():
-            for row in self.coql(layout.module, layout.columns, criterion=criterion):
-                record = layout.read(row)
-                if record.addresses:
-                    yield record
+    def observe(
+        self, *, since: datetime | None = None, modules: Sequence[str] | None = None
+    ) -> Iterator[CrmRecord]:
+        """Yield every record of the mapped modules, or of those named, or those modified since.
+
+        Records without any address are among them: an increment must tell whose address was taken away.
+        Where a bulk read breaks off and COQL takes over, records come twice.
+        """
+        for layout in self._layouts.values() if modules is None else map(self._layout, modules):
+            if since is None:
+                found = self._sweeps.rows(layout.module, layout.columns)
+            else:
+                found = self.coql(layout.module, layout.columns, criterion=coql.modified_since(since))
+            yield from map(layout.read, found)
+
+    def deleted(self, since: datetime) -> Iterator[tuple[str, str]]:
+        """Yield (module, id) of the records that were deleted since; merged ones only if CRM lists them."""
+        for module in self._layouts:
+            yield from ((module, record_id) for record_id in self._reads.deleted(module, since))
+
+    def counts(self) -> Mapping[str, int]:
+        """Return how many records each mapped module holds, by its name; one credit each."""
+        return {module: self._reads.count(module) for module in self._layouts}
 
     def opted_out(self, since: datetime) -> Sequence[CrmRecord]:
         """Return the records with an address that are opted out and were modified since."""
@@ -184,39 +165,14 @@ class ZohoCrm:
             )
         return self._layouts[module]
 
-    def _coql_page(
-        self, module: str, columns: Sequence[str], where: str, page: int | None = None
-    ) -> tuple[Sequence[Mapping[str, Any]], bool]:
-        """Return one page and whether there may be more; a server with the older limit gets smaller pages."""
-        limit = page or self._page
-        call = _coql_call(coql.select(columns, module, where, limit), limit)
-        answer = self._transport.send(call)
-        if limit > coql.SMALLEST_PAGE and crm_answers.is_error(answer, "LIMIT_EXCEEDED"):
-            self._page = coql.SMALLEST_PAGE
-            return self._coql_page(module, columns, where)
-        about = f"module {module!r}, fields {', '.join(columns)}"
-        found = crm_answers.rows(answer, call.endpoint, about=about)
-        return found, crm_answers.info(answer).get("more_records") is not False
-
     def _read_small(self, layout: Layout, criterion: str) -> Sequence[CrmRecord]:
         """Return the records of a criterion that few meet: one page of the cheapest size, then the rest."""
-        rows, more = self._coql_page(
+        rows, more = self._reads.coql_page(
             layout.module, layout.columns, coql.after("0", criterion), coql.SMALLEST_PAGE
         )
         if more and len(rows) >= coql.SMALLEST_PAGE:
             rows = list(self.coql(layout.module, layout.columns, criterion=criterion))
         return [layout.read(row) for row in rows]
-
-
-def _coql_call(query: str, limit: int) -> Call:
-    return Call(
-        method="POST",
-        path=f"{BASE}/coql",
-        endpoint="POST /crm/v8/coql",
-        headers={"Content-Type": "application/json"},
-        body=msgspec.json.encode({"select_query": query}),
-        credits=coql_credits(limit),
-    )
 
 
 def _typed(found: Sequence[Mapping[str, Any]], kind: type[T], endpoint: str) -> Sequence[T]:
@@ -232,11 +188,3 @@ def _typed(found: Sequence[Mapping[str, Any]], kind: type[T], endpoint: str) -> 
             endpoint=endpoint,
         )
     return typed
-
-
-def _repeats(endpoint: str) -> ZohoError:
-    return ZohoError(
-        f"CRM gives the same page of {endpoint} again; the listing has no end, so nothing of it was used",
-        code="PAGE_REPEATED",
-        endpoint=endpoint,
-    )

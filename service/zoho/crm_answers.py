@@ -96,6 +96,21 @@ def rows(answer: Answer, endpoint: str, *, key: str = "data", about: str = "") -
     return found
 
 
+def number(answer: Answer, endpoint: str, key: str) -> int:
+    """Return the number under `key` of a read; raises `ZohoDenied` or `ZohoError` for either error shape."""
+    if answer.status >= HTTPStatus.BAD_REQUEST or _error(answer) is not None:
+        raise failure(answer, endpoint)
+    payload = answer.json(endpoint)
+    found = payload.get(key) if isinstance(payload, dict) else None
+    if not str(found).isdecimal():
+        raise Unreachable(
+            f"CRM answered {endpoint} without a number in {key!r}; try again later",
+            code="UNREADABLE",
+            endpoint=endpoint,
+        )
+    return int(str(found))
+
+
 def info(answer: Answer) -> Row:
     """Return the paging information of a read, empty if there is none."""
     if answer.status in EMPTY:
