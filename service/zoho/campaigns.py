@@ -49,6 +49,18 @@ class ZohoCampaigns:
         """Return all lists of the organisation with their counts."""
         return [_mailing_list(row) for row in self._listings.rows("getmailinglists", {"sort": "asc"})]
 
+    def contact_fields(self) -> Sequence[str]:
+        """Return the labels of all contact fields, as Campaigns displays them."""
+        endpoint = "contact/allfields"
+        call = Call(method="GET", path=BASE + endpoint, endpoint=endpoint, params={"type": "json"})
+        envelope = envelopes.read(self._transport.send(call), endpoint)
+        found = envelope.values.get("fieldnames")
+        rows = found.get("fieldname", []) if isinstance(found, dict) else []
+        labels = [label for row in rows if isinstance(row, dict) and (label := text(row, "DISPLAY_NAME"))]
+        if not labels:
+            raise envelopes.failure(envelope, endpoint)
+        return labels
+
     def unsubscribed_counts(self) -> Mapping[str, int]:
         """Return how many contacts each configured list has as unsubscribed, by its name."""
         names = {key: name for name, key in self._keys.items()}

@@ -41,6 +41,7 @@ class Field(msgspec.Struct, frozen=True, kw_only=True):
     field_label: str = ""
     read_only: bool = False
     custom_field: bool = False
+    length: int | None = None
     operation_type: dict[str, bool] | None = None
     profiles: list[dict[str, Any]] | None = None
     pick_list_values: list[dict[str, Any]] | None = None

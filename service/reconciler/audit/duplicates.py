@@ -1,0 +1,172 @@
+"""Gotcha 4: one address on several CRM records, and the ones among them that contradict each other."""
+
+import csv
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TextIO
+
+from sqlalchemy import CTE, Connection, and_, case, distinct, func, select
+
+from service.db import crm_address, crm_record
+from service.reconciler.audit.point import Figure, Point, Verdict
+
+HEADINGS = (
+    "person",
+    "contradicts",
+    "module",
+    "record",
+    "opted_out",
+    "mode",
+    "opted_out_at",
+    "modified_at",
+    "keep",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Duplicates:
+    """People with several records: all of them, those that contradict, those across modules."""
+
+    people: int
+    contradicting: int
+    across_modules: int
+    oldest: datetime | None
+    records: int
+
+
+def _groups() -> CTE:
+    """Return one row per address on several records."""
+    same = and_(
+        crm_record.c.module == crm_address.c.module, crm_record.c.record_id == crm_address.c.record_id
+    )
+    out = func.sum(crm_record.c.opted_out)
+    told = func.coalesce(crm_record.c.unsubscribed_at, crm_record.c.modified_at)
+    return (
+        select(
+            crm_address.c.address_index,
+            func.count().label("records"),
+            func.count(distinct(crm_address.c.module)).label("modules"),
+            case(((out > 0) & (out < func.count()), 1), else_=0).label("contradicts"),
+            func.max(case((crm_record.c.opted_out == 1, told))).label("since"),
+        )
+        .join(crm_record, same)
+        .group_by(crm_address.c.address_index)
+        .having(func.count() > 1)
+        .cte("duplicate")
+    )
+
+
+def duplicates(tx: Connection) -> Duplicates:
+    """Return how many people have several records; one statement over the mirror."""
+    d = _groups().c
+    row = tx.execute(
+        select(
+            func.count(),
+            func.coalesce(func.sum(d.contradicts), 0),
+            func.coalesce(func.sum(case((d.modules > 1, 1), else_=0)), 0),
+            func.min(case((d.contradicts == 1, d.since))),
+            func.coalesce(func.sum(d.records), 0),
+        )
+    ).one()
+    return Duplicates(
+        people=row[0], contradicting=row[1], across_modules=row[2], oldest=row[3], records=row[4]
+    )
+
+
+def candidates(tx: Connection) -> Iterator[Sequence[object]]:
+    """Yield the rows of the merge list: contradictions first, records of a person together.
+
+    People are pseudonyms and records their ids in CRM, which the admin looks up there. `keep` marks the
+    record to merge into: the one that is opted out (a merge must lose no restriction), else the oldest id.
+    """
+    d = _groups()
+    same = and_(
+        crm_record.c.module == crm_address.c.module, crm_record.c.record_id == crm_address.c.record_id
+    )
+    rows = tx.execute(
+        select(
+            d.c.address_index,
+            d.c.contradicts,
+            crm_record.c.module,
+            crm_record.c.record_id,
+            crm_record.c.opted_out,
+            crm_record.c.unsubscribed_mode,
+            crm_record.c.unsubscribed_at,
+            crm_record.c.modified_at,
+        )
+        .join(crm_address, crm_address.c.address_index == d.c.address_index)
+        .join(crm_record, same)
+        .order_by(
+            d.c.contradicts.desc(), d.c.address_index, crm_record.c.opted_out.desc(), crm_record.c.record_id
+        )
+    )
+    before = None
+    for row in rows:
+        yield (
+            f"p-{row.address_index[:8].hex()}",
+            "yes" if row.contradicts else "no",
+            row.module,
+            row.record_id,
+            "true" if row.opted_out else "false",
+            row.unsubscribed_mode or "",
+            _iso(row.unsubscribed_at),
+            _iso(row.modified_at),
+            "yes" if row.address_index != before else "",
+        )
+        before = row.address_index
+
+
+def write_csv(tx: Connection, target: TextIO) -> int:
+    """Write the merge list as CSV with headings; return how many records it has."""
+    writer = csv.writer(target)
+    writer.writerow(HEADINGS)
+    written = 0
+    for row in candidates(tx):
+        writer.writerow(row)
+        written += 1
+    return written
+
+
+def records(found: Duplicates) -> Point:
+    """Say how many addresses stand on several records, and whether a sync may be called safe."""
+    verdict = Verdict.FAIL if found.contradicting else Verdict.WARN if found.people else Verdict.PASS
+    safe = "no sync is safe while they do" if found.contradicting else "none contradict each other"
+    return Point(
+        number=4,
+        key="duplicates",
+        title="Duplicates, and duplicates that contradict",
+        verdict=verdict,
+        people=found.people,
+        oldest=found.oldest,
+        summary=(
+            f"{found.people:,} addresses stand on {found.records:,} records, {found.contradicting:,} of them "
+            f"with flags that contradict; {safe}."
+        ),
+        how="Every e-mail field of every mapped module, compared by keyed hash of the normalised address.",
+        advice=_advice(found),
+        figures=(
+            Figure(label="with contradicting Email Opt Out", value=found.contradicting, oldest=found.oldest),
+            Figure(label="across modules (a Lead and a Contact)", value=found.across_modules),
+            Figure(label="with several records in all", value=found.people),
+        ),
+    )
+
+
+def _advice(found: Duplicates) -> tuple[str, ...]:
+    advice = []
+    if found.contradicting:
+        advice.append(
+            "Run consent-ledger reconcile --apply: the restrictive value is written to all records."
+        )
+    if found.people:
+        advice.append(
+            "Merge them in CRM (the module's menu, Deduplicate), into the record marked keep in the list "
+            "that consent-ledger audit --duplicates FILE writes; a merge that loses Email Opt Out is undone "
+            "by the next run."
+        )
+    return tuple(advice)
+
+
+def _iso(at: datetime | None) -> str:
+    return "" if at is None else f"{at:%Y-%m-%dT%H:%M:%SZ}"

@@ -1,0 +1,47 @@
+"""The rows of `audit`: each sync audit that was made, as it was shown."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+import msgspec
+from sqlalchemy import Connection, insert, select
+
+from service.db import audit
+from service.reconciler.audit.point import Audit, Point, worst
+
+_POINTS = msgspec.json.Decoder(tuple[Point, ...])
+
+
+def keep(tx: Connection, points: Sequence[Point], *, run_id: int, at: datetime) -> int:
+    """Keep one audit; return its id."""
+    row = {
+        "at": at,
+        "run_id": run_id,
+        "verdict": worst(point.verdict for point in points).value,
+        "points": msgspec.json.encode(points).decode(),
+    }
+    key = tx.execute(insert(audit).values(row)).inserted_primary_key
+    assert key is not None, "an audit has a key of its own"
+    return int(key[0])
+
+
+def people_before(tx: Connection) -> Mapping[str, int]:
+    """Return how many people each point of the newest audit concerned."""
+    points = tx.scalar(select(audit.c.points).order_by(audit.c.id.desc()).limit(1))
+    return {point.key: point.people for point in _POINTS.decode(points)} if points else {}
+
+
+def last(tx: Connection, *, read_at: Mapping[int, datetime] | None = None) -> Audit | None:
+    """Return the newest audit, or None; `read_at` tells when runs read the products."""
+    row = tx.execute(
+        select(audit.c.id, audit.c.at, audit.c.run_id, audit.c.points).order_by(audit.c.id.desc()).limit(1)
+    ).one_or_none()
+    if row is None:
+        return None
+    return Audit(
+        id=row.id,
+        at=row.at,
+        run_id=row.run_id,
+        read_at=(read_at or {}).get(row.run_id, row.at),
+        points=_POINTS.decode(row.points),
+    )

@@ -1,0 +1,76 @@
+"""What was spent of the organisation's CRM credits, from the blocks that all nodes booked."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, func, select
+
+from service.db import quota_account, quota_block, run
+from service.reconciler.audit.budget import DAY, HOURS, Spending
+from service.reconciler.runs import BELIEVED
+
+CRM = "crm"
+
+
+def spending(tx: Connection, *, now: datetime, reserve: float = 0.0) -> Spending:
+    """Return the credits of the last 24 hours, by hour and by purpose, and what the allowance is.
+
+    `reserve` is the share of the allowance that is kept for withdrawals. What nobody told yet is 0 or None.
+    """
+    account = tx.execute(
+        select(quota_account.c.facts, quota_account.c.foreign_units, quota_account.c.foreign_at).where(
+            quota_account.c.name == CRM
+        )
+    ).one_or_none()
+    known: Mapping[str, Any] = msgspec.json.decode(account.facts) if account and account.facts else {}
+    allowance = int(known.get("allowance") or 0)
+    spent = _spent(tx, now)
+    fresh = account is not None and account.foreign_at is not None and account.foreign_at > now - DAY
+    return Spending(
+        allowance=allowance,
+        edition=str(known.get("edition") or "edition unknown"),
+        by_hour=_by_hour(spent, now),
+        by_whom=_by_whom(spent),
+        unknown=account.foreign_units if account is not None and fresh else None,
+        next_runs=_next_runs(tx),
+        reserve=int(allowance * reserve),
+    )
+
+
+def _spent(tx: Connection, now: datetime) -> Sequence[tuple[str, datetime, int]]:
+    rows = tx.execute(
+        select(quota_block.c.who, quota_block.c.spent_at, func.sum(quota_block.c.units))
+        .where(quota_block.c.account == CRM, quota_block.c.taken_at > now - DAY)
+        .group_by(quota_block.c.who, quota_block.c.spent_at)
+    )
+    return [(who, at, int(units)) for who, at, units in rows]
+
+
+def _by_hour(spent: Sequence[tuple[str, datetime, int]], now: datetime) -> tuple[int, ...]:
+    """Return the credits of each of the last 24 hours, the latest first; an open block counts as now."""
+    hours = [0] * HOURS
+    for _, at, units in spent:
+        ago = max(0, int((now - at).total_seconds() // 3600))
+        hours[min(ago, HOURS - 1)] += units
+    return tuple(hours)
+
+
+def _by_whom(spent: Sequence[tuple[str, datetime, int]]) -> Mapping[str, int]:
+    found: dict[str, int] = {}
+    for who, _, units in spent:
+        found[who] = found.get(who, 0) + units
+    return dict(sorted(found.items(), key=lambda pair: -pair[1]))
+
+
+def _next_runs(tx: Connection) -> Mapping[str, int]:
+    """Return what the next reconciliation will take: as much as the last one that read everything."""
+    summary = tx.scalar(
+        select(run.c.summary)
+        .where(run.c.state.in_(BELIEVED), run.c.finished_at.is_not(None))
+        .order_by(run.c.id.desc())
+        .limit(1)
+    )
+    credits_ = int(msgspec.json.decode(summary).get("credits", 0)) if summary else 0
+    return {"nightly run": credits_} if credits_ else {}
