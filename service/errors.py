@@ -10,6 +10,7 @@
         KeyReused           409  one idempotency key, two different events
         KeptOut             409  the address was erased and is kept out; only its owner brings it back
         Unsafe              409  a run would change more, or knows less, than its limits allow
+        Stale               409  what was to be approved or applied is not what it was any more
         TooLarge            413  a body, array or field over its limit
         UnsupportedMedia    415  a body of a type that this address does not read
       Unavailable           503  a system that we depend on is down, or its outcome is unknown
@@ -108,6 +109,13 @@ class Unsafe(Refused):
 
     status = 409
     title = "This would not be safe"
+
+
+class Stale(Refused):
+    """What was to be approved or applied is not what it was any more."""
+
+    status = 409
+    title = "This is out of date"
 
 
 class TooLarge(Refused):

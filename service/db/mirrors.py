@@ -29,6 +29,12 @@ class CrmRecordColumns(TypedColumns):
     views: Named[str] = Column(Text, nullable=False)
     """Names of lists, each followed by a comma."""
     seen_run: Named[int] = Column(Int, nullable=False)
+    modified_by: Named[str | None] = Column(Text)
+    """Who wrote the record last, as CRM names them."""
+    changed_run: Named[int | None] = Column(Int)
+    """The run that saw `opted_out` change through somebody else."""
+    unknown: Named[int] = Column(Small, nullable=False, server_default="0")
+    """1 where the opt-out field held a value that means neither."""
 
 
 class CrmAddressColumns(TypedColumns):

@@ -58,10 +58,26 @@ class ChangeColumns(TypedColumns):
     due_at: Named[datetime | None] = Column(Moment)
     due_rule: Named[str | None] = Column(Text)
     state: Named[str] = Column(Text, nullable=False)
-    """planned, written (accepted, not yet read back), proved, failed, or superseded."""
+    """proposed (waits for an approval, or was shown by a dry run), planned, written (accepted, not yet
+    read back), proved, failed, superseded, contested (undone twice by somebody), or refused."""
     code: Named[str | None] = Column(Text)
     answer_sha256: Named[bytes | None] = Column(LargeBinary)
     written_at: Named[datetime | None] = Column(Moment)
+    direction: Named[str] = Column(Text, nullable=False, server_default="stop")
+    """stop or permit."""
+    field: Named[str] = Column(Text, nullable=False, server_default="")
+    old: Named[str] = Column(Text, nullable=False, server_default="")
+    new: Named[str] = Column(Text, nullable=False, server_default="")
+    reason: Named[str] = Column(Text, nullable=False, server_default="")
+    basis: Named[str] = Column(Text, nullable=False, server_default="")
+    """What the mirror showed when this was planned; a permissive change is stale once it shows another."""
+    attempts: Named[int] = Column(Int, nullable=False, server_default="0")
+    next_at: Named[datetime | None] = Column(Moment)
+    """When a change that did not succeed is tried again, at the latest."""
+    error: Named[str | None] = Column(Text)
+    """Why the last attempt failed, or the change was superseded."""
+    undone_by: Named[str | None] = Column(Text)
+    """Who undid the same change before, as CRM names them."""
 
 
 class MailingColumns(TypedColumns):
@@ -121,6 +137,7 @@ change = Table(
     ChangeColumns,
     PrimaryKeyConstraint("run_id", "target", "address_index"),
     Index("ix_change_state", "state"),
+    Index("ix_change_target_address_index", "target", "address_index"),
 )
 mailing = Table("mailing", metadata, MailingColumns)
 tick = Table("tick", metadata, TickColumns, PrimaryKeyConstraint("job", "turn"))

@@ -5,6 +5,8 @@ from typing import Literal
 
 import msgspec
 
+from service.policy.limits import Breakers, Canaries, Flapping, Permissive
+
 Choice = Literal["leave", "report", "stop"]
 Grade = Literal["A", "B", "C", "D", "E", "F"]
 Sweep = Literal["cheapest", "bulk", "coql"]
@@ -160,6 +162,10 @@ class Enforcement(Strict, frozen=True, kw_only=True):
     watch_seconds: int = 5
     full_sweep_hours: int = 20
     """How old the last reading of all of CRM may be for a run to read no more than what changed since."""
+    permissive: Permissive = Permissive()
+    breakers: Breakers = Breakers()
+    flapping: Flapping = Flapping()
+    canaries: Canaries = Canaries()
 
     def choice(self, jurisdiction: str, state: str) -> Choice:
         """Return what to do about an address in `state` that a product permits."""
