@@ -29,8 +29,12 @@ from service.ledger.note import Verifies
 from service.ledger.publication import Publisher, Signing
 from service.ledger.store import Store
 from service.mail import FolderOutbox, Outbox, SmtpOutbox, send_nightly
-from service.policy import PolicySet
+from service.policy import PolicySet, ZohoMapping
 from service.reconciler import enforce, runs
+from service.reconciler.audit import Asked, Audit
+from service.reconciler.audit import audit as run_audit
+from service.reconciler.audit.fields import Metadata
+from service.reconciler.audit.spending import spending
 from service.reconciler.context import Context, Progress, silent
 from service.reconciler.run import reconcile
 from service.reconciler.watch import Watch
@@ -43,6 +47,7 @@ from service.web.auth import KeyRing
 from service.web.edge import Edge
 from service.web.site import create_site
 from service.zoho.mapping import Zoho, connect
+from service.zoho.metadata import ZohoMetadata
 from service.zoho.pace import Pace
 from service.zoho.quota import Windows, campaigns_windows
 
@@ -175,6 +180,19 @@ def send_drift_mail(parts: Parts) -> str | None:
         recipients=parts.settings.mail_to,
         now=now,
     )
+
+
+def audit(parts: Parts, zoho: Zoho, *, push: int = 0) -> Audit:
+    """Audit what was read last against both products' metadata, keep the result and return it."""
+    metadata = describe(zoho, parts.policy.zoho)
+    with parts.db.begin() as tx:
+        asked = Asked(metadata=metadata, spending=spending(tx, now=now()), push=push)
+        return run_audit(tx, parts.policy, asked, now=now())
+
+
+def describe(zoho: Zoho, mapping: ZohoMapping) -> Metadata:
+    """Return what both products say about the fields of the mapped modules."""
+    return ZohoMetadata(zoho.crm, zoho.campaigns).describe([module.name for module in mapping.crm.modules])
 
 
 def work(parts: Parts, stop: threading.Event, *, nightly: bool = True, watch: bool = True) -> None:

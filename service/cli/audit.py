@@ -1,0 +1,135 @@
+"""`consent-ledger audit`: the seven gotchas of the sync, measured; `mapping`: how fields travel."""
+
+import json
+import sys
+from pathlib import Path
+
+import click
+from rich.table import Table
+from rich.text import Text
+
+from service import app, settings
+from service.cli import show
+from service.errors import Unsafe
+from service.reconciler import push as pushing
+from service.reconciler.audit import Audit, Point, Verdict
+from service.reconciler.audit import fields as mapped
+from service.reconciler.audit.duplicates import write_csv
+from service.reconciler.run import reconcile as run_once
+from service.reports.audit import audit_html, audit_json, mapping_html, mapping_markdown
+from service.reports.audit.showing import HEADLINES, WORDS, trend
+
+COLOURS = {Verdict.PASS: "green", Verdict.WARN: "yellow", Verdict.FAIL: "bold red"}
+FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+@click.command(short_help="Measure the seven gotchas of the sync: how many, since when, what to do.")
+@click.option("--last", is_flag=True, help="Judge what was read last; without it both products are read now.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option("--html", type=FILE, help="Write the audit as one HTML file as well.")
+@click.option("--duplicates", type=FILE, help="Write the records to merge as CSV: pseudonyms and record ids.")
+@click.option("--push", default=0, help="Forecast the cost of a push of so many contacts.")
+@click.option("--gate", is_flag=True, help="Exit 1 while records of one address contradict each other.")
+def audit(
+    *, last: bool, as_json: bool, html: Path | None, duplicates: Path | None, push: int, gate: bool
+) -> None:
+    """Measure the seven gotchas on the live organisation; writes to neither product.
+
+    Exits 1 with --gate where no sync may be called safe, or when a read cannot be believed.
+    """
+    out = show.console(quiet=as_json)
+    with (
+        app.running(settings.load()) as parts,
+        parts.zoho() as zoho,
+        show.steps(out, quiet=as_json) as progress,
+    ):
+        if not last:
+            try:
+                run_once(parts.context(zoho, progress))
+            except Unsafe as error:
+                click.echo(f"nothing was audited: {error}", err=True)
+                sys.exit(1)
+        found = app.audit(parts, zoho, push=push)
+        if html is not None:
+            html.write_text(audit_html(found, controller=parts.policy.controller.name), encoding="utf-8")
+        if duplicates is not None:
+            with parts.db.read() as tx, duplicates.open("w", encoding="utf-8", newline="") as target:
+                write_csv(tx, target)
+    if as_json:
+        click.echo(json.dumps(audit_json(found), indent=2))
+    else:
+        out.print(as_table(found))
+    if gate and not found.is_safe:
+        click.echo("no sync is safe while records of one address contradict each other", err=True)
+        sys.exit(1)
+
+
+def as_table(found: Audit) -> Table:
+    """Return an audit for a terminal: verdict, people, what it is and what to do."""
+    table = Table(
+        title=f"Sync audit: {HEADLINES[found.verdict]}",
+        caption=f"read {found.read_at:%Y-%m-%d %H:%M} UTC, run {found.run_id}",
+        box=None,
+        title_justify="left",
+        caption_justify="left",
+        padding=(0, 2, 1, 0),
+    )
+    for name, side in (
+        ("", "right"),
+        ("verdict", "left"),
+        ("people", "right"),
+        ("what and what to do", "left"),
+    ):
+        table.add_column(name, justify="right" if side == "right" else "left", vertical="top")
+    for point in found.points:
+        verdict = Text(WORDS[point.verdict], style=COLOURS[point.verdict])
+        table.add_row(f"{point.number}", verdict, f"{point.people:,}" if point.people else "", _told(point))
+    return table
+
+
+def _told(point: Point) -> Text:
+    facts = [f"oldest {point.oldest:%Y-%m-%d}"] if point.oldest else []
+    facts += [trend(point)] if trend(point) else []
+    told = Text(point.title, style="bold")
+    told.append(f"\n{point.summary}", style="not bold")
+    if facts:
+        told.append(f"\n{', '.join(facts)}", style="not bold dim")
+    for line in point.advice:
+        told.append(f"\n→ {line}", style="not bold")
+    return told
+
+
+@click.command(short_help="Write the field mapping for the next admin: direction, owner, reason, state.")
+@click.option("--html", type=FILE, help="Write HTML to this file instead of printing Markdown.")
+def mapping(*, html: Path | None) -> None:
+    """Write every field that lives in both products, as declared and as both products have it."""
+    with app.running(settings.load()) as parts, parts.zoho() as zoho:
+        declared = parts.policy.zoho
+        found = mapped.compare(declared, app.describe(zoho, declared))
+        name = parts.policy.controller.name
+    if html is None:
+        click.echo(mapping_markdown(declared, found, controller=name))
+    else:
+        html.write_text(mapping_html(declared, found, controller=name), encoding="utf-8")
+
+
+@click.command(short_help="Put on their lists whom the CRM view selects and the ledger permits.")
+@click.option("--apply", "applying", is_flag=True, help="Write; without it the people are only counted.")
+def push(*, applying: bool) -> None:
+    """Put on each list whom its CRM view selects, the list lacks and the ledger permits; nobody else.
+
+    Judges by the last reading of both products and by the ledger as it is now.
+    """
+    out = show.console()
+    with app.running(settings.load()) as parts, parts.zoho() as zoho, show.steps(out) as progress:
+        context = parts.context(zoho, progress)
+        if applying:
+            for told in pushing.push(context, zoho.campaigns):
+                refused = "".join(f", {count:,} refused ({code})" for code, count in told.refused.items())
+                click.echo(f"{told.list_name}: {told.pushed:,} put on the list{refused}")
+            return
+        with parts.db.read() as tx:
+            for entry in parts.policy.zoho.campaigns.lists:
+                if entry.view_field:
+                    waiting = len(pushing.permitted(tx, entry, app.now()))
+                    click.echo(f"{entry.name}: {waiting:,} would be put on the list; write with --apply")
