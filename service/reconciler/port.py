@@ -45,6 +45,10 @@ class CrmRecord:
     country: str | None = None
     views: frozenset[str] = frozenset()
     """Names of the lists (`policies/zoho.toml`) whose view this record is in."""
+    modified_by: str | None = None
+    """Who wrote the record last, as CRM names them."""
+    understood: bool = True
+    """False where the opt-out field holds neither true nor false; `opted_out` is then False."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,6 +130,9 @@ class Crm(Protocol):
     def find(self, address: str) -> Sequence[CrmRecord]:
         """Return every record, in all configured modules, that carries `address` in any e-mail field."""
 
+    def find_many(self, addresses: Sequence[str]) -> Mapping[str, Sequence[CrmRecord]]:
+        """Return what `find` returns for each of many addresses, in few calls."""
+
     def read(self, targets: Sequence[tuple[str, str]]) -> Sequence[CrmRecord]:
         """Return the records named by (module, id) as they are now; those that are gone are left out."""
 
@@ -135,6 +142,10 @@ class Crm(Protocol):
         A lost answer is a result with the code UNREACHABLE and `retry`: read those records back. Raises
         `ZohoDenied` or `QuotaExhausted` only while nothing was written; later they end up in results.
         """
+
+
+    def add(self, module: str, address: str, *, opted_out: bool) -> tuple[str, Result]:
+        """Add a record of our own (a canary) with this address; return its id, empty where it failed."""
 
 
 class Campaigns(Protocol):
@@ -162,6 +173,19 @@ class Campaigns(Protocol):
 
         One result per step, in this order; a step that fails (any `ZohoError` becomes its result) stops none.
         """
+
+    def permit(self, address: str, lists: Sequence[str], *, rejoin: bool = False) -> Sequence[Result]:
+        """Write the permission and join the lists; `rejoin` brings back whom Do-Not-Mail holds.
+
+        Only for somebody whose newer consent is known, never after a bounce or a complaint. One result per
+        list; a step that fails stops none.
+        """
+
+    def place(self, list_name: str, address: str, *, granted: bool) -> Result:
+        """Put a contact of our own (a canary) on a list, with Marketing Permission granted or refused."""
+
+    def unsubscribe(self, list_name: str, address: str) -> Result:
+        """Take one contact off one list; somebody whom Campaigns does not know counts as done."""
 
     def is_refused(self, address: str) -> Result:
         """Return `done` when Campaigns says that the address is in Do-Not-Mail already, or unknown (2103).

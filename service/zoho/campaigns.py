@@ -1,7 +1,7 @@
 """Zoho Campaigns v1.1 as the reconciler needs it: members, permissions, outcomes; refuse, and prove it.
 
 Implements the port's `Campaigns` by facts `zoho-campaigns` sections 1 to 3. Addresses travel in form
-bodies only. It never sends `donotmail_resub`: nobody is brought back from Do-Not-Mail from here.
+bodies only. `donotmail_resub`, which brings somebody back from Do-Not-Mail, is sent by `permit` alone.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -127,6 +127,24 @@ class ZohoCampaigns:
         results.append(self.do_not_mail(address))
         return results
 
+    def permit(self, address: str, lists: Sequence[str], *, rejoin: bool = False) -> Sequence[Result]:
+        """Write the permission on each list and join it; `rejoin` brings back whom Do-Not-Mail holds.
+
+        The caller answers for a newer consent. A sign-up form of the list asks the person once more.
+        """
+        fields = {self._mapping.permission_label: self._mapping.granted}
+
+        def join(name: str) -> Result:
+            target = f"campaigns/permit/{name}"
+            return self._act(target, lambda: self._subscribe(name, address, fields, rejoin=rejoin), _is_ok)
+
+        return [join(name) for name in lists]
+
+    def place(self, list_name: str, address: str, *, granted: bool) -> Result:
+        """Put a contact of our own on a list, with Marketing Permission granted or refused."""
+        value = self._mapping.granted if granted else self._mapping.refused
+        return self.subscribe(list_name, address, {self._mapping.permission_label: value})
+
     def is_refused(self, address: str) -> Result:
         """Return `done` when Campaigns says that the address is in Do-Not-Mail already, or does not know it.
 
@@ -145,8 +163,12 @@ class ZohoCampaigns:
         """Return `contactinfo`: real JSON, which every client sends, by display label."""
         return msgspec.json.encode({self._mapping.address_label: address, **(fields or {})}).decode()
 
-    def _subscribe(self, list_name: str, address: str, fields: Mapping[str, str]) -> Answer:
+    def _subscribe(
+        self, list_name: str, address: str, fields: Mapping[str, str], *, rejoin: bool = False
+    ) -> Answer:
         form = {"listkey": self._key(list_name), "contactinfo": self._contact(address, fields)}
+        if rejoin:
+            form["donotmail_resub"] = "true"
         return self._post("json/listsubscribe", form, repeatable=False)
 
     def _do_not_mail(self, address: str) -> Answer:

@@ -35,6 +35,29 @@ def enforce(transport: Transport, opt_out: str, changes: Sequence[CrmChange]) ->
     return [results[place] for place in range(len(changes))]
 
 
+def add(
+    transport: Transport, module: str, values: Mapping[str, str | bool], *, last_name: str
+) -> tuple[str, Result]:
+    """Add one record, which needs a last name, and return its id (empty where it failed) and the result."""
+    endpoint = f"POST /crm/v8/{module}"
+    call = Call(
+        method="POST",
+        path=f"/crm/v8/{module}",
+        endpoint=endpoint,
+        headers={"Content-Type": "application/json"},
+        body=msgspec.json.encode({"data": [{"Last_Name": last_name, **values}], "trigger": []}),
+        credits=write_credits(1),
+        repeatable=False,
+    )
+    answer = transport.send(call)
+    (item,) = crm_answers.items(answer, endpoint, 1)
+    details = item.get("details")
+    record_id = str(details.get("id", "")) if isinstance(details, dict) else ""
+    change = CrmChange(module=module, record_id=record_id, opted_out=False)
+    result = _result(change, item, answer.sha256)
+    return (record_id if result.done else ""), result
+
+
 def _write(transport: Transport, opt_out: str, batch: Sequence[CrmChange]) -> Sequence[Result]:
     module, since = batch[0].module, batch[0].unmodified_since
     endpoint = f"PUT /crm/v8/{module}"

@@ -15,6 +15,7 @@ from service.policy import ZohoMapping
 from service.reconciler.port import CrmRecord
 
 MODIFIED = "Modified_Time"
+MODIFIER = "Modified_By"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +34,8 @@ class Layout:
     @property
     def columns(self) -> tuple[str, ...]:
         """Return the API names to select, each once; `id` first."""
-        named = ("id", *self.emails, self.opt_out, self.mode, self.time, self.country, MODIFIED, *self.views)
+        named = ("id", *self.emails, self.opt_out, self.mode, self.time, self.country, MODIFIED)
+        named += (MODIFIER, *self.views)
         return tuple(dict.fromkeys(name for name in named if name))
 
     def read(self, row: Mapping[str, Any]) -> CrmRecord:
@@ -51,6 +53,8 @@ class Layout:
             unsubscribed_at=moment(row.get(self.time)) if self.time else None,
             country=_text(row.get(self.country)) if self.country else None,
             views=frozenset().union(*(lists for name, lists in self.views.items() if _truth(row.get(name)))),
+            modified_by=_who(row.get(MODIFIER)),
+            understood=_is_either(row.get(self.opt_out)),
         )
 
 
@@ -105,6 +109,11 @@ def spellings(address: str) -> list[str]:
     return list(dict.fromkeys([address.strip(), f"{local}@{domain}", _plain(address), f"{local}@{letters}"]))
 
 
+def mailbox(address: str) -> str:
+    """Return what two spellings of one mailbox have in common."""
+    return _plain(address)
+
+
 def _plain(address: str) -> str:
     local, _, domain = address.strip().casefold().rpartition("@")
     try:
@@ -119,3 +128,15 @@ def _text(value: object) -> str | None:
 
 def _truth(value: object) -> bool:
     return value is True or (isinstance(value, str) and value.lower() == "true")
+
+
+def _is_either(value: object) -> bool:
+    """Return whether a checkbox holds what one can hold; an empty one is unticked."""
+    return value is None or isinstance(value, bool) or str(value).lower() in ("true", "false", "")
+
+
+def _who(value: object) -> str | None:
+    """Return the name of a user as CRM shows one: an object in JSON, a number in a file."""
+    if isinstance(value, dict):
+        return _text(value.get("name")) or _text(value.get("id"))
+    return _text(value)
