@@ -16,6 +16,7 @@ import msgspec
 from service.errors import QuotaExhausted, ZohoDenied, ZohoError
 from service.zoho import bulk_file, crm_answers
 from service.zoho.transport import Call, Transport
+from service.zoho.wire import Answer
 
 PATH = "/crm/bulk/v8/read"
 CREATE, STATUS = f"POST {PATH}", f"GET {PATH}/{{id}}"
@@ -165,16 +166,19 @@ class BulkReader:
         call = Call(
             method="GET", path=f"{PATH}/{job_id}/result", endpoint=bulk_file.ENDPOINT, into=file, credits=1
         )
-        ends = self._pace.clock() + timedelta(seconds=LONGEST_REST_S)
-        while True:
-            try:
-                answer = self._transport.send(call)
-                break
-            except QuotaExhausted as error:
-                self._rest_until(error, ends)
+        answer = self._sent(call)
         if answer.body:  # not the file but what CRM says instead of it
             crm_answers.rows(answer, bulk_file.ENDPOINT)
         file.seek(0)
+
+    def _sent(self, call: Call) -> Answer:
+        """Return the answer to a download, waiting for its window where that opens soon."""
+        ends = self._pace.clock() + timedelta(seconds=LONGEST_REST_S)
+        while True:
+            try:
+                return self._transport.send(call)
+            except QuotaExhausted as error:
+                self._rest_until(error, ends)
 
     def _rest_until(self, error: QuotaExhausted, ends: datetime) -> None:
         if error.until is None or error.until > ends:
