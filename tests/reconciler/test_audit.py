@@ -1,0 +1,299 @@
+"""The sync audit against planted truth: found equals planted, and a clean organisation raises no alarm."""
+
+import csv
+import io
+from collections import Counter
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+import pytest
+
+from service.errors import NotFound
+from service.reconciler.audit import Asked, Verdict, audit
+from service.reconciler.audit import fields as mapped
+from service.reconciler.audit.budget import Spending, forecast
+from service.reconciler.audit.duplicates import write_csv
+from service.reconciler.audit.fields import CrmField, Metadata, Trouble
+from service.reconciler.push import push
+from service.zoho.metadata import ZohoMetadata
+from tests.running import claim
+
+from .conftest import world
+
+NOW = datetime(2026, 11, 23, 4, 0, tzinfo=UTC)
+PLENTY = Spending(
+    allowance=100_000, edition="professional", by_hour=(0,) * 24, by_whom={}, unknown=None, next_runs={}
+)
+
+
+def audited(w, *, run=True, spending=PLENTY):
+    if run:
+        w.run(applying=False)
+    metadata = ZohoMetadata(w.zoho.crm, w.zoho.campaigns).describe(["Contacts", "Leads"])
+    with w.db.begin() as tx:
+        found = audit(tx, w.context.policy, Asked(metadata=metadata, spending=spending), now=w.clock())
+    return {point.key: point for point in found.points}
+
+
+def figures(point):
+    return {one.label: one.value for one in point.figures}
+
+
+@pytest.fixture
+def messy(sqlite_url):
+    with world(sqlite_url, 400) as w:
+        yield w
+
+
+def clean(w):
+    """Take everybody out of the organisation of whom anything was planted but what is in order."""
+    db = w.sim.world.db
+    fine = "('opted_out_both', 'hard_bounced_both', 'single_soft_bounce')"
+    gone = f"SELECT email FROM truth WHERE key NOT IN {fine}"
+    db.execute(f"DELETE FROM members WHERE contact_id IN (SELECT id FROM contacts WHERE email IN ({gone}))")
+    db.execute(f"DELETE FROM outcomes WHERE contact_id IN (SELECT id FROM contacts WHERE email IN ({gone}))")
+    db.execute(f"DELETE FROM contacts WHERE email IN ({gone})")
+    for module in ("Contacts", "Leads"):
+        db.execute(f"DELETE FROM crm_{module} WHERE Email COLLATE NOCASE IN ({gone})")
+
+
+def test_found_equals_planted_in_a_messy_organisation(database_url):
+    with world(database_url, 400) as w:
+        planted, points = Counter(w.planted()), audited(w)
+    assert points["unsubscribes"].people == (
+        planted["unsubscribed_not_in_crm"] + planted["complaint_not_in_crm"]
+    )
+    assert points["bounces"].people == (
+        planted["hard_bounce_not_in_crm"] + planted["repeated_soft_bounce_not_in_crm"]
+    )
+    assert points["lists"].people == planted["list_lag_missing"] + planted["list_lag_stale"]
+    assert (
+        figures(points["duplicates"])["with contradicting Email Opt Out"]
+        == (planted["duplicate_contradiction"])
+    )
+    assert points["permission"].people == (
+        planted["opted_out_by_hand"]
+        + planted["duplicate_contradiction"]
+        + planted["permission_refused_in_campaigns"]
+    )
+    assert points["mapping"].verdict is Verdict.PASS
+    assert {point.verdict for key, point in points.items() if key not in ("mapping", "budget")} == {
+        Verdict.FAIL
+    }
+
+
+def test_a_clean_organisation_raises_no_alarm(database_url):
+    with world(database_url, 200) as w:
+        clean(w)
+        points = audited(w)
+    assert {(point.verdict, point.people) for point in points.values()} == {(Verdict.PASS, 0)}
+    assert all(not point.advice for point in points.values())
+
+
+def test_a_repaired_organisation_is_in_order_but_for_what_only_people_may_mend(messy):
+    messy.run()
+    points = audited(messy)
+    assert {key for key, point in points.items() if point.verdict is Verdict.FAIL} == {"lists"}
+    assert points["duplicates"].verdict is Verdict.WARN
+
+
+def test_who_came_back_with_fresh_consent_is_no_unsubscribe_that_did_not_flow_back(messy):
+    email = messy.emails("unsubscribed_not_in_crm")[0]
+    messy.intake.record([claim(email, received_at=messy.clock())])
+    before = len(messy.emails("unsubscribed_not_in_crm")) + len(messy.emails("complaint_not_in_crm"))
+    assert audited(messy)["unsubscribes"].people == before - 1
+
+
+def test_an_adversarial_organisation_is_counted_person_by_person(messy):
+    """Overlapping troubles, capitals, second addresses: an oracle counts the simulator's rows."""
+    db = messy.sim.world.db
+    victims = [messy.ordinary()]
+    some = db.execute(
+        "SELECT email FROM contacts WHERE email NOT IN (SELECT email FROM truth) LIMIT 7"
+    ).fetchall()
+    victims += [row[0] for row in some if row[0] not in victims][:6]
+    twice, second, capital, bounced, complained, both = victims[:6]
+    messy.sim.control("campaigns/unsubscribe", {"email": twice})
+    messy.sim.control("campaigns/bounce", {"email": twice, "type": "hard"})
+    db.execute(
+        "UPDATE crm_Contacts SET Secondary_Email = ? WHERE id = (SELECT max(id) FROM crm_Contacts)", (second,)
+    )
+    db.execute("UPDATE crm_Contacts SET Email = upper(Email) WHERE Email = ?", (capital,))
+    messy.sim.control("campaigns/unsubscribe", {"email": capital})
+    for _ in range(3):
+        messy.sim.control("campaigns/bounce", {"email": bounced, "type": "soft"})
+    messy.sim.control("campaigns/complain", {"email": complained})
+    messy.sim.control("crm/set", {"email": both, "fields": {"Email_Opt_Out": True}})
+    points, truth = audited(messy), oracle(db)
+    assert points["unsubscribes"].people == truth["left"]
+    assert points["bounces"].people == truth["bounced"]
+    assert points["duplicates"].people == truth["twins"]
+    assert figures(points["duplicates"])["with contradicting Email Opt Out"] == truth["contradicting"]
+    assert points["permission"].people == truth["two fields"]
+
+
+def oracle(db) -> Counter:
+    """Count as a person with pencil and paper would, from the simulator's own rows."""
+    records = {}
+    for module in ("Contacts", "Leads"):
+        rows = db.execute(f"SELECT id, Email, Secondary_Email, Email_Opt_Out FROM crm_{module}")
+        for number, *emails, opted_out in rows:
+            for email in {e.lower() for e in emails if e}:
+                records.setdefault(email, {})[module, number] = bool(opted_out)
+    outcomes = {}
+    for email, action in db.execute(
+        "SELECT c.email, o.action FROM outcomes o JOIN contacts c ON c.id = o.contact_id"
+    ):
+        outcomes.setdefault(email.lower(), []).append(action)
+    found = Counter()
+    rows = db.execute(
+        "SELECT c.email, c.permission, m.status FROM contacts c LEFT JOIN members m"
+        " ON m.contact_id = c.id AND m.list_id = 1"
+    )
+    for email, permission, status in rows:
+        mine, told = list(records.get(email.lower(), {}).values()), outcomes.get(email.lower(), [])
+        still_open = bool(mine) and not all(mine)
+        left = status == "unsub" or "optoutcontacts" in told or "spamcontacts" in told
+        hard = "senthardbounce" in told or (status == "bounce" and told.count("sentsoftbounce") < 3)
+        soft = told.count("sentsoftbounce") >= 3 and not hard and not left
+        found["left"] += left and still_open
+        found["bounced"] += (hard or soft) and still_open
+        shown = status == "active"
+        found["two fields"] += shown and permission == "Granted" and any(mine)
+        found["two fields"] += shown and permission == "Refused" and bool(mine) and not any(mine)
+    for flags in records.values():
+        found["twins"] += len(flags) > 1
+        found["contradicting"] += len(set(flags.values())) > 1
+    return found
+
+
+def test_the_sync_switch_looks_on_where_everything_flowed_back(messy):
+    clean(messy)
+    assert "looks on" in audited(messy)["unsubscribes"].summary
+
+
+def test_no_sync_is_safe_while_duplicates_contradict(messy):
+    messy.run(applying=False)
+    metadata = Metadata(crm={}, labels=frozenset())
+    with messy.db.begin() as tx:
+        asked = Asked(metadata=metadata, spending=PLENTY)
+        found = audit(tx, messy.context.policy, asked, now=messy.clock())
+    assert not found.is_safe
+    messy.run()
+    with messy.db.begin() as tx:
+        assert audit(tx, messy.context.policy, asked, now=messy.clock()).is_safe
+
+
+def test_the_merge_list_names_records_and_nobody(messy):
+    messy.run(applying=False)
+    target = io.StringIO()
+    with messy.db.read() as tx:
+        written = write_csv(tx, target)
+    rows = list(csv.DictReader(io.StringIO(target.getvalue())))
+    assert len(rows) == written
+    assert "@" not in target.getvalue()
+    by_person = {}
+    for row in rows:
+        by_person.setdefault(row["person"], []).append(row)
+    assert len(by_person) == messy.planted()["duplicate_contradiction"] + len(
+        messy.emails("duplicate_harmless")
+    )
+    for mine in by_person.values():
+        assert [row["keep"] for row in mine] == ["yes", *[""] * (len(mine) - 1)]
+        if mine[0]["contradicts"] == "yes":
+            assert mine[0]["opted_out"] == "true"
+
+
+def test_each_audit_tells_how_many_more_or_fewer_than_the_one_before(messy):
+    assert {point.trend for point in audited(messy).values()} == {None}
+    before = audited(messy)["unsubscribes"]
+    messy.sim.control("campaigns/unsubscribe", {"email": messy.ordinary()})
+    assert before.trend == 0
+    assert audited(messy)["unsubscribes"].trend == 1
+
+
+def test_without_a_reading_there_is_nothing_to_audit(messy):
+    with pytest.raises(NotFound, match="consent-ledger reconcile"):
+        audited(messy, run=False)
+
+
+def test_what_is_missing_on_a_list_is_pushed_where_the_ledger_permits_and_nowhere_else(messy):
+    missing = messy.emails("list_lag_missing")
+    messy.intake.record([claim(missing[0], received_at=messy.clock())])
+    messy.run(applying=False)
+    [told] = push(messy.context, messy.zoho.campaigns)
+    assert (told.pushed, told.total) == (1, 1)
+    assert messy.person(missing[0])["campaigns"]["lists"]
+    assert not messy.person(missing[1])["campaigns"]["lists"]
+    assert [again.total for again in push(messy.context, messy.zoho.campaigns)] == [0]
+
+
+FINE = CrmField(name="Email_Opt_Out", type="boolean")
+
+
+@pytest.mark.parametrize(
+    ("field", "trouble"),
+    [
+        (None, Trouble.MISSING),
+        (replace(FINE, type="text"), Trouble.WRONG_TYPE),
+        (replace(FINE, writable=False), Trouble.READ_ONLY),
+        (replace(FINE, hidden_from=("Marketing",)), Trouble.HIDDEN),
+        (FINE, None),
+    ],
+)
+def test_a_mapped_field_is_told_what_is_wrong_with_it(messy, field, trouble):
+    mapping = messy.context.policy.zoho
+    [consent] = [one for one in mapping.fields if one.crm == "Email_Opt_Out"]
+    crm = {"Contacts": {} if field is None else {"Email_Opt_Out": field}}
+    found = mapped.compare(
+        _only(mapping, consent), Metadata(crm=crm, labels=frozenset({"Marketing Permission"}))
+    )
+    assert [fault.trouble for one in found for fault in one.faults] == ([] if trouble is None else [trouble])
+
+
+def test_a_field_that_is_too_short_or_goes_one_way_only_is_a_warning(messy):
+    mapping = messy.context.policy.zoho
+    [email] = [one for one in mapping.fields if one.crm == "Email"]
+    shared = msgspec.structs.replace(email, owner="both", length=200)
+    crm = {"Contacts": {"Email": CrmField(name="Email", type="email", length=100)}}
+    found = mapped.compare(_only(mapping, shared), Metadata(crm=crm, labels=frozenset({"Contact Email"})))
+    point = mapped.mapping(found)
+    assert {fault.trouble for one in found for fault in one.faults} == {Trouble.TOO_SHORT, Trouble.ONE_WAY}
+    assert point.verdict is Verdict.WARN
+
+
+def _only(mapping, declared):
+    modules = tuple(module for module in mapping.crm.modules if module.name == "Contacts")
+    return msgspec.structs.replace(
+        mapping, fields=(declared,), crm=msgspec.structs.replace(mapping.crm, modules=modules)
+    )
+
+
+def test_a_label_that_campaigns_does_not_have_fails_the_mapping(messy):
+    messy.run(applying=False)
+    real = ZohoMetadata(messy.zoho.crm, messy.zoho.campaigns).describe(["Contacts", "Leads"])
+    broken = replace(real, labels=real.labels - {"Marketing Permission"})
+    point = mapped.mapping(mapped.compare(messy.context.policy.zoho, broken))
+    assert point.verdict is Verdict.FAIL
+    assert any("Contacts > Contact Fields" in line for line in point.advice)
+
+
+def test_the_hour_in_which_the_allowance_runs_out_is_foretold():
+    busy = replace(PLENTY, by_hour=(20_000, 20_000, 20_000, *(0,) * 21), by_whom={"watch": 60_000})
+    planned = forecast(busy, contacts=10_000, now=NOW)
+    assert planned.push == 1_000
+    assert planned.runs_out_at == NOW + timedelta(hours=39_000 / 20_000)
+    assert forecast(PLENTY, contacts=10_000, now=NOW).runs_out_at is None
+
+
+def test_a_push_that_no_longer_fits_is_a_failure_and_names_a_quiet_window(messy):
+    spent = replace(PLENTY, by_hour=(0,) * 23 + (99_500,), by_whom={"nightly": 99_500})
+    messy.run(applying=False)
+    metadata = ZohoMetadata(messy.zoho.crm, messy.zoho.campaigns).describe(["Contacts", "Leads"])
+    with messy.db.begin() as tx:
+        asked = Asked(metadata=metadata, spending=spent, push=20_000)
+        found = audit(tx, messy.context.policy, asked, now=messy.clock())
+    [point] = [one for one in found.points if one.key == "budget"]
+    assert point.verdict is Verdict.FAIL
+    assert any("UTC, when least is used" in line for line in point.advice)
