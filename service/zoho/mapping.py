@@ -18,8 +18,8 @@ from service.zoho.campaigns import ZohoCampaigns
 from service.zoho.crm import ZohoCrm
 from service.zoho.oauth import Credentials, OAuth, Token
 from service.zoho.pace import Pace
-from service.zoho.quota import Budget, Limit, Till, Windows, campaigns_windows
-from service.zoho.transport import Product, Transport
+from service.zoho.quota import HEAVY, LARGEST_WRITE, SLOTS, Alone, Budget, Limit, Quota, Till, Windows
+from service.zoho.transport import Call, Product, Transport
 from service.zoho.wire import Line, is_loopback
 
 CRM_SCOPES = "ZohoCRM.modules.ALL, ZohoCRM.coql.READ, ZohoCRM.settings.fields.READ and ZohoCRM.org.READ"
@@ -36,11 +36,13 @@ class Zoho:
     oauth: OAuth
     line: Line
     transports: Mapping[str, Transport]
-    """What each product is asked through, `crm` and `campaigns`, for questions that no client has a word for."""
+    """What each product is asked through (`crm`, `campaigns`), for what no client has a word for."""
+    quota: Quota
 
     def close(self) -> None:
-        """Close the connections."""
+        """Close the connections, and give back what was taken of the budget and not used."""
         self.line.close()
+        self.quota.close()
 
     def __enter__(self) -> Self:
         return self
@@ -60,24 +62,37 @@ def connect(
     meter: Meter | None = None,
     campaigns_window: tuple[Limit, ...] | None = None,
     windows: Windows | None = None,
+    quota: Quota | None = None,
+    sharing: Zoho | None = None,
 ) -> Zoho:
     """Return the clients of the organisation that the settings name; nothing is sent yet.
 
-    `budget` is asked before each call; `campaigns_window` replaces our own windows of Campaigns (none: `()`),
-    and `windows` are those that this client shares with others.
-    Raises `Misconfigured` where Zoho is not connected.
+    `quota` is the budget that all nodes share; without it the limits are those of this process alone.
+    `sharing` lends its token to these clients. `budget` is asked before each call; `campaigns_window`
+    replaces our own windows of Campaigns (none: `()`), and `windows` are those that this client shares
+    with others. Raises `Misconfigured` where Zoho is not connected.
     """
     _check_urls(settings)
     mapping = policy.zoho if isinstance(policy, PolicySet) else policy
     pace = pace or Pace()
     till = Till(meter or Meter(), budget)
     line = Line()
-    oauth = OAuth(line, _credentials(settings), accounts_url=settings.zoho_accounts_url, pace=pace, till=till)
-    crm = Transport(line, oauth, product=_crm(settings), windows=Windows(pace.clock), pace=pace, till=till)
     if campaigns_window is not None:
         windows = Windows(pace.clock, usual=campaigns_window)
-    windows = windows or campaigns_windows(pace.clock)
-    campaigns = Transport(line, oauth, product=_campaigns(settings), windows=windows, pace=pace, till=till)
+    quota = quota or Alone(pace.clock, campaigns=windows)
+    oauth = sharing.oauth if sharing else _oauth(line, settings, pace, till, quota)
+    crm, campaigns = (
+        Transport(
+            line,
+            oauth,
+            product=product,
+            windows=quota.gate(product.name),
+            pace=pace,
+            till=till,
+            slots=quota.slots,
+        )
+        for product in (_crm(settings), _campaigns(settings))
+    )
     return Zoho(
         crm=ZohoCrm(crm, mapping),
         campaigns=ZohoCampaigns(campaigns, mapping),
@@ -85,6 +100,18 @@ def connect(
         oauth=oauth,
         line=line,
         transports={"crm": crm, "campaigns": campaigns},
+        quota=quota,
+    )
+
+
+def _oauth(line: Line, settings: Settings, pace: Pace, till: Till, quota: Quota) -> OAuth:
+    return OAuth(
+        line,
+        _credentials(settings),
+        accounts_url=settings.zoho_accounts_url,
+        pace=pace,
+        till=till,
+        windows=quota.gate("oauth"),
     )
 
 
@@ -99,14 +126,24 @@ def _check_urls(settings: Settings) -> None:
 def _credentials(settings: Settings) -> Credentials:
     if not (settings.zoho_client_id and settings.zoho_refresh_token.get_secret_value()):
         raise Misconfigured(
-            "Zoho is not connected; set CONSENT_ZOHO_CLIENT_ID, CONSENT_ZOHO_CLIENT_SECRET and "
-            "CONSENT_ZOHO_REFRESH_TOKEN of a self-client in the API console of your data centre"
+            "Zoho is not connected; run `consent-ledger connect`, or set CONSENT_ZOHO_CLIENT_ID, "
+            "CONSENT_ZOHO_CLIENT_SECRET and CONSENT_ZOHO_REFRESH_TOKEN of a self client"
         )
     return Credentials(
         client_id=settings.zoho_client_id,
         client_secret=settings.zoho_client_secret,
         refresh_token=settings.zoho_refresh_token,
     )
+
+
+def crm_places(call: Call) -> tuple[str, ...]:
+    """Return the places that a call of CRM takes: one of all, and one of ten if it is heavy (section 6)."""
+    heavy = (
+        "coql" in call.endpoint
+        or not {"cvid", "sort_by"}.isdisjoint(call.params)
+        or (call.method in ("POST", "PUT") and 1 < call.credits <= LARGEST_WRITE)
+    )
+    return (HEAVY, SLOTS) if heavy else (SLOTS,)
 
 
 def _crm(settings: Settings) -> Product:
@@ -125,6 +162,7 @@ def _crm(settings: Settings) -> Product:
         lock_s=60,
         waits_out_throttle=True,
         scopes=CRM_SCOPES,
+        places=crm_places,
     )
 
 

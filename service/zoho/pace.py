@@ -21,7 +21,8 @@ def utc_now() -> datetime:
 class Pace:
     """`patience_s` is how long a call may wait for our own window before it is refused.
 
-    `spare` is the share of each window that these calls leave to other clients of the same windows.
+    `spare` is the share of each window that these calls leave to other clients of the same windows; `who`
+    says in reports what they were for.
     """
 
     clock: Clock = utc_now
@@ -31,6 +32,7 @@ class Pace:
     first_pause_s: float = 0.4
     patience_s: float = 0.0
     spare: float = 0.0
+    who: str = "withdrawals"
 
     def pauses(self) -> Iterator[float | None]:
         """Yield, per attempt, what to wait after it failed: doubling with jitter, None after the last."""

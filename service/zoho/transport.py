@@ -6,7 +6,8 @@ with an unknown outcome: the caller settles it by reading back. Errors name the 
 never a parameter, an id or an address.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum, auto
@@ -15,7 +16,7 @@ from typing import BinaryIO
 from service.errors import QuotaExhausted, Unreachable, ZohoDenied
 from service.zoho.oauth import OAuth, Token
 from service.zoho.pace import LONGEST_PAUSE_S, Pace
-from service.zoho.quota import Till, Windows
+from service.zoho.quota import Gate, Slots, Till, Unlimited
 from service.zoho.wire import Answer, Line, Lost
 
 
@@ -60,19 +61,30 @@ class Product:
     waits_out_throttle: bool
     scopes: str
     """The OAuth scopes that it needs, for the message to whom it refuses."""
+    places: Callable[[Call], tuple[str, ...]] = lambda _call: ()
+    """The kinds of places that a call takes while it runs; products differ in what they limit."""
 
 
 class Transport:
     """Sends the calls of one product; safe for many threads."""
 
     def __init__(
-        self, line: Line, oauth: OAuth, *, product: Product, windows: Windows, pace: Pace, till: Till
+        self,
+        line: Line,
+        oauth: OAuth,
+        *,
+        product: Product,
+        windows: Gate,
+        pace: Pace,
+        till: Till,
+        slots: Slots | None = None,
     ) -> None:
         self._line = line
         self._oauth = oauth
         self._product = product
         self._windows = windows
         self._pace = pace
+        self._slots = slots or Unlimited()
         self.till = till
 
     @property
@@ -113,17 +125,39 @@ class Transport:
         return outcome
 
     def _once(self, call: Call, token: Token) -> Answer | Lost:
-        self._enter(call)
-        self.till.book(self._product.name, call.endpoint, call.credits)
-        return self._line.exchange(
-            call.method,
-            self._product.base(token) + call.path,
-            headers={"Authorization": f"Zoho-oauthtoken {token.value}", "Accept": "*/*", **call.headers},
-            params=call.params,
-            form=call.form,
-            body=call.body,
-            into=call.into,
-        )
+        price = self._windows.price(call.endpoint, call.credits)
+        self._enter(call, price)
+        with self._place(call, price):
+            outcome = self._line.exchange(
+                call.method,
+                self._product.base(token) + call.path,
+                headers={"Authorization": f"Zoho-oauthtoken {token.value}", "Accept": "*/*", **call.headers},
+                params=call.params,
+                form=call.form,
+                body=call.body,
+                into=call.into,
+            )
+        self._hear(outcome)
+        return outcome
+
+    @contextmanager
+    def _place(self, call: Call, price: int) -> Iterator[None]:
+        """Hold a place among the calls in flight; where there is none, the call was not booked after all."""
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(self._slots.enter(self._product.places(call), spare=self._pace.spare))
+                self.till.book(self._product.name, call.endpoint, price)
+            except QuotaExhausted:
+                self._windows.give_back(call.endpoint, self._pace.spare, units=price, who=self._pace.who)
+                raise
+            yield
+
+    def _hear(self, outcome: Answer | Lost) -> None:
+        """Pass on what the vendor says is left of the day, once half of it is used."""
+        if isinstance(outcome, Answer):
+            left = outcome.headers.get("x-api-credits-remaining", "")
+            if left.isdecimal():
+                self._windows.remaining(int(left))
 
     def _pause(self, call: Call, outcome: Answer | Lost, usual: float | None) -> float | None:
         """Return how long to wait before the next attempt, or None to make do with this outcome."""
@@ -142,13 +176,16 @@ class Transport:
             return self._product.waits_out_throttle
         return verdict is Verdict.BROKEN and call.repeatable
 
-    def _enter(self, call: Call) -> None:
+    def _enter(self, call: Call, price: int) -> None:
         """Wait for our own window as long as patience lasts; a vendor's lock-out is never waited for."""
-        while (free_at := self._windows.reserve(call.endpoint, self._pace.spare)) is not None:
+        while (free_at := self._reserve(call, price)) is not None:
             wait_s = (free_at - self._pace.clock()).total_seconds()
             if self._windows.locked_until(call.endpoint) or wait_s > self._pace.patience_s:
                 raise self._exhausted(call, free_at, code="OWN_WINDOW")
             self._pace.rest(max(wait_s, 0.01))
+
+    def _reserve(self, call: Call, price: int) -> datetime | None:
+        return self._windows.reserve(call.endpoint, self._pace.spare, units=price, who=self._pace.who)
 
     def _locked(self, call: Call, answer: Answer) -> QuotaExhausted:
         now = self._pace.clock()
