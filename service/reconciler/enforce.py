@@ -1,33 +1,41 @@
-"""The short way: carry one person's withdrawal to both products, prove it, within seconds.
+"""The short way: carry people's withdrawals to both products, prove them, within seconds.
 
-The decision is read again now, not when the task was written, so that an older withdrawal never
-overrides a newer consent. Campaigns, which mails, comes first; CRM follows even if Campaigns failed.
-Everything can be repeated: a crash or an error gives the task back, a half that was done stays done, and
-what is found done already is recorded as such.
+The decision is read again now, not when the task was written, and once more right before each write, so
+that an older withdrawal never overrides a newer consent. Campaigns, which mails, and CRM are stopped at
+the same time; one follows even if the other failed. Everything can be repeated: a crash or an error gives
+the task back, a half that was done stays done, and what is found done already is recorded as such.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from datetime import datetime
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 
-from service.consent import Category, Standing
-from service.errors import QuotaExhausted, ZohoError
+import structlog
+from sqlalchemy import Connection, func, select
+from sqlalchemy.exc import DBAPIError
+
+from service.consent import Category, Standing, SubjectId
+from service.db import chunks, happening
+from service.errors import KeyReused, ServiceError, ZohoError
+from service.ledger.store import LOG_ID
 from service.reconciler import tasks
 from service.reconciler.context import Context
-from service.reconciler.enforcement import Enforced, require_recorded
-from service.reconciler.stopping import Stop, stop_campaigns, stop_crm
+from service.reconciler.enforcement import Enforced
+from service.reconciler.refusing import stop_in_campaigns
+from service.reconciler.stopping import Ended, Stop, stop_in_crm
 from service.reconciler.tasks import Task
 
-LIMIT = 32
-"""People carried out in one turn, where they asked for it themselves."""
-AT_A_TIME = 4
-"""People at a time: each is about ten calls, one after the other. All others come so many in a turn."""
+log = structlog.get_logger(__name__)
 
-HALVES: Mapping[str, Callable[[Context, Stop], Iterator[Enforced]]] = {
-    "campaigns_at": stop_campaigns,
-    "crm_at": stop_crm,
-}
+LIMIT = 200
+"""People carried out in one turn, where they asked for it themselves."""
+OTHERS = 4
+"""All others come so many in a turn, so that a withdrawal never waits for a long one."""
+
+STEPS = {"campaigns_at": stop_in_campaigns, "crm_at": stop_in_crm}
+"""What stops each half, by the column that remembers it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +45,7 @@ class Carried:
     done: int = 0
     superseded: int = 0
     postponed: int = 0
+    """Given back: after an error, or because this turn did not come to them."""
 
     @property
     def total(self) -> int:
@@ -50,81 +59,180 @@ def carry_out(context: Context, *, worker: str, limit: int = LIMIT, others: Cont
     `others` is what those are carried out with who said nothing themselves: clients that leave a part of
     each window to those who did.
     """
+    now = context.now()
+    with context.db.read() as tx:
+        if not tasks.waiting(tx, now):
+            return Carried()
     with context.db.begin() as tx:
-        claimed = tasks.claim(tx, worker=worker, now=context.now(), limit=limit, others=AT_A_TIME)
+        claimed = tasks.claim(tx, worker=worker, now=now, limit=limit, others=OTHERS)
     if not claimed:
         return Carried()
-
-    def one(mine: Sequence[Task]) -> str:
-        own = any(item.category in tasks.OWN_WORDS for item in mine)
-        return _one(context if own else others or context, mine)
-
-    with ThreadPoolExecutor(max_workers=AT_A_TIME, thread_name_prefix="enforce") as threads:
-        ends = list(threads.map(one, claimed.values()))
-    return Carried(
-        done=ends.count("done"), superseded=ends.count("superseded"), postponed=ends.count("postponed")
-    )
+    own = any(item.own for mine in claimed.values() for item in mine)
+    turn = _Turn(context=context if own else others or context, worker=worker, claimed=claimed)
+    with turn.leased():
+        return turn.run()
 
 
-def _one(context: Context, mine: Sequence[Task]) -> str:
-    """Carry out the tasks of one person; a product's error gives them back with a pause."""
-    stop = _decide(context, mine)
-    if isinstance(stop, str):
-        with context.db.begin() as tx:
-            tasks.supersede(tx, mine, stop)
-        return "superseded"
-    enforced: list[Enforced] = []
-    errors: list[ZohoError] = []
-    done: dict[str, datetime] = {}
-    for half, step in HALVES.items():
-        if all(half in item.halves for item in mine):
-            continue
+@dataclass(slots=True, kw_only=True)
+class _Turn:
+    """The people of one turn, and how each half of each of them ended."""
+
+    context: Context
+    worker: str
+    claimed: Mapping[SubjectId, list[Task]]
+    newest: dict[SubjectId, int] = field(default_factory=dict)
+    """The last entry about each of them that the decision knows of."""
+
+    @contextmanager
+    def leased(self) -> Iterator[None]:
+        """Renew the leases from another thread for as long as the turn lasts."""
+        ended = threading.Event()
+        ids = [item.id for mine in self.claimed.values() for item in mine]
+
+        def renew() -> None:
+            while not ended.wait(tasks.LEASE.total_seconds() / 3):
+                try:
+                    with self.context.db.begin() as tx:
+                        tasks.hold(tx, ids, worker=self.worker, until=self.context.now() + tasks.LEASE)
+                except DBAPIError as error:
+                    log.warning("withdrawals.lease", kind=type(error).__name__)
+
+        thread = threading.Thread(target=renew, name="lease")
+        thread.start()
         try:
-            found = list(step(context, stop))
-        except ZohoError as error:
-            errors.append(error)
-        else:
-            enforced += found
-            done[half] = max((item.written_at for item in found), default=context.now())
-    now = context.now()
-    require_recorded(context.intake.record([item.claim(context.policy, now) for item in enforced]))
-    context.progress("enforced", len(enforced), len(enforced))
-    with context.db.begin() as tx:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+
+    def run(self) -> Carried:
+        """Decide, stop both halves at the same time, record, settle."""
+        stops, pointless = self._decide()
+        ended = self._stop(stops)
+        still = self._still(stops)
+        unrecorded = self._record(stops, ended)
+        self.context.progress("enforced", len(stops), len(stops))
+        settled = [stop for stop in stops if stop.sub not in unrecorded]
+        with self.context.db.begin() as tx:
+            for sub, reason in pointless.items():
+                tasks.supersede(tx, self.claimed[sub], reason)
+            ends = {s.sub: self._settle(tx, s, ended, current=s.sub in still) for s in settled}
+            back = [item for sub in ends if ends[sub] == "done" for item in self.claimed[sub]]
+            if any(item.unanswered for item in back):
+                tasks.wake(tx, self.context.now())
+        for error in unrecorded.values():
+            raise error
+        told = list(ends.values())
+        return Carried(done=told.count("done"), postponed=told.count("postponed"), superseded=len(pointless))
+
+    def _decide(self) -> tuple[list[Stop], dict[SubjectId, str]]:
+        """Return whom to stop by what the ledger says now, and for whom there is nothing to stop, and why."""
+        context, subs = self.context, list(self.claimed)
+        stops: list[Stop] = []
+        pointless: dict[SubjectId, str] = {}
+        with context.db.read() as tx:
+            self.newest = _newest(tx, subs)
+            addresses = context.vault.addresses_of(tx, subs)
+            for sub, mine in self.claimed.items():
+                found = {s.purpose: s for s in context.intake.standings(tx, sub) if s.must_stop}
+                if sub not in addresses:
+                    pointless[sub] = "the person was erased; there is no address left to stop"
+                elif not found:
+                    pointless[sub] = "a newer entry permits again; nothing was written"
+                else:
+                    stops.append(_stop(context, mine, addresses[sub], found))
+        return stops, pointless
+
+    def _stop(self, stops: Sequence[Stop]) -> dict[str, Mapping[SubjectId, Ended]]:
+        """Return how each half ended for those for whom it was not done before."""
+        waiting = {
+            half: [s for s in stops if not all(half in item.halves for item in self.claimed[s.sub])]
+            for half in STEPS
+        }
+        with ThreadPoolExecutor(max_workers=len(STEPS), thread_name_prefix="enforce") as threads:
+            running = {
+                half: threads.submit(step, self.context, waiting[half], self._still)
+                for half, step in STEPS.items()
+            }
+            return {half: future.result() for half, future in running.items()}
+
+    def _still(self, stops: Sequence[Stop]) -> set[SubjectId]:
+        """Return for whom the decision still holds: no newer entry, and their tasks are still ours."""
+        subs = [stop.sub for stop in stops]
+        ids = {item.id: sub for sub in subs for item in self.claimed[sub]}
+        with self.context.db.read() as tx:
+            held = tasks.held(tx, list(ids), worker=self.worker, now=self.context.now())
+            newest = _newest(tx, subs)
+        lost = {sub for number, sub in ids.items() if number not in held}
+        return {sub for sub in subs if sub not in lost and newest.get(sub) == self.newest.get(sub)}
+
+    def _record(
+        self, stops: Sequence[Stop], ended: Mapping[str, Mapping[SubjectId, Ended]]
+    ) -> dict[SubjectId, ServiceError]:
+        """Record what was written and read back; return for whom the ledger did not take it, and why.
+
+        An entry that exists from an earlier attempt is as good.
+        """
+        found = [ended[half].get(stop.sub, ()) for stop in stops for half in STEPS]
+        written: list[Enforced] = [one for end in found if not isinstance(end, ZohoError) for one in end]
+        now = self.context.now()
+        results = self.context.intake.record([one.claim(self.context.policy, now) for one in written])
+        return {
+            one.subject: result
+            for one, result in zip(written, results, strict=True)
+            if isinstance(result, ServiceError)
+            and not isinstance(result, KeyReused)
+            and one.subject is not None
+        }
+
+    def _settle(
+        self, tx: Connection, stop: Stop, ended: Mapping[str, Mapping[SubjectId, Ended]], *, current: bool
+    ) -> str:
+        """Write down how it ended for one person; what was decided too early or not reached is given back."""
+        mine, now = self.claimed[stop.sub], self.context.now()
+        found = {half: ended[half][stop.sub] for half in STEPS if stop.sub in ended[half]}
+        errors = [end for end in found.values() if isinstance(end, ZohoError)]
+        done = {
+            half: max((one.written_at for one in end), default=now)
+            for half, end in found.items()
+            if not isinstance(end, ZohoError)
+        }
         tasks.note(tx, mine, done)
         if errors:
-            tasks.postpone(tx, mine, error="; ".join(map(str, errors)), now=now, until=_opens(errors))
-        else:
+            tasks.postpone(tx, mine, errors, now=now)
+        elif current and all(half in done or all(half in i.halves for i in mine) for half in STEPS):
             tasks.finish(tx, mine, proved_at=now)
-    return "postponed" if errors else "done"
+            return "done"
+        else:
+            tasks.release(tx, mine, worker=self.worker)
+        return "postponed"
 
 
-def _decide(context: Context, mine: Sequence[Task]) -> Stop | str:
-    """Return what to stop by what the ledger says now, or why there is nothing to stop."""
-    sub = mine[0].sub
-    with context.db.read() as tx:
-        stops = {s.purpose: s for s in context.intake.standings(tx, sub) if s.must_stop}
-        address = context.vault.address_of(tx, sub)
-    if address is None:
-        return "the person was erased; there is no address left to stop"
-    if not stops:
-        return "a newer entry permits again; nothing was written"
+def _newest(tx: Connection, subs: Sequence[SubjectId]) -> dict[SubjectId, int]:
+    """Return the number of the last entry about each person."""
+    return {
+        SubjectId(row.sub): row.newest
+        for part in chunks(subs)
+        for row in tx.execute(
+            select(happening.c.sub, func.max(happening.c.idx).label("newest"))
+            .where(happening.c.log_id == LOG_ID, happening.c.sub.in_(part))
+            .group_by(happening.c.sub)
+        )
+    }
+
+
+def _stop(context: Context, mine: Sequence[Task], address: str, found: Mapping[str, Standing]) -> Stop:
     lists = context.policy.zoho.campaigns.lists
     return Stop(
-        sub=sub,
+        sub=mine[0].sub,
         address=address,
         key=f"task:{min(item.id for item in mine)}",
-        cause=_cause(stops.get(context.governed) or next(iter(stops.values()))),
-        lists=tuple(entry.name for entry in lists if entry.purpose in stops),
-        in_crm=context.governed in stops,
+        cause=_cause(found.get(context.governed) or next(iter(found.values()))),
+        lists=tuple(entry.name for entry in lists if entry.purpose in found),
+        in_crm=context.governed in found,
         bounced=all(item.category == Category.BOUNCE_HARD for item in mine),
     )
 
 
 def _cause(found: Standing) -> int | None:
     return found.decided_by if found.suppressed is None else found.suppressed_by
-
-
-def _opens(errors: Sequence[ZohoError]) -> datetime | None:
-    """Return when the last of the closed windows opens again, where that is known."""
-    known = [e.until for e in errors if isinstance(e, QuotaExhausted) and e.until is not None]
-    return max(known, default=None)

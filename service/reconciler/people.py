@@ -5,13 +5,14 @@ refused there) counts unless the ledger has a newer live grant, or unless it is 
 write. Nothing is read or opened here; the caller runs the statement.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import CTE, ColumnElement, Connection, Select, and_, case, exists, func, or_, select
 
 from service.consent import State
-from service.db import contact, member, run
+from service.db import chunks, contact, member, run
 from service.policy import PolicySet
 from service.reconciler.runs import BELIEVED, KIND
 from service.reconciler.sides import facts
@@ -24,14 +25,14 @@ def people(policy: PolicySet, now: datetime) -> CTE:
     return _judged(facts(policy, now), policy).cte("person")
 
 
-def familiar(tx: Connection, index: bytes) -> tuple[bool, bool]:
-    """Return whether Campaigns' mirror knows an address, and whether it was ever read to the end."""
-    known = or_(
-        exists().where(member.c.address_index == index), exists().where(contact.c.address_index == index)
-    )
+def familiar(tx: Connection, indexes: Sequence[bytes]) -> tuple[set[bytes], bool]:
+    """Return whom Campaigns' mirror knows of these addresses, and whether it was ever read to the end."""
+    known: set[bytes] = set()
+    for part in chunks(indexes):
+        for table in (member, contact):
+            known.update(tx.scalars(select(table.c.address_index).where(table.c.address_index.in_(part))))
     complete = exists().where(run.c.kind == KIND, run.c.state.in_(BELIEVED))
-    row = tx.execute(select(known.label("known"), complete.label("complete"))).one()
-    return bool(row.known), bool(row.complete)
+    return known, bool(tx.scalar(select(complete)))
 
 
 TAKEN_OVER = (

@@ -1,21 +1,21 @@
-"""The two halves of one person's stop: out of Campaigns, opted out in CRM; each written and read back.
+"""The two halves of a stop: out of Campaigns, opted out in CRM; of many people at once, each read back.
 
-Each half either ends with what is to be recorded of it, or raises a `ZohoError` and is tried again
-whole: writes are absolute, and what is found done already is recorded as such.
+Each half ends for each person with what is to be recorded of it, or with the `ZohoError` that stands in
+the way, and is then tried again whole: writes are absolute, and what is found done already is recorded
+as such. CRM is asked and written for all people together; Campaigns knows no such calls, so its people
+go side by side and are read back together where that is fewer calls.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from service.consent import SubjectId
 from service.errors import QuotaExhausted, Unreachable, ZohoError
 from service.reconciler import mirror
-from service.reconciler.apply import active_lists, refused
 from service.reconciler.context import Context
-from service.reconciler.enforcement import CAMPAIGNS, CONFIRMED, CRM, Enforced
-from service.reconciler.people import familiar
-from service.reconciler.port import NOBODY, CrmChange, CrmRecord, Result
+from service.reconciler.enforcement import CONFIRMED, CRM, Enforced
+from service.reconciler.port import CrmChange, CrmRecord, Result
 
 ALREADY = "ALREADY"
 """The code of a record that said stop before we came."""
@@ -37,77 +37,78 @@ class Stop:
     bounced: bool
 
 
-def stop_campaigns(context: Context, stop: Stop) -> Iterator[Enforced]:
-    """Refuse on every list of the purposes that stop; Do-Not-Mail knows no purposes and covers them all.
+Ended = Sequence[Enforced] | ZohoError
+"""How one half ended for one person."""
+Still = Callable[[Sequence[Stop]], set[SubjectId]]
+"""Who is still to be stopped, asked before each write: a newer entry or another worker may be first."""
 
-    Somebody whom the mirror does not know costs one call, where Campaigns does not know them either; a
-    dead mailbox that no list had as active when Campaigns was last read costs none.
+
+def stop_in_crm(context: Context, stops: Sequence[Stop], still: Still) -> Mapping[SubjectId, Ended]:
+    """Opt out every record that carries one of the addresses, and read all of them back.
+
+    Who is not to be stopped any more is left out of the answer.
     """
-    if not stop.lists:
-        return
-    index = context.vault.address_index(stop.address)
-    with context.db.read() as tx:
-        known, complete = familiar(tx, index)
-        active = active_lists(tx, [index], stop.lists).get(index, ())
-    if complete and stop.bounced and not active:
-        return
-    if not known and (enforced := _keep_out(context, stop)) is not None:
-        yield enforced
-        return
-    active_on = active[0] if active and stop.in_crm else None
-    results = context.campaigns.refuse(stop.address, stop.lists, active_on=active_on)
-    end = refused(results, active_on)
-    if end.state != "written":
-        raise _failed(results, end.code)
-    written_at = context.now()
-    context.progress("campaigns refused", 1, 1)
-    _require(context.campaigns.is_refused(stop.address))
-    with context.db.begin() as tx:
-        mirror.note_refused(tx, [index], stop.lists, written_at)
-    yield _enforced(stop, CAMPAIGNS, end.code, end.answer_sha256, written_at)
+    wanted = [stop for stop in stops if stop.in_crm]
+    ended: dict[SubjectId, Ended] = {stop.sub: () for stop in stops if not stop.in_crm}
+    if not wanted:
+        return ended
+    try:
+        return ended | _stop_in_crm(context, wanted, still)
+    except ZohoError as error:
+        return ended | {stop.sub: error for stop in wanted}
 
 
-def _keep_out(context: Context, stop: Stop) -> Enforced | None:
-    """Enter somebody into Do-Not-Mail; None where Campaigns knows them, and there is more to do."""
-    (result,) = context.campaigns.refuse(stop.address, (), active_on=None)
-    if not result.done:
-        raise _failed([result], result.code)
-    if result.code != NOBODY:
-        return None
-    return _enforced(stop, CAMPAIGNS, result.code, result.answer_sha256, context.now())
-
-
-def stop_crm(context: Context, stop: Stop) -> Iterator[Enforced]:
-    """Opt out every record that carries the address, and read all of them back."""
-    if not stop.in_crm:
-        return
-    found = context.crm.find(stop.address)
-    permits = [record for record in found if not record.opted_out]
+def _stop_in_crm(context: Context, stops: Sequence[Stop], still: Still) -> dict[SubjectId, Ended]:
+    found = context.crm.find_many([stop.address for stop in stops])
+    wanted = still(stops)
+    stops = [stop for stop in stops if stop.sub in wanted]
+    records = _by_target(record for stop in stops for record in found[stop.address])
+    permits = [target for target, record in records.items() if not record.opted_out]
     results = context.crm.enforce(
-        [CrmChange(module=r.module, record_id=r.record_id, opted_out=True) for r in permits]
+        [CrmChange(module=module, record_id=record_id, opted_out=True) for module, record_id in permits]
     )
     written_at = context.now()
-    context.progress("crm opted out", len(permits), len(found))
-    answers = {(r.module, r.record_id): result for r, result in zip(permits, results, strict=True)}
-    for result in results:
-        _require(result)
-    now_there = context.crm.read([(r.module, r.record_id) for r in found]) if found else ()
+    context.progress("crm opted out", len(permits), len(records))
+    answers = dict(zip(permits, results, strict=True))
+    now_there = _by_target(context.crm.read(list(records)) if records else ())
     with context.db.begin() as tx:
-        mirror.note_opted_out(tx, now_there)
-    for record in now_there:
-        yield _record_enforced(stop, record, answers.get((record.module, record.record_id)), written_at)
+        mirror.note_opted_out(tx, now_there.values())
+    ended: dict[SubjectId, Ended] = {}
+    for stop in stops:
+        targets = [(record.module, record.record_id) for record in found[stop.address]]
+        try:
+            ended[stop.sub] = [
+                _in_crm(stop, target, now_there.get(target), answers.get(target), written_at)
+                for target in targets
+                if target in now_there or target in answers
+            ]
+        except ZohoError as error:
+            ended[stop.sub] = error
+    return ended
 
 
-def _record_enforced(stop: Stop, record: CrmRecord, result: Result | None, written_at: datetime) -> Enforced:
-    target = f"{CRM}{record.module}/{record.record_id}"
-    if not record.opted_out:
-        raise ZohoError(f"{record.module} {record.record_id} was written and still permits", code="DIFFERS")
-    if result is None:
-        return _enforced(stop, target, ALREADY, b"", written_at)
-    return _enforced(stop, target, result.code, result.answer_sha256, written_at)
+def _by_target(records: Iterable[CrmRecord]) -> dict[tuple[str, str], CrmRecord]:
+    return {(record.module, record.record_id): record for record in records}
 
 
-def _enforced(stop: Stop, target: str, code: str, answer_sha256: bytes, written_at: datetime) -> Enforced:
+def _in_crm(
+    stop: Stop,
+    target: tuple[str, str],
+    now_there: CrmRecord | None,
+    answer: Result | None,
+    written_at: datetime,
+) -> Enforced:
+    """Return the enforcement of one record; one that is gone since keeps nobody from being stopped."""
+    if answer is not None:
+        require(answer)
+    if now_there is not None and not now_there.opted_out:
+        raise ZohoError(f"{target[0]} {target[1]} was written and still permits", code="DIFFERS")
+    code, sha256 = (ALREADY, b"") if answer is None else (answer.code, answer.answer_sha256)
+    return enforced(stop, f"{CRM}{target[0]}/{target[1]}", code, sha256, written_at)
+
+
+def enforced(stop: Stop, target: str, code: str, answer_sha256: bytes, written_at: datetime) -> Enforced:
+    """Return what is recorded of one write of a stop that was read back."""
     return Enforced(
         key=f"{stop.key}:{target}",
         target=target,
@@ -120,17 +121,11 @@ def _enforced(stop: Stop, target: str, code: str, answer_sha256: bytes, written_
     )
 
 
-def _require(result: Result) -> None:
+def require(result: Result) -> None:
+    """Raise what keeps a write from being done, with the time when a used-up window opens."""
     if result.done:
         return
     if result.until is not None:
         raise QuotaExhausted(result.reason, code=result.code, until=result.until)
     kind = Unreachable if result.retry else ZohoError
     raise kind(f"{result.target}: {result.code} {result.reason}".strip(), code=result.code)
-
-
-def _failed(results: Sequence[Result], code: str) -> ZohoError:
-    """Return what stands in the way; where a window is used up, with the time when it opens."""
-    message = f"Campaigns did not take the refusal ({code})"
-    known = [result.until for result in results if result.until is not None]
-    return QuotaExhausted(message, code=code, until=max(known)) if known else ZohoError(message, code=code)

@@ -7,11 +7,12 @@ from datetime import datetime, timedelta
 from sqlalchemy import ColumnElement, Connection, and_, case, func, or_, select, update
 
 from service.consent import Category, SubjectId
-from service.db import crm_address, happening, member, subject, task
+from service.db import chunks, crm_address, happening, member, subject, task
+from service.errors import QuotaExhausted, Unreachable, ZohoError
 from service.ledger.store import LOG_ID
 
-LEASE = timedelta(minutes=2)
-"""How long a worker may be silent before another one takes its tasks."""
+LEASE = timedelta(seconds=30)
+"""How long a worker may be silent before another one takes its tasks; one that works renews its leases."""
 
 OWN_WORDS = (Category.WITHDRAWN.value, Category.REFUSED.value, Category.COMPLAINT.value)
 """What a person said themselves; all else waits for it."""
@@ -19,6 +20,8 @@ OWN_WORDS = (Category.WITHDRAWN.value, Category.REFUSED.value, Category.COMPLAIN
 FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 300.0
 """Pauses double from the first to the longest; jitter takes off up to half."""
+NO_ANSWER = Unreachable.__name__
+"""How the error of a task begins whose product gave no answer, among whatever else went wrong."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +35,18 @@ class Task:
     category: str = Category.WITHDRAWN.value
     halves: frozenset[str] = frozenset()
     """The columns of the products that are stopped and proved already."""
+    unanswered: bool = False
+    """Whether a product gave no answer when this was last tried."""
+
+    @property
+    def own(self) -> bool:
+        """Return whether the person said it themselves."""
+        return self.category in OWN_WORDS
+
+
+def waiting(tx: Connection, now: datetime) -> bool:
+    """Return whether there is anything to claim: a look that takes no lock."""
+    return tx.execute(select(task.c.id).where(_free(now)).limit(1)).first() is not None
 
 
 def claim(
@@ -55,7 +70,8 @@ def claim(
     subs = list(dict.fromkeys(own or [row.sub for row in urgent][:others]))
     rows = tx.execute(
         select(
-            *(task.c.id, task.c.sub, task.c.cause_idx, task.c.attempts, task.c.campaigns_at, task.c.crm_at),
+            *(task.c.id, task.c.sub, task.c.cause_idx, task.c.attempts, task.c.last_error),
+            *(task.c.campaigns_at, task.c.crm_at),
             func.coalesce(_category(), Category.WITHDRAWN.value).label("category"),
         )
         .where(free, task.c.sub.in_(subs))
@@ -74,9 +90,34 @@ def claim(
             attempts=row.attempts,
             category=row.category,
             halves=frozenset(half for half, at in halves.items() if at is not None),
+            unanswered=NO_ANSWER in (row.last_error or ""),
         )
         found[made.sub].append(made)
     return {sub: mine for sub, mine in found.items() if mine}
+
+
+def hold(tx: Connection, ids: Sequence[int], *, worker: str, until: datetime) -> None:
+    """Renew the leases of a worker that is still at it; those that another one took over stay theirs."""
+    tx.execute(
+        update(task).where(task.c.id.in_(ids), task.c.claimed_by == worker).values(claimed_until=until)
+    )
+
+
+def held(tx: Connection, ids: Sequence[int], *, worker: str, now: datetime) -> set[int]:
+    """Return which of these tasks are this worker's still: who was frozen for long finds them gone."""
+    mine = and_(task.c.state == "open", task.c.claimed_by == worker, task.c.claimed_until > now)
+    return {
+        found
+        for part in chunks(ids)
+        for found in tx.scalars(select(task.c.id).where(task.c.id.in_(part), mine))
+    }
+
+
+def release(tx: Connection, tasks: Iterable[Task], *, worker: str) -> None:
+    """Give tasks back as they were: nobody tried them."""
+    ids = [item.id for item in tasks]
+    mine = and_(task.c.id.in_(ids), task.c.claimed_by == worker)
+    tx.execute(update(task).where(mine).values(claimed_by=None, claimed_until=None))
 
 
 def note(tx: Connection, tasks: Iterable[Task], halves: Mapping[str, datetime]) -> None:
@@ -92,23 +133,31 @@ def finish(tx: Connection, tasks: Iterable[Task], *, proved_at: datetime) -> Non
     _end(tx, tasks, "done", stopped_at=later, proved_at=proved_at, last_error=None)
 
 
+def wake(tx: Connection, now: datetime) -> int:
+    """Let all come back at once that rested because a product gave no answer: it answers again.
+
+    So a backlog is worked off by deadline, not by when each pause happens to end. Returns how many.
+    """
+    lost = and_(task.c.state == "open", task.c.not_before > now, task.c.last_error.contains(NO_ANSWER))
+    return tx.execute(update(task).where(lost).values(not_before=now)).rowcount
+
+
 def supersede(tx: Connection, tasks: Iterable[Task], reason: str) -> None:
     """Say that there is nothing to stop any more, and why."""
     _end(tx, tasks, "superseded", last_error=reason)
 
 
-def postpone(
-    tx: Connection, tasks: Sequence[Task], *, error: str, now: datetime, until: datetime | None = None
-) -> None:
-    """Give the tasks back, to be tried again after a pause, or `until` where the vendor says when."""
+def postpone(tx: Connection, tasks: Sequence[Task], errors: Sequence[ZohoError], *, now: datetime) -> None:
+    """Give the tasks back, to be tried again after a pause, or when the used-up windows are open again."""
+    opens = [e.until for e in errors if isinstance(e, QuotaExhausted) and e.until is not None]
+    error = "; ".join(f"{type(error).__name__}: {error}" for error in errors)
     for item in tasks:
-        not_before = max(now + pause(item), until or now)
         tx.execute(
             update(task)
-            .where(task.c.id == item.id)
+            .where(task.c.id == item.id, task.c.state == "open")
             .values(
                 attempts=item.attempts + 1,
-                not_before=not_before,
+                not_before=max(opens) if opens else now + pause(item),
                 claimed_by=None,
                 claimed_until=None,
                 last_error=error,

@@ -44,6 +44,13 @@ def any_equal(fields: Sequence[str], values: Sequence[str]) -> str:
     return reduce(lambda left, right: f"({left} or {right})", tests)
 
 
+def any_in(fields: Sequence[str], values: Sequence[str]) -> str:
+    """Return the criterion that one of the fields holds one of at most 50 values, bracketed in pairs."""
+    assert 0 < len(values) <= LARGEST_IN
+    listed = ", ".join(literal(value) for value in values)
+    return reduce(lambda left, right: f"({left} or {right})", [f"{name} in ({listed})" for name in fields])
+
+
 def one_of(record_ids: Sequence[str]) -> str:
     """Return the criterion that picks at most 50 records by id."""
     assert len(record_ids) <= LARGEST_IN

@@ -17,7 +17,7 @@ from service.zoho import coql, crm_answers, crm_writes
 from service.zoho.bulk_read import BulkReader
 from service.zoho.crm_reads import BASE, Reads
 from service.zoho.crm_sweeps import Sweeps
-from service.zoho.records import Layout, layouts, same_address, spellings
+from service.zoho.records import Layout, layouts, mailbox, same_address, spellings
 from service.zoho.transport import Call, Transport
 
 T = TypeVar("T")
@@ -137,6 +137,24 @@ class ZohoCrm:
             rows = self._read_small(layout, criterion)
             found += [r for r in rows if any(same_address(address, held) for held in r.addresses)]
         return found
+
+    def find_many(self, addresses: Sequence[str]) -> Mapping[str, Sequence[CrmRecord]]:
+        """Return what `find` returns for each of many addresses: a call per module and 50 spellings.
+
+        An address that no query can hold (control characters) is on no record either.
+        """
+        asked = [address for address in addresses if address.isprintable()]
+        values = list(dict.fromkeys(text for address in asked for text in spellings(address)))
+        found: dict[str, list[CrmRecord]] = {}
+        for layout in self._layouts.values():
+            for start in range(0, len(values), coql.LARGEST_IN):
+                criterion = coql.any_in(layout.emails, values[start : start + coql.LARGEST_IN])
+                for record in self._read_small(layout, criterion):
+                    for held in {mailbox(address) for address in record.addresses}:
+                        mine = found.setdefault(held, [])
+                        if record not in mine:
+                            mine.append(record)
+        return {address: found.get(mailbox(address), []) for address in addresses}
 
     def read(self, targets: Sequence[tuple[str, str]]) -> Sequence[CrmRecord]:
         """Return the records named by (module, id) as they are now, in that order, without the gone."""
