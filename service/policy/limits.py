@@ -14,7 +14,8 @@ class Permissive(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """What lets somebody be mailed again: on what evidence, by how many people's approval, and when.
 
     Up to `one_approval_until` people one approval is enough, above it two different people approve.
-    `off_hours` are the hours (UTC) from the first until the second, in which such changes are written.
+    `off_hours` are the hours from the first until the second, in which such changes are written: those of
+    the clock that `opens` is asked with.
     """
 
     one_approval_until: Count = 10

@@ -6,6 +6,7 @@ from typing import Literal
 import msgspec
 
 from service.policy.limits import Breakers, Canaries, Flapping, Permissive
+from service.policy.quota import QuotaRules
 
 Choice = Literal["leave", "report", "stop"]
 Grade = Literal["A", "B", "C", "D", "E", "F"]
@@ -162,6 +163,7 @@ class Enforcement(Strict, frozen=True, kw_only=True):
     watch_seconds: int = 5
     full_sweep_hours: int = 20
     """How old the last reading of all of CRM may be for a run to read no more than what changed since."""
+    quota: QuotaRules = QuotaRules()
     permissive: Permissive = Permissive()
     breakers: Breakers = Breakers()
     flapping: Flapping = Flapping()
