@@ -49,14 +49,11 @@ from service.web.site import create_site
 from service.zoho.mapping import Zoho, connect
 from service.zoho.metadata import ZohoMetadata
 from service.zoho.pace import Pace
-from service.zoho.quota import Windows, campaigns_windows
+from service.zoho.quota import Quota
+from service.zoho.shared import SharedQuota
 
 NIGHTLY_PATIENCE_S = 3600.0
 """How long the nightly run waits for a window of Campaigns; withdrawals never wait, they come back."""
-SPARE = 0.2
-"""The share of each window of Campaigns that is kept for people's own withdrawals."""
-PACES = (Pace(), Pace(spare=SPARE), Pace(patience_s=NIGHTLY_PATIENCE_S, spare=SPARE))
-"""Those of people's own withdrawals, of other stops, of the nightly run."""
 
 
 def now() -> datetime:
@@ -75,9 +72,30 @@ class Parts:
     intake: Intake
     attestation: Attestation
 
-    def zoho(self, pace: Pace | None = None, windows: Windows | None = None) -> Zoho:
-        """Return clients of the Zoho organisation; `Misconfigured` where none is connected."""
-        return connect(self.zoho_settings(), self.policy, pace=pace, windows=windows)
+    def zoho(
+        self, pace: Pace | None = None, *, quota: Quota | None = None, sharing: Zoho | None = None
+    ) -> Zoho:
+        """Return clients of the Zoho organisation; `Misconfigured` where none is connected.
+
+        They leave the reserve to withdrawals unless `pace` says otherwise, and keep to the budget of all
+        nodes unless `quota` is another; `sharing` lends them its token.
+        """
+        return connect(
+            self.zoho_settings(),
+            self.policy,
+            pace=pace or self.pace("by hand"),
+            quota=quota or self.quota(),
+            sharing=sharing,
+        )
+
+    def quota(self) -> SharedQuota:
+        """Return this process's part of the budget that all nodes share."""
+        own = self.policy.enforcement.quota.credits_per_day
+        return SharedQuota(self.db, clock=now, own_allowance=own or None)
+
+    def pace(self, who: str, *, patience_s: float = 0.0) -> Pace:
+        """Return the pace of calls that leave the reserve to people's own withdrawals."""
+        return Pace(patience_s=patience_s, spare=self.policy.enforcement.quota.withdrawal_reserve, who=who)
 
     def zoho_settings(self) -> Settings:
         """Return the settings, with what `consent-ledger connect` stored where they say nothing."""
@@ -134,12 +152,6 @@ class Parts:
             generation = self.intake.store.ledger_generation(tx)
         if self.intake.keys.generation < generation:
             self.intake.renew(generation)
-        keys = self.intake.keys
-        return Signing(head=keys.heads, cosigner=keys.log_pq, verifiers=self.log_verifiers)
-
-    @property
-    def log_verifiers(self) -> tuple[Verifies, ...]:
-        """Return every public key that ever signed this log's checkpoints, the present ones first."""
         return self.intake.keys
 
     def _signing(self) -> Signing | None:
@@ -147,6 +159,12 @@ class Parts:
         if self.intake.trouble is not None:
             return None
         keys = self._newest_keys()
+        return Signing(head=keys.heads, cosigner=keys.log_pq, verifiers=self.log_verifiers)
+
+    @property
+    def log_verifiers(self) -> tuple[Verifies, ...]:
+        """Return every public key that ever signed this log's checkpoints, the present ones first."""
+        keys = self.intake.keys
         return (keys.log.verifier, keys.log_pq.verifier, *keys.log_verifiers[1:])
 
     def site(self) -> Litestar:
@@ -159,8 +177,13 @@ class Parts:
             keyring=KeyRing(self.db, now),
             now=now,
             log_policy=self.attestation.policy,
+            audit=self._audit if self.connected else None,
         )
         return create_site(edge)
+
+    def _audit(self, push: int) -> Audit:
+        with self.zoho() as zoho:
+            return audit(self, zoho, push=push)
 
 
 def send_drift_mail(parts: Parts) -> str | None:
@@ -184,10 +207,19 @@ def send_drift_mail(parts: Parts) -> str | None:
 
 def audit(parts: Parts, zoho: Zoho, *, push: int = 0) -> Audit:
     """Audit what was read last against both products' metadata, keep the result and return it."""
+    learn(zoho)
     metadata = describe(zoho, parts.policy.zoho)
+    zoho.quota.settle()
+    reserve = parts.policy.enforcement.quota.withdrawal_reserve
     with parts.db.begin() as tx:
-        asked = Asked(metadata=metadata, spending=spending(tx, now=now()), push=push)
+        asked = Asked(metadata=metadata, spending=spending(tx, now=now(), reserve=reserve), push=push)
         return run_audit(tx, parts.policy, asked, now=now())
+
+
+def learn(zoho: Zoho) -> None:
+    """Ask once a day what the edition allows, for all nodes; limits of one process alone need no asking."""
+    if isinstance(zoho.quota, SharedQuota):
+        zoho.quota.learn(zoho.transports["crm"])
 
 
 def describe(zoho: Zoho, mapping: ZohoMapping) -> Metadata:
@@ -205,18 +237,22 @@ def work(parts: Parts, stop: threading.Event, *, nightly: bool = True, watch: bo
         carry_out: Callable[[], int] = int
         look: Callable[[], int] | None = None
         opening: Nightly | None = None
-        windows = campaigns_windows(now)
         if parts.connected:
-            quick, modest, slow = (
-                parts.context(stack.enter_context(parts.zoho(pace, windows))) for pace in PACES
+            quota = parts.quota()
+            first = stack.enter_context(parts.zoho(Pace(), quota=quota))
+            second, slow = (
+                stack.enter_context(parts.zoho(pace, quota=quota, sharing=first))
+                for pace in (parts.pace("watch"), parts.pace("nightly", patience_s=NIGHTLY_PATIENCE_S))
             )
+            quick, modest = parts.context(first), parts.context(second)
             name = node()
             carry_out = lambda: enforce.carry_out(quick, worker=name, others=modest).total  # noqa: E731  # one line, one use
             if watch:
                 look = Watch(context=modest).look
             if nightly:
-                opening = lambda _night: _fill(slow)  # noqa: E731  # one line, one use
-            turns["reconcile"] = lambda _night: _reconcile(slow)
+                opening = lambda _night: _fill(parts, slow)  # noqa: E731  # one line, one use
+            turns["reconcile"] = lambda _night: _reconcile(parts, slow)
+        turns["scrub"] = parts.scrub().look
         turns["mail"] = lambda _night: _mail(parts)
         Worker(
             db=parts.db,
@@ -235,24 +271,26 @@ def _anchors(db: Database, keys: Keys, attestation: Attestation) -> Anchors:
     return Anchors(db, Store(keys.log.name), keys.log_verifiers, attestation, now=now)
 
 
-        turns["scrub"] = parts.scrub().look
-def _reconcile(context: Context) -> None:
+def _reconcile(parts: Parts, zoho: Zoho) -> None:
     """Run once; that the log takes nothing is kept as a refused run, so that the mail says so."""
+    context = parts.context(zoho)
     try:
         context.intake.require_writable()
     except ServiceError as error:
         with context.db.begin() as tx:
             runs.refuse(tx, context.now(), str(error))
         raise
+    learn(zoho)
     reconcile(context, applying=True)
 
 
-def _fill(context: Context) -> None:
+def _fill(parts: Parts, zoho: Zoho) -> None:
     """Read both products once, writing nothing: a stop is more exact where the mirrors are filled."""
-    with context.db.read() as tx:
+    with parts.db.read() as tx:
         filled = runs.last_believed(tx) is not None
     if not filled:
-        reconcile(context)
+        learn(zoho)
+        reconcile(parts.context(zoho))
 
 
 def _mail(parts: Parts) -> None:

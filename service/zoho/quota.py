@@ -102,8 +102,11 @@ class Quota(Protocol):
     def gate(self, product: str) -> Gate:
         """Return what the calls of a product pass."""
 
-    def close(self) -> None:
+    def settle(self) -> None:
         """Give back what was taken and not used."""
+
+    def close(self) -> None:
+        """Give back what was taken and not used, for good."""
 
 
 class Windows:
@@ -219,8 +222,11 @@ class Alone:
         """Return what the calls of a product pass."""
         return self._gates[product]
 
-    def close(self) -> None:
+    def settle(self) -> None:
         """Give nothing back: nobody else waits for it."""
+
+    def close(self) -> None:
+        """Give nothing back: as above."""
 
 
 class Till:

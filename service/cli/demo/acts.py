@@ -23,6 +23,7 @@ from service.reports.drift.kinds import describe
 from service.reports.evidence import bundle
 from service.reports.history import as_text, history
 from service.zoho.pace import Pace
+from service.zoho.quota import Alone
 
 FORM = "newsletter"
 AUDITOR = "auditor"
@@ -79,7 +80,8 @@ class Acts:
 
     def _reconcile(self, told: Told) -> None:
         """Look without touching, then repair, then look again."""
-        with self._parts.zoho(self._pace()) as zoho:
+        pace = self._pace()
+        with self._parts.zoho(pace, quota=Alone(pace.clock)) as zoho:
             run = self._parts.context(zoho, self._progress)
             self._act("Read CRM and Campaigns, compare them with the ledger (dry run)")
             dry = reconcile(run)
