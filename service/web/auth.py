@@ -26,7 +26,8 @@ HISTORY_READ: Final = "history:read"
 LOG_READ: Final = "log:read"
 ERASURE_WRITE: Final = "erasure:write"
 LINKS_READ: Final = "links:read"
-SCOPES: Final = frozenset({EVENTS_WRITE, HISTORY_READ, LOG_READ, ERASURE_WRITE, LINKS_READ})
+AUDIT_WRITE: Final = "audit:write"
+SCOPES: Final = frozenset({EVENTS_WRITE, HISTORY_READ, LOG_READ, ERASURE_WRITE, LINKS_READ, AUDIT_WRITE})
 ROLES: Final = frozenset({"auditor", "legal", "admin", "privacy"})
 LOOKUP_ROLES: Final = frozenset({"auditor", "legal"})
 """Who may ask about a person; running the service is no reason to read people's histories."""

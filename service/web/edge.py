@@ -13,6 +13,7 @@ from service.db import Database
 from service.intake import Intake
 from service.ledger.quorum import LogPolicy
 from service.policy import PolicySet
+from service.reconciler.audit import Audit
 from service.web.auth import KeyRing
 from service.web.returning import Returns
 
@@ -36,6 +37,8 @@ class Edge:
     now: Callable[[], datetime]
     log_policy: LogPolicy = field(default_factory=LogPolicy)
     """Whose cosignatures upgrade a receipt."""
+    audit: Callable[[int], Audit] | None = None
+    """Makes a sync audit that forecasts a push of so many contacts; None where no Zoho is connected."""
     returns: Returns = field(default_factory=Returns)
     logins: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
 

@@ -7,6 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from service.web.api import QuestionIn, StandingsOut
+from service.web.audits import AuditIn, AuditPageIn
 from service.web.erasure import ErasureIn
 from service.web.events import MAX_EVENTS, EventIn, EventOut
 from service.web.forms import FormIn, FormOut
@@ -18,6 +19,8 @@ from service.web.receipts import ReceiptOut
 from service.web.strict import JSON, URLENCODED
 
 STRUCTS: Final = (
+    AuditIn,
+    AuditPageIn,
     QuestionIn,
     StandingsOut,
     EventIn,
@@ -134,6 +137,35 @@ OPERATIONS: Final = (
         gives={200: {JSON: reference(LinksOut)}},
         errors=_LOOKUP_ERRORS,
         security="key",
+    ),
+    Operation(
+        path="/api/audit",
+        method="post",
+        name="audit",
+        summary="The seven gotchas of the sync, measured on the last reading; needs the scope audit:write",
+        reads={JSON: reference(AuditIn)},
+        gives={200: {JSON: _OBJECT}},
+        errors=(401, 403, 404, *_BODY_ERRORS, 503),
+        security="key",
+    ),
+    Operation(
+        path="/audit",
+        method="get",
+        name="audit-page",
+        summary="The last sync audit as a page",
+        gives={200: _PAGE, 303: {}},
+        errors=(403,),
+        security="session",
+    ),
+    Operation(
+        path="/audit",
+        method="post",
+        name="audit-now",
+        summary="Make a new sync audit from the last reading",
+        reads={URLENCODED: reference(AuditPageIn)},
+        gives={303: {}},
+        errors=(401, 403, 404, *_BODY_ERRORS, 503),
+        security="session",
     ),
     Operation(
         path="/api/receipts/{index}",

@@ -15,6 +15,7 @@ from litestar.response import Redirect
 from service.errors import Malformed, Unauthenticated
 from service.web import sessions
 from service.web.api import zipped
+from service.web.audits import AUDIT_ROLES
 from service.web.auth import LOOKUP_ROLES
 from service.web.edge import Edge
 from service.web.lookups import Question, ask_bundle, ask_history, question
@@ -37,11 +38,13 @@ class SearchIn(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 @get("/", name="search-page")
 async def show_search(request: AnyRequest, edge: NamedDependency[Edge]) -> Response[bytes] | Redirect:
-    """Show the search form, or the way to the log-in page."""
+    """Show the search form, the way to the log-in page, or to what this role may see."""
     try:
-        who = await sessions.person(edge, request, LOOKUP_ROLES)
+        who = await sessions.person(edge, request, LOOKUP_ROLES | AUDIT_ROLES)
     except Unauthenticated:
         return Redirect("/login", status_code=303)
+    if who.role not in LOOKUP_ROLES:
+        return Redirect("/audit", status_code=303)
     return _search(edge, who, error=None, posted=None)
 
 

@@ -8,7 +8,20 @@ from litestar.datastructures import CacheControlHeader
 from litestar.di import NamedDependency, Provide
 from litestar.static_files import create_static_files_router
 
-from service.web import api, erasure, events, forms, health, links, log, login, pages, receipts, unsubscribe
+from service.web import (
+    api,
+    audits,
+    erasure,
+    events,
+    forms,
+    health,
+    links,
+    log,
+    login,
+    pages,
+    receipts,
+    unsubscribe,
+)
 from service.web.edge import Edge
 from service.web.headers import protect
 from service.web.openapi import document
@@ -34,6 +47,9 @@ ROUTES: Final = (
     api.post_standing,
     api.post_bundle,
     links.post_links,
+    audits.post_audit,
+    audits.show_audit,
+    audits.audit_now,
     erasure.post_erasure,
     erasure.get_certificate,
     login.show_login,

@@ -29,11 +29,23 @@ def test_nobody_sees_the_pages_without_logging_in(site: Site):
         assert site.client.post(path, data={"form_token": "x"}).status_code == 401
 
 
-@pytest.mark.parametrize(("role", "status"), [("auditor", 200), ("legal", 200), ("admin", 403)])
-def test_auditors_and_legal_may_look_people_up_and_admins_may_not(site: Site, role: str, status: int):
+@pytest.mark.parametrize(
+    ("role", "first", "status"), [("auditor", "/", 200), ("legal", "/", 200), ("admin", "/audit", 403)]
+)
+def test_auditors_and_legal_may_look_people_up_and_admins_may_not(site: Site, role, first, status):
     create_account(site.edge.db, "ada", PASSWORD, role)
     log_in(site.client, "ada", PASSWORD)
-    assert site.client.get("/").status_code == status
+    shown = site.client.get("/")
+    assert (shown.status_code, shown.url.path) == (200, first)
+    token = re.search('name="form_token" value="([^"]+)"', shown.text)[1]
+    asked = {"email": CYD, "purpose_of_lookup": "a test", "form_token": token}
+    assert site.client.post("/history", data=asked).status_code == status
+
+
+def test_the_privacy_role_sees_no_page(site: Site):
+    create_account(site.edge.db, "ada", PASSWORD, "privacy")
+    log_in(site.client, "ada", PASSWORD)
+    assert site.client.get("/").status_code == 403
 
 
 def test_the_history_says_first_whether_the_person_may_be_mailed_and_why(auditor: Site):

@@ -6,7 +6,7 @@ from datetime import datetime
 import msgspec
 from sqlalchemy import Connection, insert, select
 
-from service.db import audit
+from service.db import audit, run
 from service.reconciler.audit.point import Audit, Point, worst
 
 _POINTS = msgspec.json.Decoder(tuple[Point, ...])
@@ -31,17 +31,21 @@ def people_before(tx: Connection) -> Mapping[str, int]:
     return {point.key: point.people for point in _POINTS.decode(points)} if points else {}
 
 
-def last(tx: Connection, *, read_at: Mapping[int, datetime] | None = None) -> Audit | None:
-    """Return the newest audit, or None; `read_at` tells when runs read the products."""
-    row = tx.execute(
-        select(audit.c.id, audit.c.at, audit.c.run_id, audit.c.points).order_by(audit.c.id.desc()).limit(1)
-    ).one_or_none()
+def last(tx: Connection) -> Audit | None:
+    """Return the newest audit with how each point moved since the one before it, or None."""
+    rows = tx.execute(
+        select(audit.c.id, audit.c.at, audit.c.run_id, audit.c.points, run.c.started_at)
+        .outerjoin(run, run.c.id == audit.c.run_id)
+        .order_by(audit.c.id.desc())
+        .limit(1)
+    ).all()
+    row = rows[0] if rows else None
     if row is None:
         return None
     return Audit(
         id=row.id,
         at=row.at,
         run_id=row.run_id,
-        read_at=(read_at or {}).get(row.run_id, row.at),
+        read_at=row.started_at or row.at,
         points=_POINTS.decode(row.points),
     )
