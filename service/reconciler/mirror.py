@@ -1,13 +1,12 @@
 """The mirrors of both products in our tables: put what was read, drop what is gone.
 
 Rows are put in chunks while a read is under way; `drop_unseen` belongs at its end, after the guard.
-Addresses are kept as keyed hashes beside their sealed form. `seen_run` never goes back, so that two
-runs at a time cannot make each other's rows look gone.
+CRM's records are put by `crm_mirror`. Addresses are kept as keyed hashes beside their sealed form.
+`seen_run` never goes back, so that two runs at a time cannot make each other's rows look gone.
 """
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
@@ -25,47 +24,11 @@ from sqlalchemy import (
 )
 
 from service.db import contact, crm_address, crm_record, member, outcome
-from service.policy import PolicySet
-from service.reconciler import port
+from service.reconciler import crm_mirror, port
 from service.reconciler.upsert import Rows, insert_into, moment, upsert
 from service.vault import Vault
 
-
-def put_records(
-    tx: Connection, records: Sequence[port.CrmRecord], *, run_id: int, vault: Vault, policy: PolicySet
-) -> None:
-    """Put CRM records and the addresses that each has now."""
-    rows = [_record_row(record, run_id, policy) for record in records]
-    upsert(
-        tx,
-        crm_record,
-        rows,
-        {name: None for name in rows[0] if name not in ("module", "record_id", "seen_run")},
-    )
-    for module in {record.module for record in records}:
-        ids = [record.record_id for record in records if record.module == module]
-        tx.execute(
-            delete(crm_address).where(crm_address.c.module == module, crm_address.c.record_id.in_(ids))
-        )
-    addresses = {
-        (record.module, record.record_id, vault.address_index(address)): address
-        for record in records
-        for address in record.addresses
-    }
-    upsert(
-        tx,
-        crm_address,
-        [
-            {
-                "module": module,
-                "record_id": record_id,
-                "address_index": index,
-                "address": vault.seal_address(address),
-            }
-            for (module, record_id, index), address in addresses.items()
-        ],
-        {"address": None},
-    )
+put_records = crm_mirror.put_records
 
 
 def put_permissions(
@@ -93,16 +56,11 @@ def put_members(
         "was": case((fresh | unknown, contact.c.was), else_=contact.c.permission),
     }
     upsert(tx, contact, _contact_rows([m.address for m in members], None, run_id, at, vault), forgotten)
+    keys = dict.fromkeys((m.list_name, vault.address_index(m.address), m.status.value) for m in members)
     rows = [
-        {
-            "list_name": m.list_name,
-            "address_index": vault.address_index(m.address),
-            "status": m.status.value,
-            "since": at,
-            "was": None,
-            "seen_run": run_id,
-        }
-        for m in members
+        {"list_name": name, "address_index": index, "status": status}
+        | {"since": at, "was": None, "seen_run": run_id}
+        for name, index, status in keys
     ]
     same = member.c.status == members[0].status.value
     moved = {
@@ -115,17 +73,18 @@ def put_members(
 
 def put_outcomes(tx: Connection, outcomes: Sequence[port.Outcome], *, at: datetime, vault: Vault) -> None:
     """Put outcomes; one that is known keeps when it was first seen and which entry recorded it."""
+    by_key = {(o.campaign_key, vault.address_index(o.address), o.kind.value): o for o in outcomes}
     rows = [
         {
-            "campaign_key": found.campaign_key,
-            "address_index": vault.address_index(found.address),
-            "kind": found.kind.value,
+            "campaign_key": campaign_key,
+            "address_index": index,
+            "kind": kind,
             "happened_at": found.happened_at,
             "sent_at": found.sent_at,
             "observed_at": at,
             "address": vault.seal_address(found.address),
         }
-        for found in outcomes
+        for (campaign_key, index, kind), found in by_key.items()
     ]
     insert = insert_into(tx, outcome)
     known = {
@@ -147,7 +106,7 @@ def count_seen(tx: Connection, run_id: int) -> dict[str, int]:
     )
     known = or_(contact.c.permission.is_not(None), ~active)
     found = {
-        "crm": _count(tx, crm_record, crm_record.c.seen_run >= run_id),
+        "crm": crm_mirror.count_addressed(tx, run_id),
         "permission": _count(tx, contact, and_(contact.c.seen_run >= run_id, known)),
     }
     per_list = (
@@ -158,10 +117,14 @@ def count_seen(tx: Connection, run_id: int) -> dict[str, int]:
     return found | {f"list:{name}": count for name, count in tx.execute(per_list)}
 
 
-def drop_unseen(tx: Connection, run_id: int) -> None:
-    """Drop what a complete read did not show again, and refresh what PostgreSQL's planner knows."""
-    for table in (crm_record, member, contact):
-        tx.execute(delete(table).where(table.c.seen_run < run_id))
+def drop_unseen(tx: Connection, run_id: int, *, keep: frozenset[str] = frozenset()) -> None:
+    """Drop what a complete read did not show again, and refresh what PostgreSQL's planner knows.
+
+    `keep` names the products (`crm`, `campaigns`) whose read is not believed.
+    """
+    for table, product in ((crm_record, "crm"), (member, "campaigns"), (contact, "campaigns")):
+        if product not in keep:
+            tx.execute(delete(table).where(table.c.seen_run < run_id))
     of_record = (crm_record.c.module == crm_address.c.module) & (
         crm_record.c.record_id == crm_address.c.record_id
     )
@@ -183,6 +146,21 @@ def note_opted_out(tx: Connection, records: Iterable[port.CrmRecord]) -> None:
                 unsubscribed_at=record.unsubscribed_at,
             )
         )
+
+
+def note_permitted(tx: Connection, index: bytes, lists: Sequence[str], at: datetime) -> None:
+    """Take over that somebody is on the lists again, with the permission granted, through us."""
+    active = port.Member.ACTIVE.value
+    tx.execute(
+        update(member)
+        .where(member.c.address_index == index, member.c.list_name.in_(lists), member.c.status != active)
+        .values(status=active, since=at, was=None)
+    )
+    tx.execute(
+        update(contact)
+        .where(contact.c.address_index == index)
+        .values(permission="granted", since=at, was=None)
+    )
 
 
 def note_refused(tx: Connection, indexes: Sequence[bytes], lists: Sequence[str], at: datetime) -> None:
@@ -207,33 +185,20 @@ def note_refused(tx: Connection, indexes: Sequence[bytes], lists: Sequence[str],
     )
 
 
-def _record_row(record: port.CrmRecord, run_id: int, policy: PolicySet) -> dict[str, Any]:
-    return {
-        "module": record.module,
-        "record_id": record.record_id,
-        "opted_out": int(record.opted_out),
-        "modified_at": record.modified_at,
-        "unsubscribed_mode": record.unsubscribed_mode,
-        "unsubscribed_at": record.unsubscribed_at,
-        "jurisdiction": policy.jurisdiction(record.country),
-        "views": "".join(f"{name}," for name in sorted(record.views)),
-        "seen_run": run_id,
-    }
-
-
 def _contact_rows(
     addresses: Iterable[str], permission: str | None, run_id: int, at: datetime, vault: Vault
 ) -> Rows:
+    by_index = {vault.address_index(address): address for address in addresses}
     return [
         {
-            "address_index": vault.address_index(address),
+            "address_index": index,
             "address": vault.seal_address(address),
             "permission": permission,
             "since": at,
             "was": None,
             "seen_run": run_id,
         }
-        for address in addresses
+        for index, address in by_index.items()
     ]
 
 

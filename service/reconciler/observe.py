@@ -16,6 +16,7 @@ from sqlalchemy import Connection
 from service.errors import Unsafe
 from service.reconciler import mirror
 from service.reconciler.context import Context
+from service.reconciler.crm_reading import read_crm
 from service.reconciler.port import Member
 
 T = TypeVar("T")
@@ -28,9 +29,10 @@ OVERLAP = timedelta(days=7)
 
 
 def observe(context: Context, run_id: int, *, since: datetime | None) -> None:
-    """Read everything of both products; outcomes only from `since` on (less an overlap), where given.
+    """Read both products: CRM as `crm_reading` says, Campaigns whole, its outcomes from `since` on if given.
 
-    Both reads are finished, or failed with a `ZohoError`, when this returns.
+    Outcomes are asked for a little further back. Both reads are finished, or failed with a `ZohoError`, when
+    this returns.
     """
     at = context.now()
     with ThreadPoolExecutor(max_workers=2, thread_name_prefix="observe") as threads:
@@ -63,7 +65,7 @@ def require_complete(seen: Mapping[str, int], before: Mapping[str, int], largest
 
 def _read_crm(context: Context, run_id: int) -> None:
     put = partial(mirror.put_records, run_id=run_id, vault=context.vault, policy=context.policy)
-    _stream(context, "read crm", context.crm.observe(), put)
+    read_crm(context, run_id, lambda records: _stream(context, "read crm", records, put))
 
 
 def _read_campaigns(context: Context, run_id: int, at: datetime, since: datetime | None) -> None:

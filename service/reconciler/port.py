@@ -121,8 +121,19 @@ class Crm(Protocol):
 
     meter: Meter
 
-    def observe(self, *, since: datetime | None = None) -> Iterator[CrmRecord]:
-        """Yield every record with an address of every configured module, or those modified since."""
+    def observe(
+        self, *, since: datetime | None = None, modules: Sequence[str] | None = None
+    ) -> Iterator[CrmRecord]:
+        """Yield every record of every configured module, or of `modules`, or those modified since.
+
+        Records without any address are among them, and a record may come twice.
+        """
+
+    def deleted(self, since: datetime, modules: Sequence[str] | None = None) -> Iterator[tuple[str, str]]:
+        """Yield (module, id) of what was deleted since; what was merged away only if CRM lists it."""
+
+    def counts(self, modules: Sequence[str] | None = None) -> Mapping[str, int]:
+        """Return how many records each configured module, or those named, holds; may lag behind."""
 
     def opted_out(self, since: datetime) -> Sequence[CrmRecord]:
         """Return the records with an address that are opted out and were modified since; cheap if few are."""
@@ -142,7 +153,6 @@ class Crm(Protocol):
         A lost answer is a result with the code UNREACHABLE and `retry`: read those records back. Raises
         `ZohoDenied` or `QuotaExhausted` only while nothing was written; later they end up in results.
         """
-
 
     def add(self, module: str, address: str, *, opted_out: bool) -> tuple[str, Result]:
         """Add a record of our own (a canary) with this address; return its id, empty where it failed."""

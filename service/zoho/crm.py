@@ -107,21 +107,21 @@ class ZohoCrm:
         Records without any address are among them: an increment must tell whose address was taken away.
         Where a bulk read breaks off and COQL takes over, records come twice.
         """
-        for layout in self._layouts.values() if modules is None else map(self._layout, modules):
+        for layout in self._chosen(modules):
             if since is None:
                 found = self._sweeps.rows(layout.module, layout.columns)
             else:
                 found = self.coql(layout.module, layout.columns, criterion=coql.modified_since(since))
             yield from map(layout.read, found)
 
-    def deleted(self, since: datetime) -> Iterator[tuple[str, str]]:
+    def deleted(self, since: datetime, modules: Sequence[str] | None = None) -> Iterator[tuple[str, str]]:
         """Yield (module, id) of the records that were deleted since; merged ones only if CRM lists them."""
-        for module in self._layouts:
-            yield from ((module, record_id) for record_id in self._reads.deleted(module, since))
+        for layout in self._chosen(modules):
+            yield from ((layout.module, found) for found in self._reads.deleted(layout.module, since))
 
-    def counts(self) -> Mapping[str, int]:
-        """Return how many records each mapped module holds, by its name; one credit each."""
-        return {module: self._reads.count(module) for module in self._layouts}
+    def counts(self, modules: Sequence[str] | None = None) -> Mapping[str, int]:
+        """Return how many records each mapped module, or those named, holds; one credit each."""
+        return {layout.module: self._reads.count(layout.module) for layout in self._chosen(modules)}
 
     def opted_out(self, since: datetime) -> Sequence[CrmRecord]:
         """Return the records with an address that are opted out and were modified since."""
@@ -176,6 +176,9 @@ class ZohoCrm:
         `ZohoDenied` or `QuotaExhausted` only while nothing was written; later they end up in the results.
         """
         return crm_writes.enforce(self._transport, self._opt_out, changes)
+
+    def _chosen(self, modules: Sequence[str] | None) -> Sequence[Layout]:
+        return [self._layout(module) for module in (self._layouts if modules is None else modules)]
 
     def _layout(self, module: str) -> Layout:
         if module not in self._layouts:
