@@ -254,7 +254,7 @@ def work(parts: Parts, stop: threading.Event, *, nightly: bool = True, watch: bo
             turns["reconcile"] = lambda _night: _reconcile(parts, slow)
         turns["scrub"] = parts.scrub().look
         turns["mail"] = lambda _night: _mail(parts)
-        Worker(
+        worker = Worker(
             db=parts.db,
             carry_out=carry_out,
             nightly=turns if nightly else {},
@@ -264,7 +264,9 @@ def work(parts: Parts, stop: threading.Event, *, nightly: bool = True, watch: bo
             look=look,
             look_s=max(1, parts.policy.enforcement.watch_seconds),
             opening=opening,
-        ).run(stop)
+        )
+        parts.intake.ring_for_tasks(worker.tasks.ring)
+        worker.run(stop)
 
 
 def _anchors(db: Database, keys: Keys, attestation: Attestation) -> Anchors:

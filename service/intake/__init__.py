@@ -171,6 +171,10 @@ class Intake(AbstractContextManager["Intake"]):
             results.extend(answers.wait(min(CHUNK, len(claims) - start)))
         return results
 
+    def ring_for_tasks(self, ring: Callable[[], None]) -> None:
+        """Have `ring` called as soon as a withdrawal that waits to be carried out is committed here."""
+        self._journal.ring = ring
+
     def renew(self, generation: int) -> None:
         """Read the keys of this generation, which the ledger is at, and use them from now on.
 

@@ -80,6 +80,9 @@ class ClaimJournal:
         self._newest = EPOCH  # when the newest entry that this process knows was received
         self._pending = self._last = (0, EPOCH)  # size and newest time after our last append
         self._prepared_at = 0
+        self._stops = False  # whether our last append wrote a task
+        self.ring: Callable[[], None] | None = None
+        """Called after each commit that wrote a task; it must not block."""
         self.adopt(keys)
 
     def adopt(self, keys: Keys) -> None:
@@ -150,6 +153,7 @@ class ClaimJournal:
         if self._store.erasures:
             count_versions(tx, {row["address_index"]: row["version"] for row in rows[subject]})
         self._stand(tx, placed, rows[happening])
+        self._stops = bool(rows[task])
         self._pending = (placed[-1].index + 1, self._newest)
 
     def release(self, appended: Appended, context: object) -> Recorded:
@@ -161,6 +165,8 @@ class ClaimJournal:
             sub = None if named is None else SubjectId(named)
         else:
             self._last = self._pending
+            if self._stops and self.ring is not None:
+                self.ring()
         return Recorded(
             index=appended.index,
             entry=appended.entry,

@@ -1,14 +1,14 @@
 """The loop of `consent-ledger worker`.
 
-Withdrawals are looked for twice a second in one thread, nightly jobs run in another, so that a long
-reconciliation delays nobody's unsubscribe.
+Withdrawals are carried out in one thread as soon as they are committed, hints of the products looked into
+in another, nightly jobs run in a third, so that a long reconciliation delays nobody's unsubscribe.
 """
 
 import os
 import socket
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 
 import structlog
@@ -17,10 +17,14 @@ from sqlalchemy.exc import DBAPIError
 from service.db import Database
 from service.errors import QuotaExhausted, ServiceError, Tampered, Unavailable
 from service.jobs.turns import Turn, Turns
+from service.jobs.waking import Bell, listening
 
 log = structlog.get_logger(__name__)
 
 POLL_S = 0.5
+"""How often withdrawals are looked for where nobody rings: on SQLite, for those of other processes."""
+HEED_S = 1.0
+"""The same for hints."""
 NIGHTLY_POLL_S = 30.0
 RETRY_S = 600.0
 """How long a nightly job rests after a failure that time may heal."""
@@ -59,23 +63,31 @@ class Worker:
     look: Callable[[], int] | None = None
     """Looks at what just changed in the products; every `look_s`, by one worker at a time."""
     look_s: float = 5.0
+    heed: Callable[[], int] | None = None
+    """Looks into the hints that wait, and returns how many; every worker does, each takes its own."""
+    heed_s: float = HEED_S
+    tasks: Bell = field(default_factory=Bell)
+    """Rung by whoever commits withdrawals in this process."""
+    hints: Bell = field(default_factory=Bell)
+    """The same for hints."""
     opening: Nightly | None = None
     """Like a nightly job, at any hour: what a new organisation needs before its first night."""
 
     def run(self, stop: threading.Event) -> None:
         """Work until `stop` is set; what has begun is finished first. `Tampered` ends the worker."""
-        loops = {"nightly": self._nights, "watch": self._looks}
+        loops = {"nightly": self._nights, "watch": self._looks, "hints": self._heeds}
         threads = [threading.Thread(target=loop, args=(stop,), name=name) for name, loop in loops.items()]
-        for thread in threads:
-            thread.start()
-        try:
-            while not stop.is_set():
-                if not self._carry():
-                    stop.wait(self.poll_s)
-        finally:
-            stop.set()
+        with listening(self.db, {"task": self.tasks, "hint": self.hints}):
             for thread in threads:
-                thread.join()
+                thread.start()
+            try:
+                while not stop.is_set():
+                    if not self._carry():
+                        self.tasks.wait(self.poll_s)
+            finally:
+                stop.set()
+                for thread in threads:
+                    thread.join()
 
     def _carry(self) -> bool:
         """Return whether something was done, so that a queue is worked off without a pause."""
@@ -99,14 +111,25 @@ class Worker:
         while self.look is not None and not stop.is_set():
             pause_s = self.look_s
             try:
-                if held := turns.hold(*WATCH):
-                    self.look()
+                if (held := turns.hold(*WATCH)) and self.look():
+                    self.tasks.ring()
             except (ServiceError, DBAPIError) as error:
                 log.warning("watch.failed", kind=type(error).__name__)
                 pause_s = self._rest_s(error)
             stop.wait(pause_s)
         if held:
             turns.give_back(*WATCH)
+
+    def _heeds(self, stop: threading.Event) -> None:
+        while self.heed is not None and not stop.is_set():
+            try:
+                if self.heed():
+                    self.tasks.ring()
+                    continue
+            except (ServiceError, DBAPIError) as error:
+                log.warning("hints.failed", kind=type(error).__name__)
+                stop.wait(self._rest_s(error))
+            self.hints.wait(self.heed_s)
 
     def _rest_s(self, error: ServiceError | DBAPIError) -> float:
         """Return how long to rest after a failure: until a used-up window opens, where that is it."""
