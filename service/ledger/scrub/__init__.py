@@ -68,13 +68,13 @@ def scrub(db: Database, parts: Iterable[Part], progress: Progress) -> Iterator[D
                 yield from islice(part.look(tx, count), MOST)
         except Tampered as error:  # here a row that contradicts itself is the answer, not the end
             yield Damage(where=part.name, what=str(error))
-        except (DBAPIError, sqlite3.DatabaseError) as error:
+        except (DBAPIError, sqlite3.DatabaseError, postgresql.DatabaseError) as error:
             if not _unreadable(error):
                 raise
             yield Damage(where=part.name, what=UNREADABLE)
 
 
-def _unreadable(error: DBAPIError | sqlite3.DatabaseError) -> bool:
+def _unreadable(error: DBAPIError | sqlite3.DatabaseError | postgresql.DatabaseError) -> bool:
     """Tell whether the store says that its own pages are damaged."""
     cause = error.orig if isinstance(error, DBAPIError) else error
     if isinstance(cause, sqlite3.DatabaseError):
