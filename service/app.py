@@ -252,6 +252,7 @@ def work(parts: Parts, stop: threading.Event, *, nightly: bool = True, watch: bo
             if nightly:
                 opening = lambda _night: _fill(parts, slow)  # noqa: E731  # one line, one use
             turns["reconcile"] = lambda _night: _reconcile(parts, slow)
+            turns["audit"] = lambda _night: _audit(parts, slow)
         turns["scrub"] = parts.scrub().look
         turns["mail"] = lambda _night: _mail(parts)
         worker = Worker(
@@ -293,6 +294,10 @@ def _fill(parts: Parts, zoho: Zoho) -> None:
     if not filled:
         learn(zoho)
         reconcile(parts.context(zoho))
+
+
+def _audit(parts: Parts, zoho: Zoho) -> None:
+    audit(parts, zoho)
 
 
 def _mail(parts: Parts) -> None:

@@ -17,7 +17,7 @@ from service.reconciler.audit import fields as mapped
 from service.reconciler.audit.duplicates import write_csv
 from service.reconciler.run import reconcile as run_once
 from service.reports.audit import audit_html, audit_json, mapping_html, mapping_markdown
-from service.reports.audit.showing import HEADLINES, WORDS, trend
+from service.reports.audit.showing import HEADLINES, trend
 
 COLOURS = {Verdict.PASS: "green", Verdict.WARN: "yellow", Verdict.FAIL: "bold red"}
 FILE = click.Path(dir_okay=False, path_type=Path)
@@ -82,7 +82,7 @@ def as_table(found: Audit) -> Table:
     ):
         table.add_column(name, justify="right" if side == "right" else "left", vertical="top")
     for point in found.points:
-        verdict = Text(WORDS[point.verdict], style=COLOURS[point.verdict])
+        verdict = Text(point.verdict.value, style=COLOURS[point.verdict])
         table.add_row(f"{point.number}", verdict, f"{point.people:,}" if point.people else "", _told(point))
     return table
 

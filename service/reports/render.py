@@ -11,7 +11,9 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
+from service.reconciler.audit import Verdict as Found
 from service.reports import picture, sheet, wording
+from service.reports.audit.showing import trend
 from service.reports.drift import DriftReport, Verdict
 
 COLUMNS = 72
@@ -54,6 +56,9 @@ _TONES = {
     Verdict.BLIND: _Tone(ink="#7a4b00", paper="#fdf1dc", mark="?"),
 }
 
+_INKS = {Found.PASS: "#1d5c3a", Found.WARN: "#7a4b00", Found.FAIL: "#b3261e"}
+"""The colour of each verdict of the sync audit, beside its word."""
+
 
 def render(report: DriftReport) -> Letter:
     """Return the letter about one night."""
@@ -90,6 +95,8 @@ def _context(report: DriftReport) -> Mapping[str, Any]:
             for name, deadline in (("Overdue", report.overdue), ("Next", report.deadline))
             if deadline is not None
         ],
+        "audit_trend": trend,
+        "audit_inks": _INKS,
         "trend_text": picture.describe_trend(report.trend),
         "trend_cid": TREND,
         "trend_size": (picture.WIDTH, picture.HEIGHT),

@@ -6,6 +6,10 @@ from html.parser import HTMLParser
 import pytest
 
 from service.db import Database
+from service.reconciler.audit import Point
+from service.reconciler.audit import Verdict as AuditVerdict
+from service.reconciler.audit.keeping import keep, people_before
+from service.reconciler.audit.point import compared
 from service.reports.drift import drift_report
 from service.reports.render import TREND, render
 from tests.reports.nights import NOW, TONIGHT, a_month, a_run, found, withdrawn
@@ -210,3 +214,30 @@ CHROMIUM = [
     "--disable-component-update",
     "--disable-sync",
 ]
+
+
+def test_the_sync_audit_stands_in_the_mail_with_every_verdict_and_trend(letter):
+    def audited(tx):
+        found = a_run(tx)
+        for people in (3, 5):
+            point = Point(
+                number=1,
+                key="unsubscribes",
+                title="Unsubscribes that did not flow back",
+                verdict=AuditVerdict.FAIL,
+                people=people,
+                oldest=TONIGHT,
+                summary=f"Left in Campaigns: {people}.",
+                how="",
+                advice=(),
+            )
+            keep(tx, compared([point], people_before(tx)), run_id=found, at=NOW)
+
+    written = letter(audited)
+    assert "fail 1. Unsubscribes that did not flow back" in written.text
+    assert "Left in Campaigns: 5. (2 more than before)" in written.text
+    assert "Left in Campaigns: 5. (2 more than before)" in written.html
+
+
+def test_before_the_first_sync_audit_the_mail_says_so(letter):
+    assert "SYNC AUDIT\n  None was made yet." in letter(a_run).text

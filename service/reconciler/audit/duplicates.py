@@ -140,8 +140,8 @@ def records(found: Duplicates) -> Point:
         people=found.people,
         oldest=found.oldest,
         summary=(
-            f"{found.people:,} addresses stand on {found.records:,} records, {found.contradicting:,} of them "
-            f"with flags that contradict; {safe}."
+            f"Addresses on several records: {found.people:,}, with flags that contradict: "
+            f"{found.contradicting:,}; {safe}."
         ),
         how="Every e-mail field of every mapped module, compared by keyed hash of the normalised address.",
         advice=_advice(found),

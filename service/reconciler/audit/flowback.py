@@ -71,7 +71,7 @@ def unsubscribes(found: Mapping[str, Count]) -> Point:
         verdict=Verdict.FAIL if still.people else Verdict.PASS,
         people=still.people,
         oldest=still.oldest,
-        summary=f"{still.people:,} people left in Campaigns and are still mailable in CRM; {_switch(found)}.",
+        summary=f"Left in Campaigns, still mailable in CRM: {still.people:,}. {_switch(found)}.",
         how=(
             "Lists by status, opt-outs and complaints of every sent campaign, joined with Email Opt Out of "
             "every CRM record of the address. The switch is read from Unsubscribed Mode, "
@@ -96,12 +96,12 @@ def _switch(found: Mapping[str, Count]) -> str:
     still, flowed = found["left_open"], found["left_flowed"]
     newest = max((c.newest for c in (still, found["left_written"]) if c.newest is not None), default=None)
     if not flowed.people:
-        return "the sync switch looks off" if still.people or newest else "nobody left yet"
+        return "The sync switch looks off" if still.people or newest else "Nobody left yet"
     if still.newest is None:
-        return "the sync switch looks on"
+        return "The sync switch looks on"
     if flowed.newest is not None and flowed.newest > still.newest:
-        return "the sync switch looks on, but was not always, or skips people"
-    return "the sync switch looks off now, though it once was on"
+        return "The sync switch looks on, but was not always, or skips people"
+    return "The sync switch looks off now, though it once was on"
 
 
 def bounces(found: Mapping[str, Count], *, soft_limit: int, soft_days: int) -> Point:
@@ -117,10 +117,9 @@ def bounces(found: Mapping[str, Count], *, soft_limit: int, soft_days: int) -> P
         people=people,
         oldest=oldest,
         summary=(
-            f"{hard.people:,} mailboxes bounced for good and {soft.people:,} failed again and again; "
-            "CRM would mail all of them."
+            f"Bounced for good: {hard.people:,}; failed again and again: {soft.people:,}. CRM would mail them."
             if people
-            else f"All {tagged.people:,} dead mailboxes that CRM holds are opted out there."
+            else f"Dead mailboxes that CRM holds, all opted out there: {tagged.people:,}."
         ),
         how=(
             "Hard and soft bounces of every sent campaign and the lists' bounced contacts; a mailbox counts "
@@ -147,7 +146,7 @@ def permissions(found: Mapping[str, Count], *, label: str) -> Point:
         verdict=Verdict.FAIL if people else Verdict.PASS,
         people=people,
         oldest=oldest,
-        summary=f"{people:,} people have two consent fields that contradict each other.",
+        summary=f"Two consent fields that contradict each other: {people:,}.",
         how=(
             f"The two segments of {label} joined with Email Opt Out; somebody with several records counts "
             "as opted out when one of them is."

@@ -151,7 +151,7 @@ def lists(found: Sequence[Lag], *, now: datetime) -> Point:
         verdict=Verdict.FAIL if people and late else Verdict.WARN if people else Verdict.PASS,
         people=people,
         oldest=oldest,
-        summary=f"{people:,} people differ between lists and views; {_pace(oldest, now)}.",
+        summary=f"Different between lists and views: {people:,}; {_pace(oldest, now)}.",
         how=(
             "Contacts of each list against the CRM checkbox that feeds it (policies/zoho.toml, view_field). "
             "The age counts from the record's last change: so long at least the list lags."

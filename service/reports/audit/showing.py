@@ -9,8 +9,6 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from service.ledger.entry import format_time
 from service.reconciler.audit import Audit, Point, Verdict
 
-WORDS = {Verdict.PASS: "in order", Verdict.WARN: "look at it", Verdict.FAIL: "act"}
-"""What a verdict asks of the reader."""
 HEADLINES = {
     Verdict.PASS: "Both products agree where we can see",
     Verdict.WARN: "Nobody is mailed wrongly; something lags or will",
@@ -65,8 +63,8 @@ def points_html(found: Audit) -> str:
 
 
 def trend(point: Point) -> str:
-    """Return how a point moved since the audit before, in words; empty the first time."""
-    if point.trend is None:
+    """Return how a point moved since the audit before, in words; empty where there is nothing to tell."""
+    if point.trend is None or not (point.trend or point.people):
         return ""
     if point.trend == 0:
         return "as before"
@@ -74,7 +72,7 @@ def trend(point: Point) -> str:
 
 
 def _shown(found: Audit) -> dict[str, Any]:
-    return {"audit": found, "words": WORDS, "headline": HEADLINES[found.verdict], "trend": trend}
+    return {"audit": found, "headline": HEADLINES[found.verdict], "trend": trend}
 
 
 @lru_cache(maxsize=1)

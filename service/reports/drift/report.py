@@ -13,6 +13,8 @@ from sqlalchemy import Connection
 from service.ledger.scrub import looks
 from service.ledger.scrub.looks import Looked
 from service.policy import PolicySet
+from service.reconciler.audit import Audit
+from service.reconciler.audit.keeping import last as last_audit
 from service.reports.drift import reading
 from service.reports.drift.clocks import Clocks, NextDeadline, clocks, deadlines, missed_rules
 from service.reports.drift.decisions import STOP, Decision, decisions
@@ -106,6 +108,8 @@ class DriftReport:
     decisions: tuple[Decision, ...]
     kinds: tuple[KindLine, ...]
     trend: tuple[Night, ...]
+    audit: Audit | None
+    """The newest sync audit, None before the first."""
     rows: tuple[Found, ...]
     log_size: int
     checkpoint: bytes
@@ -146,6 +150,7 @@ def drift_report(tx: Connection, policy: PolicySet, *, now: datetime) -> DriftRe
         decisions=found,
         kinds=_kinds(rows),
         trend=_trend(tx, now),
+        audit=last_audit(tx),
         rows=tuple(sorted(rows, key=_urgency)),
         log_size=size,
         checkpoint=checkpoint,
