@@ -1,22 +1,23 @@
 """What just happened in either product, seconds ago: seen, recorded with a task, carried to the other.
 
 Looks at what changed only, beside the nightly run and by the same rules: CRM's opted-out records modified
-lately, and Campaigns' lists whose number of unsubscribed moved. Begins once a run has recorded an
+lately, and Campaigns' lists whose number of unsubscribed moved. While CRM's notifications can be relied on,
+CRM is asked rarely, to find what they missed; then often again. Begins once a run has recorded an
 organisation's history. What it misses (a list too long to read, a click on an old mail), the night finds.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import TypeVar
 
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 
 from service.db import crm_record, member, outcome, run
-from service.reconciler import mirror, news
+from service.reconciler import channels, hints, mirror, news
 from service.reconciler.context import Context
-from service.reconciler.port import Member
+from service.reconciler.port import CrmRecord, Member
 from service.reconciler.runs import KIND
 
 T = TypeVar("T")
@@ -28,6 +29,9 @@ SENT_WITHIN = timedelta(days=14)
 LONGEST_LIST = 5_000
 """Unsubscribed contacts of one list that are read within seconds: ten calls."""
 CHUNK = 500
+TOLD_WITHIN = timedelta(seconds=30)
+"""A notification that comes later than this has been missed."""
+CLOCKS_DIFFER = timedelta(minutes=5)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -35,22 +39,41 @@ class Watch:
     """Looks again and again; remembers since when to ask, and how many had left each list."""
 
     context: Context
+    sweep: timedelta = timedelta(0)
+    """How rarely CRM is asked while its notifications can be relied on; zero: at every look."""
     looked_at: datetime | None = None
     counts: dict[str, int] = field(default_factory=dict)
 
     def look(self) -> int:
         """Record what is new as observed events with tasks; return how many events. Raises `ZohoError`."""
-        started = self._last_run()
+        started = self.last_run()
         if started is None:
             return 0
         run_id, began_at = started
-        at = self.context.now()
-        found = self._crm(run_id, (self.looked_at or began_at) - OVERLAP)
-        recorded = self._record(found)
-        self.looked_at = at
+        at, recorded = self.context.now(), 0
+        if self._due(at):
+            recorded = self._record(self._crm(run_id, (self.looked_at or began_at) - OVERLAP))
+            self.looked_at = at
         return recorded + self._record(self._campaigns(run_id))
 
-    def _last_run(self) -> tuple[int, datetime] | None:
+    def read_campaigns(self, run_id: int, *, bounced: bool) -> int:
+        """Record what Campaigns shows now, whether its numbers moved or not; who `bounced` as well."""
+        self.counts = {}
+        changed = self._campaigns(run_id)
+        if bounced:
+            at = self.context.now()
+            for name in self.context.lists:
+                changed |= self._left(run_id, name, at, Member.BOUNCED)
+        return self._record(changed)
+
+    def _due(self, at: datetime) -> bool:
+        """Return whether it is time to ask CRM."""
+        if self.looked_at is None or at - self.looked_at >= self.sweep:
+            return True
+        with self.context.db.read() as tx:
+            return not channels.reliable(tx, now=at)
+
+    def last_run(self) -> tuple[int, datetime] | None:
         """Return the newest run that recorded all news, if there is one."""
         with self.context.db.read() as tx:
             row = tx.execute(
@@ -78,8 +101,18 @@ class Watch:
                 fresh = [r for r in records if (r.module, r.record_id, r.modified_at) not in known]
                 if fresh:
                     mirror.put_records(tx, fresh, run_id=run_id, vault=context.vault, policy=context.policy)
+                    self._miss(tx, fresh)
             changed |= {self._index(address) for record in fresh for address in record.addresses}
         return changed
+
+    def _miss(self, tx: Connection, fresh: Sequence[CrmRecord]) -> None:
+        """Note that a notification should have told of one of these and did not."""
+        at = self.context.now()
+        late = {(r.module, r.record_id): r.modified_at for r in fresh if r.modified_at < at - TOLD_WITHIN}
+        if late:
+            told = hints.told_of(tx, list(late), since=min(late.values()) - CLOCKS_DIFFER)
+            if late.keys() - told:
+                channels.miss(tx, at=at)
 
     def _campaigns(self, run_id: int) -> set[bytes]:
         """Put who left, if the number of unsubscribed moved on any list; return whom we did not know of."""
@@ -118,10 +151,12 @@ class Watch:
             changed |= {self._index(item.address) for item in fresh}
         return changed
 
-    def _left(self, run_id: int, list_name: str, at: datetime) -> set[bytes]:
-        """Put the unsubscribed of one list."""
+    def _left(
+        self, run_id: int, list_name: str, at: datetime, status: Member = Member.UNSUBSCRIBED
+    ) -> set[bytes]:
+        """Put those of one list who left, or who bounced, as far as the list can be read at once."""
         context, changed = self.context, set()
-        for found in _chunks(context.campaigns.members(list_name, Member.UNSUBSCRIBED)):
+        for found in _chunks(islice(context.campaigns.members(list_name, status), LONGEST_LIST)):
             indexes = {self._index(item.address): item for item in found}
             with context.db.begin() as tx:
                 known = set(
@@ -129,7 +164,7 @@ class Watch:
                         select(member.c.address_index).where(
                             member.c.list_name == list_name,
                             member.c.address_index.in_(indexes),
-                            member.c.status == Member.UNSUBSCRIBED.value,
+                            member.c.status == status.value,
                         )
                     )
                 )

@@ -1,0 +1,178 @@
+"""Looking into hints: what they name is read again from the product, and only what is read counts.
+
+CRM's records are read by id, fifty a call; Campaigns, which cannot be asked about one address, by its
+lists and the outcomes of recent campaigns. What is new is recorded as an observed event with a task; what
+permits somebody whom the ledger has stopped gets a task again, a few times and not for ever: who keeps
+undoing it is for people to find out.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import structlog
+from sqlalchemy import Connection, Select, case, exists, func, insert, select
+
+from service.db import chunks, crm_record, member, outcome, standing, task
+from service.errors import ZohoError
+from service.policy import PolicySet
+from service.reconciler import hints, mirror, news
+from service.reconciler.context import Context
+from service.reconciler.hints import Hint
+from service.reconciler.people import people
+from service.reconciler.port import CrmRecord, Member, OutcomeKind
+from service.reconciler.watch import Watch
+
+log = structlog.get_logger(__name__)
+
+LIMIT = 500
+"""Hints of one turn: ten calls, where all are about records."""
+FIGHTS = 2
+"""So often one decision is carried out against whoever undoes it."""
+
+SHOWN: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    hints.UNSUBSCRIBED: ((Member.UNSUBSCRIBED.value,), (OutcomeKind.OPTED_OUT.value,)),
+    hints.SPAM: ((Member.UNSUBSCRIBED.value,), (OutcomeKind.COMPLAINED.value,)),
+    hints.BOUNCE: (
+        (Member.BOUNCED.value,),
+        (OutcomeKind.BOUNCED_HARD.value, OutcomeKind.BOUNCED_SOFT.value),
+    ),
+}
+"""What confirms each kind: a status on a list, or an outcome of a campaign."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heed:
+    """Takes hints and looks into them; `watch` reads Campaigns."""
+
+    context: Context
+    watch: Watch
+    worker: str
+
+    def turn(self) -> int:
+        """Look into what waits and return how many hints; 0 before a run has recorded the history.
+
+        Raises `ZohoError` where a product cannot be read; the hints come back.
+        """
+        context, now = self.context, self.context.now()
+        run = self.watch.last_run()
+        with context.db.read() as tx:
+            if run is None or not hints.waiting(tx, now):
+                return 0
+        with context.db.begin() as tx:
+            taken = hints.claim(tx, worker=self.worker, now=now, limit=LIMIT)
+        try:
+            self._crm([one for one in taken if one.kind in hints.OF_CRM], run[0])
+            self._campaigns([one for one in taken if one.kind not in hints.OF_CRM], run[0])
+        except ZohoError:
+            with context.db.begin() as tx:
+                hints.release(tx, [one.id for one in taken])
+            raise
+        return len(taken)
+
+    def _crm(self, taken: Sequence[Hint], run_id: int) -> None:
+        if not taken:
+            return
+        context, at = self.context, self.context.now()
+        targets = list({(one.module or "", one.record_id or "") for one in taken})
+        read = context.crm.read(targets)
+        indexes = {context.vault.address_index(address) for record in read for address in record.addresses}
+        with context.db.begin() as tx:
+            fresh = _unlike_mirror(tx, read)
+            if fresh:
+                mirror.put_records(tx, fresh, run_id=run_id, vault=context.vault, policy=context.policy)
+        recorded = news.record(context, at, about=list(indexes), enforce=True).total if fresh else 0
+        with context.db.begin() as tx:
+            again = stop_again(tx, list(indexes), policy=context.policy, now=at) if fresh else 0
+            hints.finish(tx, [one.id for one in taken], at=at)
+            hints.forget(tx, now=at)
+        log.info("hints.crm", hints=len(taken), recorded=recorded, again=again)
+
+    def _campaigns(self, taken: Sequence[Hint], run_id: int) -> None:
+        if not taken:
+            return
+        bounced = any(one.kind == hints.BOUNCE for one in taken)
+        recorded = self.watch.read_campaigns(run_id, bounced=bounced)
+        context, at = self.context, self.context.now()
+        with context.db.begin() as tx:
+            shown = _shown(tx, taken)
+            hints.finish(tx, [one.id for one in taken if one.id in shown], at=at)
+            hints.postpone(tx, [one for one in taken if one.id not in shown], now=at)
+        log.info("hints.campaigns", hints=len(taken), recorded=recorded, shown=len(shown))
+
+
+def stop_again(tx: Connection, indexes: Sequence[bytes], *, policy: PolicySet, now: datetime) -> int:
+    """Write tasks for those of these people whom CRM permits against the ledger; return how many."""
+    rows = [
+        {
+            "sub": row.sub,
+            "cause_idx": row.cause,
+            "received_at": now,
+            "due_at": due_at,
+            "due_rule": rule.id,
+            "state": "open",
+            "attempts": 0,
+            "not_before": now,
+        }
+        for part in chunks(indexes)
+        for row in tx.execute(_undone(part, policy, now))
+        for due_at, rule in [policy.stop_by(now, row.jurisdiction, address=None)]
+    ]
+    if rows:
+        tx.execute(insert(task), rows)
+    return len(rows)
+
+
+def _undone(indexes: Sequence[bytes], policy: PolicySet, now: datetime) -> Select[Any]:
+    """Select (sub, jurisdiction, cause) of whom CRM permits, the ledger stops, and nothing is under way."""
+    person = people(policy, now)
+    cause = case((standing.c.suppressed.is_not(None), standing.c.suppressed_by), else_=standing.c.decided_by)
+    theirs = task.c.sub == person.c.sub
+    tried = select(func.count()).where(theirs, task.c.cause_idx == cause).scalar_subquery()
+    return (
+        select(person.c.sub, person.c.jurisdiction, cause.label("cause"))
+        .join(standing, (standing.c.sub == person.c.sub) & (standing.c.purpose == policy.zoho.governs))
+        .where(
+            person.c.address_index.in_(indexes),
+            person.c.records > person.c.opted_out,
+            standing.c.must_stop == 1,
+            cause.is_not(None),
+            ~exists().where(theirs, task.c.state == "open"),
+            tried < FIGHTS,
+        )
+        .distinct()
+    )
+
+
+def _unlike_mirror(tx: Connection, read: Sequence[CrmRecord]) -> list[CrmRecord]:
+    """Return the records that are not as the mirror has them; our own writes are there already."""
+    known = {
+        (row.module, row.record_id, row.modified_at, bool(row.opted_out))
+        for part in chunks([record.record_id for record in read])
+        for row in tx.execute(
+            select(
+                crm_record.c.module, crm_record.c.record_id, crm_record.c.modified_at, crm_record.c.opted_out
+            ).where(crm_record.c.record_id.in_(part))
+        )
+    }
+    return [r for r in read if (r.module, r.record_id, r.modified_at, r.opted_out) not in known]
+
+
+def _shown(tx: Connection, taken: Sequence[Hint]) -> set[int]:
+    """Return which hints Campaigns' mirror bears out."""
+    found: set[int] = set()
+    for kind, (statuses, outcomes) in SHOWN.items():
+        mine = [one for one in taken if one.kind == kind and one.address_index is not None]
+        for table, column, wanted in (
+            (member, member.c.status, statuses),
+            (outcome, outcome.c.kind, outcomes),
+        ):
+            for part in chunks(mine):
+                about = [one.address_index for one in part]
+                seen = select(table.c.address_index).where(
+                    table.c.address_index.in_(about), column.in_(wanted)
+                )
+                shown = set(tx.scalars(seen))
+                found |= {one.id for one in part if one.address_index in shown}
+    return found

@@ -1,0 +1,152 @@
+"""The rows of `hint`: what somebody says has happened, waiting to be looked into; each delivery once.
+
+A hint names a record or a keyed hash of an address and carries nothing that is believed.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import ColumnElement, Connection, and_, delete, exists, or_, select, update
+
+from service.db import chunks, hint
+from service.reconciler.upsert import insert_into
+
+LEASE = timedelta(seconds=60)
+"""How long a worker may be silent before another one takes its hints."""
+KEPT = timedelta(days=30)
+"""How long the end of a hint is remembered, so that its replay adds nothing; a later one is read again."""
+FIRST_PAUSE_S = 30.0
+MOST_ATTEMPTS = 6
+"""Campaigns may show late what its webhook told at once: asked again after 30 s, 1, 2, 4 and 8 minutes."""
+
+NOTIFICATION, WORKFLOW = "notification", "workflow"
+UNSUBSCRIBED, BOUNCE, SPAM = "unsubscribed", "bounce", "spam"
+OF_CRM = (NOTIFICATION, WORKFLOW)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """One thing that was told; `digest` is the keyed hash that names the delivery."""
+
+    digest: bytes
+    kind: str
+    module: str | None = None
+    record_id: str | None = None
+    address_index: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hint:
+    """One hint that this worker has taken."""
+
+    id: int
+    kind: str
+    module: str | None
+    record_id: str | None
+    address_index: bytes | None
+    attempts: int
+
+
+def keep(tx: Connection, told: Sequence[Told], *, at: datetime) -> None:
+    """Keep what was told; what was kept before stays as it is."""
+    rows = [
+        {
+            "digest": one.digest,
+            "kind": one.kind,
+            "module": one.module,
+            "record_id": one.record_id,
+            "address_index": one.address_index,
+            "received_at": at,
+            "state": "open",
+            "attempts": 0,
+            "not_before": at,
+        }
+        for one in told
+    ]
+    if rows:
+        tx.execute(insert_into(tx, hint).on_conflict_do_nothing(index_elements=["digest"]), rows)
+
+
+def waiting(tx: Connection, now: datetime) -> bool:
+    """Return whether there is anything to claim: a look that takes no lock."""
+    return tx.execute(select(hint.c.id).where(_free(now)).limit(1)).first() is not None
+
+
+def claim(tx: Connection, *, worker: str, now: datetime, limit: int) -> list[Hint]:
+    """Lease the oldest hints that are due."""
+    columns = (hint.c.id, hint.c.kind, hint.c.module, hint.c.record_id, hint.c.address_index, hint.c.attempts)
+    rows = tx.execute(
+        select(*columns).where(_free(now)).order_by(hint.c.id).limit(limit).with_for_update(skip_locked=True)
+    ).all()
+    taken = update(hint).values(claimed_by=worker, claimed_until=now + LEASE)
+    for part in chunks([row.id for row in rows]):
+        tx.execute(taken.where(hint.c.id.in_(part)))
+    return [
+        Hint(
+            id=row.id,
+            kind=row.kind,
+            module=row.module,
+            record_id=row.record_id,
+            address_index=row.address_index,
+            attempts=row.attempts,
+        )
+        for row in rows
+    ]
+
+
+def finish(tx: Connection, ids: Sequence[int], *, at: datetime, state: str = "done") -> None:
+    """Say that hints were looked into; whom they were about is not kept."""
+    ended = {"state": state, "ended_at": at, "address_index": None, "claimed_by": None, "claimed_until": None}
+    for part in chunks(ids):
+        tx.execute(update(hint).where(hint.c.id.in_(part), hint.c.state == "open").values(**ended))
+
+
+def postpone(tx: Connection, found: Iterable[Hint], *, now: datetime) -> None:
+    """Look again later at what the product does not show yet; after the last attempt it stays unconfirmed."""
+    for one in found:
+        if one.attempts + 1 >= MOST_ATTEMPTS:
+            finish(tx, [one.id], at=now, state="unconfirmed")
+            continue
+        later = {
+            "attempts": one.attempts + 1,
+            "not_before": now + timedelta(seconds=FIRST_PAUSE_S * 2.0**one.attempts),
+            "claimed_by": None,
+            "claimed_until": None,
+        }
+        tx.execute(update(hint).where(hint.c.id == one.id, hint.c.state == "open").values(**later))
+
+
+def release(tx: Connection, ids: Sequence[int]) -> None:
+    """Give hints back as they were."""
+    for part in chunks(ids):
+        tx.execute(update(hint).where(hint.c.id.in_(part)).values(claimed_by=None, claimed_until=None))
+
+
+def told_of(tx: Connection, targets: Sequence[tuple[str, str]], *, since: datetime) -> set[tuple[str, str]]:
+    """Return of which of these records (module, id) a hint came since."""
+    found: set[tuple[str, str]] = set()
+    for part in chunks(targets):
+        rows = tx.execute(
+            select(hint.c.module, hint.c.record_id).where(
+                hint.c.record_id.in_([record_id for _, record_id in part]), hint.c.received_at >= since
+            )
+        )
+        found |= {(row.module, row.record_id) for row in rows}
+    return found & set(targets)
+
+
+def expects(tx: Connection, module: str, record_id: str) -> bool:
+    """Return whether a hint of this record waits that nobody has taken yet: another one would add nothing."""
+    same = and_(hint.c.module == module, hint.c.record_id == record_id)
+    return bool(tx.scalar(select(exists().where(same, hint.c.state == "open", hint.c.claimed_by.is_(None)))))
+
+
+def forget(tx: Connection, *, now: datetime) -> None:
+    """Drop what ended long ago."""
+    tx.execute(delete(hint).where(hint.c.state != "open", hint.c.ended_at < now - KEPT))
+
+
+def _free(now: datetime) -> ColumnElement[bool]:
+    unleased = or_(hint.c.claimed_until.is_(None), hint.c.claimed_until <= now)
+    return and_(hint.c.state == "open", hint.c.not_before <= now, unleased)
