@@ -11,6 +11,8 @@ from service.db import (
     directory_next,
     drift,
     happening,
+    harm,
+    harm_window,
     member,
     outcome,
     payload,
@@ -38,7 +40,7 @@ def _destroy_mirrored(tx: Connection, index: bytes) -> None:
     """Delete what was read from the two products about an address, and records that nobody else shares."""
     here = crm_address.c.address_index == index
     records = tx.execute(select(crm_address.c.module, crm_address.c.record_id).where(here)).all()
-    for mirror in (crm_address, contact, member, outcome):
+    for mirror in (crm_address, contact, member, outcome, harm, harm_window):
         tx.execute(delete(mirror).where(mirror.c.address_index == index))
     for module, record_id in records:
         shared = exists().where(crm_address.c.module == module, crm_address.c.record_id == record_id)

@@ -1,0 +1,44 @@
+"""Tables of harm: who was in fact mailed while they were not permitted.
+
+Keyed hashes only; erased with the person's mirrors.
+"""
+
+from datetime import datetime
+
+from sqlalchemy import Column, LargeBinary, Named, PrimaryKeyConstraint, Table, Text, TypedColumns
+
+from service.db.columns import Int, Moment, metadata
+
+
+class HarmWindowColumns(TypedColumns):
+    """The time in which a person said stop, or was a dead mailbox, and a product would have mailed them."""
+
+    address_index: Named[bytes] = Column(LargeBinary, primary_key=True)
+    since: Named[datetime] = Column(Moment, nullable=False)
+    until: Named[datetime | None] = Column(Moment)
+    """When both products had stopped; None while one has not."""
+    kind: Named[str] = Column(Text, nullable=False)
+    noticed_at: Named[datetime] = Column(Moment, nullable=False)
+    """When the window was first seen, or found to begin earlier than was known."""
+
+
+class MailingScanColumns(TypedColumns):
+    """A campaign whose recipients were read; read again once a window is noticed that covers it."""
+
+    campaign_key: Named[str] = Column(Text, primary_key=True)
+    sent_at: Named[datetime] = Column(Moment, nullable=False)
+    scanned_at: Named[datetime] = Column(Moment, nullable=False)
+    recipients: Named[int] = Column(Int, nullable=False)
+
+
+class HarmColumns(TypedColumns):
+    """One mail that one person got within their window."""
+
+    address_index: Named[bytes] = Column(LargeBinary)
+    campaign_key: Named[str] = Column(Text)
+    sent_at: Named[datetime] = Column(Moment, nullable=False)
+
+
+harm_window = Table("harm_window", metadata, HarmWindowColumns)
+mailing_scan = Table("mailing_scan", metadata, MailingScanColumns)
+harm = Table("harm", metadata, HarmColumns, PrimaryKeyConstraint("address_index", "campaign_key"))
