@@ -7,7 +7,7 @@ import click
 from rich.table import Table
 
 from service import app, settings
-from service.cli import show
+from service.cli import estimating, show
 from service.errors import Unsafe
 from service.reconciler.enforcement import CAMPAIGNS
 from service.reconciler.plan import Change
@@ -16,6 +16,7 @@ from service.reconciler.run import reconcile as run_once
 from service.reports.drift import drift_report
 from service.reports.drift.kinds import describe
 from service.reports.render import render
+from service.zoho.estimate import Estimate
 
 
 @click.command(short_help="Show what differs and what it would cost; --apply repairs it.")
@@ -26,34 +27,52 @@ from service.reports.render import render
     "--list", "listing", is_flag=True, help="List every write: record, field, from, to, why, by when."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def reconcile(*, applying: bool, listing: bool, as_json: bool) -> None:
+@click.option("--estimate", "estimated", is_flag=True, help="Ask Zoho nothing; print what it would cost.")
+@click.option("--contacts", default=0, help="With --estimate before the first reading: about so many people.")
+def reconcile(*, applying: bool, listing: bool, as_json: bool, estimated: bool, contacts: int) -> None:
     """Read both products, compare with the ledger, show the plan; with --apply, write it.
 
-    Exits 1 when a read cannot be believed (empty, or far smaller than the last one): nothing was written.
+    Waits for windows of Campaigns; what it cost is printed beside what was estimated. Exits 1 when a read
+    cannot be believed (empty, or far smaller than the last one): nothing was written.
     """
     out = show.console(quiet=as_json)
     with (
         app.running(settings.load()) as parts,
-        parts.zoho() as zoho,
+        parts.zoho(parts.pace("reconcile", patience_s=app.NIGHTLY_PATIENCE_S)) as zoho,
         show.steps(out, quiet=as_json) as progress,
     ):
+        if estimated:
+            found = estimating.of_run(parts, zoho, applying=applying, contacts=contacts)
+            told = json.dumps(estimating.as_data(found, zoho), indent=2) if as_json else ""
+            click.echo(told or estimating.tell(found, zoho))
+            return
+        expected = estimating.known(parts, zoho, applying=applying)
+        app.learn(zoho)
         try:
             result = run_once(parts.context(zoho, progress), applying=applying)
         except Unsafe as error:
             click.echo(f"nothing was written: {error}", err=True)
             sys.exit(1)
     if as_json:
-        click.echo(json.dumps(as_data(result), indent=2))
+        click.echo(json.dumps(as_data(result) | _costs(expected), indent=2))
         return
     out.print(found_table(result))
     out.print(result.plan.summary(app.now()))
     if listing:
         for item in result.plan.changes:
             out.print(_line(item), soft_wrap=True)
+    out.print(estimating.compare(expected, zoho.meter))
     if not applying:
         out.print("\nThis was a dry run. To write the plan: consent-ledger reconcile --apply")
     else:
         out.print(f"\nrepaired {sum(result.applied.values())}, failed {sum(result.failed.values())} people")
+
+
+def _costs(expected: Estimate | None) -> dict[str, object]:
+    """Return what was estimated, as JSON."""
+    if expected is None:
+        return {"estimate": None}
+    return {"estimate": {"calls": expected.calls, "crm_credits": expected.credits}}
 
 
 def _line(item: Change) -> str:

@@ -45,7 +45,7 @@ def read_crm(context: Context, run_id: int, put: Put, *, followed_from: int = FO
     at = context.now()
     every = {module.name for module in context.policy.zoho.crm.modules}
     with context.db.read() as tx:
-        base = _base(tx, run_id, context, at)
+        base = base_of(tx, run_id, context, at)
         held = crm_mirror.count_held(tx)
     large = {name for name in every if held.get(name, 0) >= followed_from}
     lost = large if base is None else _follow(context, run_id, base, put, sorted(large))
@@ -80,7 +80,7 @@ def _follow(context: Context, run_id: int, base: Base, put: Put, modules: Sequen
         return crm_mirror.keep_unchanged(tx, run_id, gone=gone, counts=counts, settled_before=at - OVERLAP)
 
 
-def _base(tx: Connection, run_id: int, context: Context, at: datetime) -> Base | None:
+def base_of(tx: Connection, run_id: int, context: Context, at: datetime) -> Base | None:
     """Return the run before this one if an increment may build on it."""
     row = tx.execute(
         select(run.c.state, run.c.started_at, run.c.summary)

@@ -1,0 +1,147 @@
+"""How large an organisation was when it was last read, and what the last comparison would stop.
+
+For estimates before anything is asked. Counts rows of the mirrors; asks neither product.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection, func, select
+
+from service.db import contact, crm_address, crm_record, drift, member, outcome
+from service.policy import PolicySet
+from service.reconciler import runs
+from service.reconciler.context import Context
+from service.reconciler.crm_reading import FOLLOWED_FROM, base_of
+from service.reconciler.observe import OVERLAP
+from service.reconciler.port import Member
+
+LATE = timedelta(days=120)
+"""How long after its sending a campaign is asked for outcomes; older ones cost nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stops:
+    """What is still to be stopped by the last comparison: records by module, and contacts of Campaigns."""
+
+    records: Mapping[str, int] = field(default_factory=dict)
+    contacts: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sizes:
+    """Rows by what they are read from; `read_at` None: nothing was ever read, all counts are guesses.
+
+    `records` by module, `followed` those of which only changes are read; `members` by list and status,
+    `permissions` by segment, `outcomes` by campaign and kind.
+    """
+
+    read_at: datetime | None = None
+    records: Mapping[str, int]
+    followed: frozenset[str] = frozenset()
+    members: Mapping[tuple[str, str], int]
+    permissions: Mapping[str, int]
+    outcomes: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    lists: int = 1
+    stops: Stops = Stops()
+
+
+def guessed(contacts: int, policy: PolicySet) -> Sizes:
+    """Return the sizes of an organisation of which only the number of contacts is known, all on its lists."""
+    modules = [module.name for module in policy.zoho.crm.modules]
+    lists = [entry.name for entry in policy.zoho.campaigns.lists]
+    return Sizes(
+        records={name: -(-contacts // len(modules)) for name in modules},
+        members={
+            (name, status.value): contacts if status is Member.ACTIVE else 0
+            for name in lists
+            for status in Member
+        },
+        permissions={"granted": contacts, "refused": 0},
+        lists=len(_governed(policy)),
+    )
+
+
+def sizes(tx: Connection, context: Context) -> Sizes | None:
+    """Return the sizes as of the last reading that was believed; None if there was none."""
+    last = runs.last_believed(tx)
+    if last is None:
+        return None
+    at, policy = context.now(), context.policy
+    held = {module.name: 0 for module in policy.zoho.crm.modules} | _by_module(tx)
+    follows = base_of(tx, last[0] + 1, context, at) is not None
+    return Sizes(
+        read_at=last[1],
+        records=held,
+        followed=frozenset(name for name, count in held.items() if follows and count >= FOLLOWED_FROM),
+        members={(entry.name, one.value): 0 for entry in policy.zoho.campaigns.lists for one in Member}
+        | _by_list(tx),
+        permissions={"granted": 0, "refused": 0} | _by_permission(tx),
+        outcomes=_by_campaign(tx, last[1]),
+        lists=len(_governed(policy)),
+        stops=_stops(tx, last[0], _governed(policy)),
+    )
+
+
+def _governed(policy: PolicySet) -> tuple[str, ...]:
+    return tuple(entry.name for entry in policy.zoho.campaigns.lists if entry.purpose == policy.zoho.governs)
+
+
+def _by_module(tx: Connection) -> dict[str, int]:
+    found = tx.execute(select(crm_record.c.module, func.count()).group_by(crm_record.c.module))
+    return {row[0]: int(row[1]) for row in found}
+
+
+def _by_list(tx: Connection) -> dict[tuple[str, str], int]:
+    columns = member.c.list_name, member.c.status
+    return {
+        (row[0], row[1]): int(row[2]) for row in tx.execute(select(*columns, func.count()).group_by(*columns))
+    }
+
+
+def _by_permission(tx: Connection) -> dict[str, int]:
+    """Return the people of each segment, which holds active contacts alone."""
+    active = (
+        select(member.c.address_index)
+        .where(member.c.address_index == contact.c.address_index, member.c.status == Member.ACTIVE.value)
+        .exists()
+    )
+    found = tx.execute(
+        select(contact.c.permission, func.count())
+        .where(contact.c.permission.is_not(None), active)
+        .group_by(contact.c.permission)
+    )
+    return {row[0]: int(row[1]) for row in found if row[0] is not None}
+
+
+def _by_campaign(tx: Connection, read_at: datetime) -> dict[tuple[str, str], int]:
+    """Return the outcomes that will be listed again: those of campaigns that are not long over."""
+    columns = outcome.c.campaign_key, outcome.c.kind
+    recent = outcome.c.sent_at.is_(None) | (outcome.c.sent_at >= read_at - OVERLAP - LATE)
+    found = tx.execute(select(*columns, func.count()).where(recent).group_by(*columns))
+    return {(row[0], row[1]): int(row[2]) for row in found}
+
+
+def _stops(tx: Connection, run_id: int, lists: tuple[str, ...]) -> Stops:
+    stopped = (drift.c.run_id == run_id) & (drift.c.action == "stop")
+    records = (
+        select(crm_record.c.module, crm_record.c.record_id)
+        .distinct()
+        .join(
+            crm_address,
+            (crm_address.c.module == crm_record.c.module)
+            & (crm_address.c.record_id == crm_record.c.record_id),
+        )
+        .join(drift, drift.c.address_index == crm_address.c.address_index)
+        .where(stopped, crm_record.c.opted_out == 0)
+        .subquery()
+    )
+    by_module = tx.execute(select(records.c.module, func.count()).group_by(records.c.module))
+    on_lists = (member.c.list_name.in_(lists)) & (member.c.status == Member.ACTIVE.value)
+    contacts = tx.scalar(
+        select(func.count(drift.c.address_index.distinct()))
+        .join(member, member.c.address_index == drift.c.address_index)
+        .where(stopped, on_lists)
+    )
+    return Stops(records={row[0]: int(row[1]) for row in by_module}, contacts=int(contacts or 0))

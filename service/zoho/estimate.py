@@ -1,0 +1,154 @@
+"""What a run will cost, before anything is asked: calls by endpoint, credits, share of the day, duration.
+
+Follows what the clients do with an organisation of known size, page by page. Credits of CRM come out exact
+where nothing changed since the last reading; calls of Campaigns within a few (children of split tests).
+"""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from math import ceil
+
+from service.reconciler.plan import CRM_BATCH, CRM_READ, FEW
+from service.reconciler.port import OutcomeKind
+from service.reconciler.sizes import Sizes
+from service.zoho import listings
+from service.zoho.bulk_read import JOB_CREDITS
+from service.zoho.bulk_read import PAGE as BULK_PAGE
+from service.zoho.coql import LARGEST_PAGE
+from service.zoho.crm_reads import DELETED_CREDITS
+from service.zoho.crm_sweeps import POLLS, bulk_credits, sweep_credits
+from service.zoho.quota import CAMPAIGNS_DEFAULT, CAMPAIGNS_LIMITS, coql_credits, write_credits
+
+SECONDS_PER_CALL = 0.4
+"""Of a call over the internet, by experience; Campaigns takes eight writes at a time."""
+AT_A_TIME = 8
+
+
+@dataclass(slots=True, kw_only=True)
+class Estimate:
+    """Calls by endpoint and credits; `exact` is False where the organisation was never read."""
+
+    crm: Counter[str] = field(default_factory=Counter)
+    campaigns: Counter[str] = field(default_factory=Counter)
+    oauth: int = 0
+    credits: int = 0
+    exact: bool = True
+
+    def ask_crm(self, endpoint: str, calls: int, credit: int) -> None:
+        """Add calls that cost so many credits together."""
+        self.crm[endpoint] += calls
+        self.credits += credit
+
+    @property
+    def calls(self) -> dict[str, int]:
+        """Return the calls by product."""
+        return {"crm": self.crm.total(), "campaigns": self.campaigns.total(), "oauth": self.oauth}
+
+    @property
+    def waits_s(self) -> float:
+        """Return how long Campaigns' windows will make it wait, from empty windows on."""
+        return max((_waits_s(name, calls) for name, calls in self.campaigns.items()), default=0.0)
+
+    @property
+    def seconds(self) -> float:
+        """Return the likely duration; both products are read side by side."""
+        writes = sum(calls for name, calls in self.campaigns.items() if name.startswith("json/"))
+        reads = self.campaigns.total() - writes
+        busy = max(self.crm.total(), reads) + writes / AT_A_TIME
+        return busy * SECONDS_PER_CALL + self.waits_s
+
+
+def of_run(sizes: Sizes, *, applying: bool, by: str = "cheapest", learning: bool = False) -> Estimate:
+    """Return what reading everything costs, and when `applying` what is to be stopped by the last reading.
+
+    `by` is how modules are read (`policies/zoho.toml`); `learning`: the edition is asked for first.
+    """
+    found = Estimate(exact=sizes.read_at is not None, oauth=1)
+    if learning:
+        found.ask_crm("GET /crm/v8/org", 1, 1)
+        found.ask_crm("GET /crm/v8/__apis", 1, 1)
+    for module, rows in sizes.records.items():
+        if module in sizes.followed:
+            _follow(found, module)
+        else:
+            _sweep(found, module, rows, by)
+    _read_campaigns(found, sizes)
+    if applying:
+        _write(found, sizes)
+    return found
+
+
+def of_push(contacts: int) -> Estimate:
+    """Return what putting so many people on a list costs."""
+    found = Estimate(oauth=1)
+    found.campaigns["json/listsubscribe"] += contacts
+    return found
+
+
+def _follow(found: Estimate, module: str) -> None:
+    """Add what changed lately, as if it fitted a page: deletions, changes, the count."""
+    found.ask_crm(f"GET /crm/v8/{module}/deleted", 1, DELETED_CREDITS)
+    found.ask_crm("POST /crm/v8/coql", 1, coql_credits(LARGEST_PAGE))
+    found.ask_crm(f"GET /crm/v8/{module}/actions/count", 1, 1)
+
+
+def _sweep(found: Estimate, module: str, rows: int, by: str) -> None:
+    """Add the reading of a whole module, decided as `crm_sweeps` does."""
+    pages = max(1, ceil(rows / LARGEST_PAGE))
+    if by == "bulk":
+        _bulk(found, rows)
+        return
+    if by == "cheapest" and pages > 1:
+        found.ask_crm(f"GET /crm/v8/{module}/actions/count", 1, 1)
+        if bulk_credits(rows) < sweep_credits(rows):
+            found.ask_crm("POST /crm/v8/coql", 1, coql_credits(LARGEST_PAGE))
+            _bulk(found, rows)
+            return
+    found.ask_crm("POST /crm/v8/coql", pages, pages * coql_credits(LARGEST_PAGE))
+
+
+def _bulk(found: Estimate, rows: int) -> None:
+    jobs = max(1, ceil(rows / BULK_PAGE))
+    found.ask_crm("POST /crm/bulk/v8/read", jobs, jobs * JOB_CREDITS)
+    found.ask_crm("GET /crm/bulk/v8/read/{id}", jobs * POLLS, jobs * POLLS)
+
+
+def _read_campaigns(found: Estimate, sizes: Sizes) -> None:
+    """Add every listing, each with the page that says that it has ended."""
+    for count in sizes.permissions.values():
+        found.campaigns["getsegmentcontacts"] += _pages(count)
+    for count in sizes.members.values():
+        found.campaigns["getlistsubscribers"] += _pages(count)
+    campaigns = {key for key, _ in sizes.outcomes}
+    found.campaigns["recentcampaigns"] += _pages(len(campaigns))
+    for key in campaigns:
+        for kind in OutcomeKind:
+            found.campaigns[listings.RECIPIENTS] += _pages(sizes.outcomes.get((key, kind.value), 0))
+
+
+def _write(found: Estimate, sizes: Sizes) -> None:
+    """Add the writes, and the reading back of each."""
+    for module, count in sizes.stops.records.items():
+        reads = ceil(count / CRM_READ)
+        writes = [CRM_BATCH] * (count // CRM_BATCH) + ([count % CRM_BATCH] if count % CRM_BATCH else [])
+        found.ask_crm(f"PUT /crm/v8/{module}", len(writes), sum(map(write_credits, writes)))
+        found.ask_crm("POST /crm/v8/coql", reads, reads)
+    contacts = sizes.stops.contacts
+    found.campaigns["json/listsubscribe"] += contacts
+    found.campaigns["json/listunsubscribe"] += contacts * sizes.lists
+    found.campaigns["json/contactdonotmail"] += contacts
+    if contacts <= FEW:
+        found.campaigns["json/contactdonotmail"] += contacts
+    else:
+        active = sum(count for (_, status), count in sizes.members.items() if status == "unsub") + contacts
+        found.campaigns["getlistsubscribers"] += _pages(active)
+
+
+def _pages(rows: int) -> int:
+    """Return the calls that read a listing: the last one finds it empty."""
+    return ceil(rows / listings.PAGE) + 1
+
+
+def _waits_s(endpoint: str, calls: int) -> float:
+    limits = CAMPAIGNS_LIMITS.get(endpoint, CAMPAIGNS_DEFAULT)
+    return max(max(0, ceil(calls / limit.calls) - 1) * limit.seconds for limit in limits)
