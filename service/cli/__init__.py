@@ -22,6 +22,7 @@ EXIT_CODES: tuple[tuple[type[ServiceError], int], ...] = (
 COMMANDS = {
     "demo": "demo:demo",
     "connect": "connect:command",
+    "doctor": "doctor:command",
     "serve": "operate:serve",
     "worker": "operate:worker",
     "migrate": "operate:migrate",

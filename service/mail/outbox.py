@@ -53,6 +53,14 @@ class FolderOutbox:
             ) from None
         return str(target)
 
+    def greet(self) -> str:
+        """Return the folder after writing something there and removing it again; raises `OSError`."""
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        temporary = self._folder / f".{secrets.token_hex(8)}"
+        _write(temporary, b"")
+        temporary.unlink()
+        return str(self._folder)
+
 
 class SmtpOutbox:
     """Hands each mail to a mail server: `smtp://[user:password@]host[:port]`, or `smtps://` for TLS at once.
@@ -88,7 +96,7 @@ class SmtpOutbox:
 
     def send(self, message: EmailMessage) -> str:
         """Hand the mail over; the place is the server, and how many of its recipients it would not take."""
-        place = f"{'smtps' if self._tls_at_once else 'smtp'}://{self._host}:{self._port}"
+        place = self._place
         try:
             with self._connect() as server:
                 # Not `send_message`: it writes ">From" where a line begins with "From".
@@ -98,6 +106,21 @@ class SmtpOutbox:
                 f"the mail server {place} did not take the mail ({_what(error)}); it is tried again"
             ) from None
         return place + (f" ({len(refused)} recipients refused)" if refused else "")
+
+    def greet(self) -> str:
+        """Return the server's address after connecting, encrypting and logging in; nothing is sent."""
+        try:
+            with self._connect():
+                return self._place
+        except (smtplib.SMTPException, OSError) as error:
+            raise Unavailable(
+                f"the mail server {self._place} does not let us in ({_what(error)}); "
+                "correct CONSENT_SMTP_URL, or let this machine reach it"
+            ) from None
+
+    @property
+    def _place(self) -> str:
+        return f"{'smtps' if self._tls_at_once else 'smtp'}://{self._host}:{self._port}"
 
     def _connect(self) -> smtplib.SMTP:
         if self._tls_at_once:

@@ -1,0 +1,80 @@
+"""The command that looks whether everything outside of the code is as it should be: doctor.
+
+It reads, and changes nothing: no key is made, no database migrated, no mail sent, no record written.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+
+import click
+from rich.console import Console
+
+from service import app, settings
+from service.cli import show
+from service.cli.doctor import access, fields, keys, plan, reach, rights, store
+from service.cli.doctor.finding import Finding, Look, Outcome, run
+from service.cli.doctor.scene import Clock, Scene
+from service.settings import Settings
+
+CHECKS: tuple[tuple[str, Callable[[Scene], Iterable[Look]], str], ...] = (
+    ("keys", keys.keys, keys.KEYS),
+    ("database", store.database, store.DATABASE),
+    ("log", store.log, store.FENCE),
+    ("credentials", access.credentials, access.CONSOLE),
+    ("scopes", access.scopes, access.CONSOLE),
+    ("permissions", rights.permissions, rights.PROFILES),
+    ("CRM fields", fields.crm_fields, fields.FIELDS),
+    ("Campaigns fields", fields.campaigns_fields, fields.LABELS),
+    ("polarity", rights.polarity, "policies/zoho.toml"),
+    ("plan", plan.plan, plan.DETAILS),
+    ("clock", plan.clock, plan.TIME),
+    ("clock", plan.database_clock, plan.TIME),
+    ("webhooks", reach.webhooks, reach.PUBLIC),
+    ("webhooks", reach.channels, reach.PUBLIC),
+    ("mail", reach.mail, "CONSENT_SMTP_URL"),
+)
+"""Each check, and where to look when it cannot be done; those that others need come first."""
+
+COLOURS = {Outcome.PASS: "green", Outcome.WARN: "yellow", Outcome.FAIL: "bold red"}
+
+
+@click.command("doctor", short_help="Look whether all is well; says what to fix, and where.")
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as one JSON object.")
+@click.pass_context
+def command(ctx: click.Context, *, as_json: bool) -> None:
+    """Look at keys, database, log, Zoho (access, fields, rights, polarity, plan), clock, reach and mail.
+
+    Reads only. Exits 1 if anything fails; warnings exit 0.
+    """
+    chosen = settings.load()
+    show.log_from(chosen.log_level)
+    out = show.console(quiet=as_json)
+    found = []
+    for finding in examine(chosen, app.now):
+        found.append(finding)
+        _tell(out, finding)
+    count = {outcome: sum(one.outcome is outcome for one in found) for outcome in Outcome}
+    if as_json:
+        told = [{name: getattr(one, name) for name in Finding.__slots__} for one in found]
+        click.echo(json.dumps({"findings": told, **{str(k): n for k, n in count.items()}}, indent=2))
+    out.print(f"\n{count[Outcome.PASS]} pass, {count[Outcome.WARN]} warn, {count[Outcome.FAIL]} fail")
+    ctx.exit(int(count[Outcome.FAIL] > 0))
+
+
+def examine(chosen: Settings, now: Clock) -> Iterator[Finding]:
+    """Yield what every check finds, in order; one that fails hides no other."""
+    scene = Scene(chosen, now)
+    try:
+        for name, check, where in CHECKS:
+            yield from run(name, lambda check=check: check(scene), where=where)  # type: ignore[misc]  # bound now
+    finally:
+        scene.close()
+
+
+def _tell(out: Console, finding: Finding) -> None:
+    colour = COLOURS[finding.outcome]
+    out.print(f"[{colour}]{finding.outcome:<4}[/] [bold]{finding.check}[/]  ", end="")
+    out.print(finding.seen, markup=False)
+    for what in (finding.todo, finding.where):
+        if what:
+            out.print(f"     {what}", style="dim" if what is finding.where else "", markup=False)

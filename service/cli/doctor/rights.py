@@ -1,0 +1,73 @@
+"""Checks of what the API user may do, and whether the mapping is the right way round."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from sqlalchemy import select
+
+from service.cli.doctor.finding import Look, fail, fine, warn
+from service.cli.doctor.scene import Scene
+from service.db import canary
+from service.zoho import probes
+
+PROFILES = "CRM: Setup > Users and Control > Security Control > Profiles"
+OPTED_OUT = {"granted": False, "refused": True, "unsubscribed": True}
+"""What CRM's checkbox must say about a canary in each state."""
+
+
+def permissions(scene: Scene) -> Iterator[Look]:
+    """Look at the profile of the user in whose name the API writes."""
+    zoho, mapping = scene.zoho.need(), scene.policy.need().zoho
+    user = scene.user.open()
+    told: Any = user.get("profile")
+    profile_id = str(told.get("id", "")) if isinstance(told, dict) else ""
+    if not profile_id:
+        yield warn("CRM does not say in whose name the API writes", "grant ZohoCRM.users.READ and look again")
+        return
+    profile = probes.profile(zoho, profile_id)
+    details = profile.get("permissions_details")
+    rights = {one.get("name"): one.get("enabled") for one in details or () if isinstance(one, dict)}
+    lacking = [
+        f"{verb} {module.name}"
+        for module in mapping.crm.modules
+        for verb in ("View", "Edit")
+        if not rights.get(f"Crm_Implied_{verb}_{module.name}", False)
+    ]
+    if lacking:
+        where = f"{PROFILES} > {profile.get('name')}"
+        yield fail(f"the API user's profile may not {', '.join(lacking)}", "allow it", where)
+    else:
+        yield fine(f"the API writes as a user with the profile {profile.get('name')}, who may view and edit")
+
+
+def polarity(scene: Scene) -> Iterator[Look]:
+    """Look at the canary contacts in CRM: a granted one must not be opted out, the others must."""
+    zoho = scene.zoho.need()
+    columns = (canary.c.state, canary.c.module, canary.c.record_id, canary.c.trouble)
+    with scene.db.need().read() as tx:
+        rows = [row for row in tx.execute(select(*columns)).all() if row.state in OPTED_OUT]
+    if not rows:
+        yield warn(
+            "there are no canary contacts, so an inverted mapping would be noticed by its victims first",
+            "let `consent-ledger reconcile --apply` make them",
+            "policies/zoho.toml",
+        )
+        return
+    for row in rows:
+        yield from _one(zoho.crm.read([(row.module, row.record_id)]), row)
+
+
+def _one(found: Any, row: Any) -> Iterator[Look]:  # noqa: ANN401  # a row of the store and one of CRM
+    if not found:
+        yield fail(f"the {row.state} canary is gone from CRM", "let the next run make it again", row.module)
+    elif found[0].opted_out is not OPTED_OUT[row.state]:
+        yield fail(
+            f"the {row.state} canary is {'' if found[0].opted_out else 'not '}opted out in CRM: the mapping "
+            "may be inverted, or somebody edited it",
+            "compare opt_out_field in policies/zoho.toml with CRM before anything is applied",
+            "CRM: Setup > Customization > Modules and Fields",
+        )
+    elif row.trouble:
+        yield warn(f"the {row.state} canary had trouble: {row.trouble}", "look at the last run", row.module)
+    else:
+        yield fine(f"the {row.state} canary is {'' if found[0].opted_out else 'not '}opted out, as it should")

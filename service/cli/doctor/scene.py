@@ -1,0 +1,105 @@
+"""What the checks look at, each part opened once and only when asked for. Nothing is created or changed."""
+
+import os
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+
+from service import db as database
+from service import policy as policies
+from service.cli.doctor.finding import Blocked, Once
+from service.db import Database
+from service.errors import Misconfigured
+from service.ledger.store import Store
+from service.policy import PolicySet
+from service.settings import Settings
+from service.vault import connection
+from service.vault.connection import Connection
+from service.vault.keys import Keys, KeySource
+from service.zoho import mapping, probes
+from service.zoho.crm_answers import Row
+from service.zoho.mapping import Zoho
+from service.zoho.shared import SharedQuota
+
+Clock = Callable[[], datetime]
+
+
+class Scene:
+    """The settings and everything that they lead to."""
+
+    def __init__(self, settings: Settings, now: Clock) -> None:
+        self.settings = settings
+        self.now = now
+        self.policy: Once[PolicySet] = Once("policies", lambda: policies.load(settings.policies_dir))
+        self.db: Once[Database] = Once("database", self._open_database)
+        self.keys: Once[Keys] = Once("keys", self._open_keys)
+        self.zoho: Once[Zoho] = Once("credentials", self._open_zoho)
+        self.user: Once[Row] = Once("permissions", lambda: probes.current_user(self.zoho.need()))
+
+    @property
+    def source(self) -> KeySource:
+        """Return where keys come from."""
+        return KeySource(self.settings)
+
+    @property
+    def is_migrated(self) -> bool:
+        """Return whether the database opens and has the newest schema."""
+        try:
+            database.require_current(self.db.need())
+        except (Blocked, Misconfigured):
+            return False
+        return True
+
+    def stored(self) -> Connection | None:
+        """Return the connection that was made by `consent-ledger connect`, if it can be read."""
+        if not self.is_migrated:
+            return None
+        with self.db.need().read() as tx:
+            return connection.read(tx, self.keys.need()) if connection.exists(tx) else None
+
+    def generation(self) -> int:
+        """Return how often the ledger says that keys changed; 0 before there is a ledger."""
+        if not self.is_migrated:
+            return 0
+        store = Store(self.settings.origin)
+        with self.db.need().read() as tx:
+            return store.ledger_generation(tx) if store.exists(tx) else 0
+
+    def close(self) -> None:
+        """Close what was opened."""
+        if self.zoho.made is not None:
+            self.zoho.made.close()
+        if self.db.made is not None:
+            self.db.made.close()
+
+    def _open_database(self) -> Database:
+        url = self.settings.database_url
+        if self.settings.embedded and not database.exists(url):
+            raise Misconfigured("there is no database file yet; run `consent-ledger serve` once")
+        found = Database(url)
+        with found.read():
+            return found
+
+    def _open_keys(self) -> Keys:
+        for path in (self.settings.kek_path, self.settings.keys_path):
+            _require(path)
+        return self.source.at(self.generation())
+
+    def _open_zoho(self) -> Zoho:
+        chosen = connection.applied(self.settings, self.stored())
+        quota = SharedQuota(self.db.need()) if self.is_migrated else None
+        found = mapping.connect(chosen, self.policy.need(), quota=quota)
+        try:
+            found.oauth.token()
+        except BaseException:
+            found.close()
+            raise
+        return found
+
+
+def _require(path: Path) -> None:
+    if not os.path.lexists(path):
+        raise Misconfigured(
+            f"{path} does not exist; put back the copy that you keep, or where there is no ledger yet "
+            "run `consent-ledger key init`"
+        )
