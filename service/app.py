@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from litestar import Litestar
 from sqlalchemy.exc import OperationalError
@@ -18,7 +18,7 @@ from service.anchor import attestation as attesting
 from service.anchor.anchors import Anchors
 from service.anchor.attestation import Attestation
 from service.db import Database
-from service.errors import Misconfigured, ServiceError, Unavailable
+from service.errors import Misconfigured, QuotaExhausted, ServiceError, Unavailable
 from service.intake import Intake
 from service.intake.epoch import Epochs
 from service.intake.erasures import ErasureList
@@ -46,12 +46,15 @@ from service.vault.keys import Keys, KeySource
 from service.web.auth import KeyRing
 from service.web.edge import Edge
 from service.web.site import create_site
+from service.zoho import estimate
 from service.zoho.mapping import Zoho, connect
 from service.zoho.metadata import ZohoMetadata
 from service.zoho.pace import Pace
 from service.zoho.quota import Quota
 from service.zoho.shared import SharedQuota
 
+LONGEST_WAIT = timedelta(hours=5)
+"""How long a large nightly reading waits for off-hours: the worker is patient for six."""
 NIGHTLY_PATIENCE_S = 3600.0
 """How long the nightly run waits for a window of Campaigns; withdrawals never wait, they come back."""
 
@@ -112,6 +115,7 @@ class Parts:
             campaigns=zoho.campaigns,
             now=now,
             progress=progress,
+            time_zone=lambda: zoho.quota.time_zone,
         )
 
     def anchors(self) -> Anchors:
@@ -284,7 +288,24 @@ def _reconcile(parts: Parts, zoho: Zoho) -> None:
             runs.refuse(tx, context.now(), str(error))
         raise
     learn(zoho)
+    _require_off_hours(context, zoho)
     reconcile(context, applying=True)
+
+
+def _require_off_hours(context: Context, zoho: Zoho) -> None:
+    """Raise `QuotaExhausted` where a large reading can wait for off-hours without losing the night.
+
+    It never waits beyond the worker's patience: a reading finds withdrawals that nobody told us of.
+    """
+    opens, found = context.opens(), estimate.of_next(context, zoho.quota, applying=True)
+    share = found.credits / zoho.quota.allowance if found is not None and zoho.quota.allowance else 0.0
+    if share > context.policy.enforcement.quota.large_sweep and now() < opens < now() + LONGEST_WAIT:
+        raise QuotaExhausted(
+            f"reading everything takes {share:.0%} of the day's credits; it waits for off-hours, which begin "
+            f"at {opens:%H:%M} UTC",
+            code="OFF_HOURS",
+            until=opens,
+        )
 
 
 def _fill(parts: Parts, zoho: Zoho) -> None:

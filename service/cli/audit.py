@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from service import app, settings
-from service.cli import show
+from service.cli import estimating, show
 from service.errors import Unsafe
 from service.reconciler import push as pushing
 from service.reconciler.audit import Audit, Point, Verdict
@@ -30,8 +30,16 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--duplicates", type=FILE, help="Write the records to merge as CSV: pseudonyms and record ids.")
 @click.option("--push", default=0, help="Forecast the cost of a push of so many contacts.")
 @click.option("--gate", is_flag=True, help="Exit 1 while records of one address contradict each other.")
+@click.option("--estimate", "estimated", is_flag=True, help="Ask Zoho nothing; print what it would cost.")
 def audit(
-    *, last: bool, as_json: bool, html: Path | None, duplicates: Path | None, push: int, gate: bool
+    *,
+    last: bool,
+    as_json: bool,
+    html: Path | None,
+    duplicates: Path | None,
+    push: int,
+    gate: bool,
+    estimated: bool,
 ) -> None:
     """Measure the seven gotchas on the live organisation; writes to neither product.
 
@@ -43,6 +51,9 @@ def audit(
         parts.zoho() as zoho,
         show.steps(out, quiet=as_json) as progress,
     ):
+        if estimated:
+            click.echo(estimating.tell(estimating.of_audit(parts, zoho, last=last), zoho))
+            return
         if not last:
             try:
                 run_once(parts.context(zoho, progress))
@@ -115,15 +126,23 @@ def mapping(*, html: Path | None) -> None:
 
 @click.command(short_help="Put on their lists whom the CRM view selects and the ledger permits.")
 @click.option("--apply", "applying", is_flag=True, help="Write; without it the people are only counted.")
-def push(*, applying: bool) -> None:
+@click.option("--now", "at_once", is_flag=True, help="Do not wait for off-hours with a large push.")
+@click.option("--estimate", "estimated", is_flag=True, help="Ask Zoho nothing; print what it would cost.")
+def push(*, applying: bool, at_once: bool, estimated: bool) -> None:
     """Put on each list whom its CRM view selects, the list lacks and the ledger permits; nobody else.
 
-    Judges by the last reading of both products and by the ledger as it is now.
+    Judges by the last reading of both products and by the ledger as it is now. A large push (large_push in
+    enforcement.toml) is made in off-hours only, unless --now.
     """
     out = show.console()
     with app.running(settings.load()) as parts, parts.zoho() as zoho, show.steps(out) as progress:
         context = parts.context(zoho, progress)
+        if estimated:
+            click.echo(estimating.tell(estimating.of_push(parts), zoho))
+            return
         if applying:
+            if not at_once:
+                estimating.require_off_hours(parts, context)
             for told in pushing.push(context, zoho.campaigns):
                 refused = "".join(f", {count:,} refused ({code})" for code, count in told.refused.items())
                 click.echo(f"{told.list_name}: {told.pushed:,} put on the list{refused}")

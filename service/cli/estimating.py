@@ -2,8 +2,9 @@
 
 from service import app
 from service.app import Parts
-from service.errors import Refused
-from service.reconciler import sizes
+from service.errors import Refused, Unsafe
+from service.reconciler import push as pushing
+from service.reconciler.context import Context
 from service.reconciler.port import Meter
 from service.zoho import estimate as estimating
 from service.zoho.estimate import Estimate
@@ -16,27 +17,42 @@ def of_run(parts: Parts, zoho: Zoho, *, applying: bool = False, contacts: int = 
 
     Raises `Refused` where nothing was read yet and nobody guesses.
     """
-    with parts.db.read() as tx:
-        found = sizes.sizes(tx, parts.context(zoho))
-    if found is None and not contacts:
+    found = estimating.of_next(parts.context(zoho), zoho.quota, applying=applying, contacts=contacts)
+    if found is None:
         raise Refused(
             "nothing was read yet, so that nobody knows how many people there are; say about how many with "
             "--contacts, or run without --estimate"
         )
-    return estimating.of_run(
-        found or sizes.guessed(contacts, parts.policy),
-        applying=applying,
-        by=parts.policy.zoho.crm.sweep,
-        learning=isinstance(zoho.quota, SharedQuota) and not zoho.quota.is_learned,
-    )
+    return found
 
 
 def known(parts: Parts, zoho: Zoho, *, applying: bool = False) -> Estimate | None:
     """Return what a reconciliation will cost, None where nothing was read yet."""
-    try:
-        return of_run(parts, zoho, applying=applying)
-    except Refused:
-        return None
+    return estimating.of_next(parts.context(zoho), zoho.quota, applying=applying)
+
+
+def of_audit(parts: Parts, zoho: Zoho, *, last: bool) -> Estimate:
+    """Return what an audit costs: a reading unless of the `last` one, and both products' metadata."""
+    found = Estimate(oauth=1) if last else of_run(parts, zoho)
+    modules = len(parts.policy.zoho.crm.modules)
+    found.ask_crm("GET /crm/v8/settings/fields", modules, modules)
+    found.campaigns["contact/allfields"] += 1
+    return found
+
+
+def of_push(parts: Parts) -> Estimate:
+    """Return what putting everybody on the lists that lack them costs."""
+    return estimating.of_push(_waiting_for_lists(parts))
+
+
+def require_off_hours(parts: Parts, context: Context) -> None:
+    """Raise `Unsafe` where so large a push has to wait for the organisation's off-hours."""
+    waiting, opens = _waiting_for_lists(parts), context.opens()
+    if waiting > parts.policy.enforcement.quota.large_push and opens > app.now():
+        raise Unsafe(
+            f"{waiting:,} people are a large push; it waits for off-hours, from {opens:%H:%M} UTC on: "
+            "run again then, or with --now"
+        )
 
 
 def tell(found: Estimate, zoho: Zoho) -> str:
@@ -85,6 +101,12 @@ def duration(seconds: float) -> str:
     if seconds < 90:  # noqa: PLR2004  # a minute and a half
         return f"{max(1, round(seconds))} s"
     return f"{round(seconds / 60)} min" if seconds < 5_400 else f"{seconds / 3600:.1f} h"  # noqa: PLR2004  # 90 min
+
+
+def _waiting_for_lists(parts: Parts) -> int:
+    with parts.db.read() as tx:
+        lists = [entry for entry in parts.policy.zoho.campaigns.lists if entry.view_field]
+        return sum(len(pushing.permitted(tx, entry, app.now())) for entry in lists)
 
 
 def _waiting(found: Estimate) -> str:

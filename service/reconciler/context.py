@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 from service.db import Database
 from service.intake import Intake
@@ -18,6 +18,10 @@ def silent(_step: str, _done: int, _total: int) -> None:
     """Report nothing to nobody."""
 
 
+def unknown() -> None:
+    """Return that nobody knows."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
     """The parts of one reconciliation; `intake` is started by whoever builds this."""
@@ -29,6 +33,17 @@ class Context:
     campaigns: Campaigns
     now: Callable[[], datetime]
     progress: Progress = silent
+    time_zone: Callable[[], str | None] = unknown
+    """Where CRM says that the organisation is, once it was asked."""
+
+    def opens(self) -> datetime:
+        """Return when permissive and other large writes may begin: now, or when off-hours do.
+
+        Off-hours are counted by the organisation's clock; what stops people never asks.
+        """
+        rules = self.policy.enforcement
+        now = rules.quota.local(self.now(), self.time_zone())
+        return rules.permissive.opens(now).astimezone(UTC)
 
     @property
     def vault(self) -> Vault:

@@ -8,6 +8,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from math import ceil
 
+from service.reconciler import sizes
+from service.reconciler.context import Context
 from service.reconciler.plan import CRM_BATCH, CRM_READ, FEW
 from service.reconciler.port import OutcomeKind
 from service.reconciler.sizes import Sizes
@@ -17,7 +19,7 @@ from service.zoho.bulk_read import PAGE as BULK_PAGE
 from service.zoho.coql import LARGEST_PAGE
 from service.zoho.crm_reads import DELETED_CREDITS
 from service.zoho.crm_sweeps import POLLS, bulk_credits, sweep_credits
-from service.zoho.quota import CAMPAIGNS_DEFAULT, CAMPAIGNS_LIMITS, coql_credits, write_credits
+from service.zoho.quota import CAMPAIGNS_DEFAULT, CAMPAIGNS_LIMITS, Quota, coql_credits, write_credits
 
 SECONDS_PER_CALL = 0.4
 """Of a call over the internet, by experience; Campaigns takes eight writes at a time."""
@@ -58,24 +60,38 @@ class Estimate:
         return busy * SECONDS_PER_CALL + self.waits_s
 
 
-def of_run(sizes: Sizes, *, applying: bool, by: str = "cheapest", learning: bool = False) -> Estimate:
+def of_run(size: Sizes, *, applying: bool, by: str = "cheapest", learning: bool = False) -> Estimate:
     """Return what reading everything costs, and when `applying` what is to be stopped by the last reading.
 
     `by` is how modules are read (`policies/zoho.toml`); `learning`: the edition is asked for first.
     """
-    found = Estimate(exact=sizes.read_at is not None, oauth=1)
+    found = Estimate(exact=size.read_at is not None, oauth=1)
     if learning:
         found.ask_crm("GET /crm/v8/org", 1, 1)
         found.ask_crm("GET /crm/v8/__apis", 1, 1)
-    for module, rows in sizes.records.items():
-        if module in sizes.followed:
+    for module, rows in size.records.items():
+        if module in size.followed:
             _follow(found, module)
         else:
             _sweep(found, module, rows, by)
-    _read_campaigns(found, sizes)
+    _read_campaigns(found, size)
     if applying:
-        _write(found, sizes)
+        _write(found, size)
     return found
+
+
+def of_next(context: Context, quota: Quota, *, applying: bool, contacts: int = 0) -> Estimate | None:
+    """Return what the next reconciliation costs; None if nothing was read and nobody guesses `contacts`."""
+    with context.db.read() as tx:
+        found = sizes.sizes(tx, context)
+    if found is None and not contacts:
+        return None
+    return of_run(
+        found or sizes.guessed(contacts, context.policy),
+        applying=applying,
+        by=context.policy.zoho.crm.sweep,
+        learning=not quota.is_learned,
+    )
 
 
 def of_push(contacts: int) -> Estimate:
@@ -113,34 +129,34 @@ def _bulk(found: Estimate, rows: int) -> None:
     found.ask_crm("GET /crm/bulk/v8/read/{id}", jobs * POLLS, jobs * POLLS)
 
 
-def _read_campaigns(found: Estimate, sizes: Sizes) -> None:
+def _read_campaigns(found: Estimate, size: Sizes) -> None:
     """Add every listing, each with the page that says that it has ended."""
-    for count in sizes.permissions.values():
+    for count in size.permissions.values():
         found.campaigns["getsegmentcontacts"] += _pages(count)
-    for count in sizes.members.values():
+    for count in size.members.values():
         found.campaigns["getlistsubscribers"] += _pages(count)
-    campaigns = {key for key, _ in sizes.outcomes}
+    campaigns = {key for key, _ in size.outcomes}
     found.campaigns["recentcampaigns"] += _pages(len(campaigns))
     for key in campaigns:
         for kind in OutcomeKind:
-            found.campaigns[listings.RECIPIENTS] += _pages(sizes.outcomes.get((key, kind.value), 0))
+            found.campaigns[listings.RECIPIENTS] += _pages(size.outcomes.get((key, kind.value), 0))
 
 
-def _write(found: Estimate, sizes: Sizes) -> None:
+def _write(found: Estimate, size: Sizes) -> None:
     """Add the writes, and the reading back of each."""
-    for module, count in sizes.stops.records.items():
+    for module, count in size.stops.records.items():
         reads = ceil(count / CRM_READ)
         writes = [CRM_BATCH] * (count // CRM_BATCH) + ([count % CRM_BATCH] if count % CRM_BATCH else [])
         found.ask_crm(f"PUT /crm/v8/{module}", len(writes), sum(map(write_credits, writes)))
         found.ask_crm("POST /crm/v8/coql", reads, reads)
-    contacts = sizes.stops.contacts
+    contacts = size.stops.contacts
     found.campaigns["json/listsubscribe"] += contacts
-    found.campaigns["json/listunsubscribe"] += contacts * sizes.lists
+    found.campaigns["json/listunsubscribe"] += contacts * size.lists
     found.campaigns["json/contactdonotmail"] += contacts
     if contacts <= FEW:
         found.campaigns["json/contactdonotmail"] += contacts
     else:
-        active = sum(count for (_, status), count in sizes.members.items() if status == "unsub") + contacts
+        active = sum(count for (_, status), count in size.members.items() if status == "unsub") + contacts
         found.campaigns["getlistsubscribers"] += _pages(active)
 
 

@@ -99,6 +99,18 @@ class Quota(Protocol):
     def slots(self) -> Slots:
         """Return how many calls run at a time."""
 
+    @property
+    def allowance(self) -> int | None:
+        """Return the credits of any 24 hours, None where nobody counts them."""
+
+    @property
+    def time_zone(self) -> str | None:
+        """Return where CRM says that the organisation is, once it was asked."""
+
+    @property
+    def is_learned(self) -> bool:
+        """Return whether nobody has to ask for the edition now."""
+
     def gate(self, product: str) -> Gate:
         """Return what the calls of a product pass."""
 
@@ -209,6 +221,10 @@ class Unlimited:
 
 class Alone:
     """All limits of one process alone, in memory: for tests and tools without a database."""
+
+    allowance: int | None = None
+    time_zone: str | None = None
+    is_learned = True
 
     def __init__(self, clock: Clock, *, campaigns: Windows | None = None) -> None:
         self.slots: Slots = Unlimited()

@@ -99,6 +99,11 @@ class SharedQuota:
         return self._own_allowance or self.licence.allowance
 
     @property
+    def time_zone(self) -> str | None:
+        """Return where CRM says that the organisation is, once it was asked."""
+        return self.licence.time_zone
+
+    @property
     def is_learned(self) -> bool:
         """Return whether the edition was asked for lately, by any node."""
         known = self._read()

@@ -55,7 +55,12 @@ def test_estimate_booked_and_charged_are_equal_to_the_credit_when_looking_and_wh
         _, out, _ = call(connected, "reconcile", "--json", *options)
         told = json.loads(out)
         after, calls_after = charged(zoho)
-        assert estimate["crm_credits"] == told["estimate"]["crm_credits"] == told["crm_credits"] == after - before
+        assert (
+            estimate["crm_credits"]
+            == told["estimate"]["crm_credits"]
+            == told["crm_credits"]
+            == after - before
+        )
         assert estimate["calls"]["crm"] == calls_after["crm"] - calls_before["crm"]
         assert told["calls"] == {name: calls_after[name] - calls_before[name] for name in calls_after}
 
@@ -76,3 +81,13 @@ def test_a_run_prints_what_was_booked_beside_the_estimate(connected, zoho):
     spent = charged(zoho)[0] - before
     assert f"{spent:,} credits; estimated" in out
     assert f"{spent:,} credits\n" in out
+
+
+def test_an_audit_of_the_last_reading_is_estimated_to_the_call(connected, zoho):
+    call(connected, "reconcile")
+    _, told, _ = call(connected, "audit", "--last", "--estimate")
+    before, calls_before = charged(zoho)
+    assert call(connected, "audit", "--last")[0] == 0
+    after, calls_after = charged(zoho)
+    crm, campaigns = (calls_after[name] - calls_before[name] for name in ("crm", "campaigns"))
+    assert f"{crm} calls of CRM, {campaigns} of Campaigns, {after - before} credits" in told
