@@ -1,7 +1,7 @@
 """Many rows at once, for the few tables that are written and asked in bulk."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import chain
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain, islice
 from typing import Any, TypeVar
 
 from sqlalchemy import Column, Connection, Table
@@ -69,6 +69,13 @@ def _insert_sqlite(tx: Connection, into: str, rows: Sequence[tuple[Any, ...]]) -
         part = rows[start : start + size]
         tx.exec_driver_sql(f"{into} VALUES {', '.join([marks] * size)}", tuple(chain.from_iterable(part)))
         start += size
+
+
+def batches(items: Iterable[T], size: int = CHUNK) -> Iterator[list[T]]:
+    """Yield the items in lists of at most `size`, reading no further ahead."""
+    source = iter(items)
+    while batch := list(islice(source, size)):
+        yield batch
 
 
 def chunks(items: Sequence[T]) -> Iterator[Sequence[T]]:

@@ -17,6 +17,7 @@ from service.zoho import envelopes
 from service.zoho.crm_answers import scrub
 from service.zoho.envelopes import Envelope, Row, text
 from service.zoho.listings import BASE, Listings
+from service.zoho.mails import ZohoMails
 from service.zoho.transport import Call, Transport
 from service.zoho.wire import NO_ANSWER, Answer
 
@@ -48,6 +49,10 @@ class ZohoCampaigns:
     def lists(self) -> Sequence[MailingList]:
         """Return all lists of the organisation with their counts."""
         return [_mailing_list(row) for row in self._listings.rows("getmailinglists", {"sort": "asc"})]
+
+    def mails(self) -> ZohoMails:
+        """Return what was sent, and to whom."""
+        return ZohoMails(self._listings)
 
     def contact_fields(self) -> Sequence[str]:
         """Return the labels of all contact fields, as Campaigns displays them."""

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from service.errors import ZohoError
 from service.reconciler.port import Outcome, OutcomeKind
 from service.zoho import envelopes
-from service.zoho.envelopes import Envelope, Row
+from service.zoho.envelopes import Envelope, Row, text
 from service.zoho.outcomes import TIME_KEYS, Campaign, campaign, child_keys, lacks_times, outcome
 from service.zoho.transport import Call, Transport
 
@@ -52,19 +52,30 @@ class Listings:
 
     def outcomes(self, since: datetime | None) -> Iterator[Outcome]:
         """Yield the outcomes of all sent campaigns; what certainly happened before `since` is left out."""
-        for row in self.rows("recentcampaigns", {"status": "sent", "sort": "desc"}):
-            found = campaign(row)
-            if found is None or _is_over(found, since):
+        for found in self.campaigns():
+            if _is_over(found, since):
                 continue
             for happened in self._outcomes_of(found):
                 if since is None or happened.happened_at is None or happened.happened_at >= since:
                     yield happened
 
+    def campaigns(self) -> Iterator[Campaign]:
+        """Yield the sent campaigns, the newest first."""
+        for row in self.rows("recentcampaigns", {"status": "sent", "sort": "desc"}):
+            if (found := campaign(row)) is not None:
+                yield found
+
+    def recipients(self, sent: Campaign) -> Iterator[str]:
+        """Yield the address of everybody to whom a campaign went, its A/B children included."""
+        for key in (sent.key, *self._children(sent)):
+            for row in self.rows(RECIPIENTS, {"campaignkey": key, "action": "sentcontacts"}):
+                if (address := text(row, "contactemailaddress", "contact_email")) is not None:
+                    yield address
+
     def departures(self, sent_since: datetime) -> Iterator[Outcome]:
         """Yield opt-outs and complaints of the campaigns sent since."""
-        for row in self.rows("recentcampaigns", {"status": "sent", "sort": "desc"}):
-            found = campaign(row)
-            if found is not None and (found.sent_at is None or found.sent_at >= sent_since):
+        for found in self.campaigns():
+            if found.sent_at is None or found.sent_at >= sent_since:
                 yield from self._outcomes_of(found, (OutcomeKind.OPTED_OUT, OutcomeKind.COMPLAINED))
 
     def _outcomes_of(self, sent: Campaign, kinds: Iterable[OutcomeKind] = OutcomeKind) -> Iterator[Outcome]:
