@@ -24,6 +24,7 @@ from service.errors import Unavailable
 from service.settings import HERE, Settings
 from service.vault.keys import create_keys
 from service.zoho.simulator import names, running
+from tests import servers
 
 CHECKS = {
     "keys",
@@ -513,3 +514,45 @@ def test_the_command_exits_1_on_failures_and_prints_json_or_words(chosen):
     done = CliRunner().invoke(group, ["doctor"], env=told)
     assert "fail credentials  Zoho is not connected\n     run `consent-ledger connect`" in done.stdout
     assert f"{said['fail']} fail" in done.stdout.splitlines()[-1]
+
+
+@pytest.fixture
+def served(chosen, postgresql_url):
+    """The same installation on PostgreSQL, begun by the owner and run by the role that the service has."""
+    owner = Settings(**{**chosen.model_dump(), "database_url": postgresql_url})
+    chosen.fence_path.unlink()
+    with app.running(owner) as parts:
+        parts.publisher().publish()
+    return owner.model_copy(update={"database_url": postgresql_url.replace(servers.OWNER, servers.APP)})
+
+
+def test_a_role_that_can_only_add_passes_and_more_rights_fail(served, postgresql_url):
+    found = examined(served)
+    assert only(found, "database", Outcome.FAIL) == []
+    assert "can add to the ledger and not change it" in repr(only(found, "database", Outcome.PASS))
+    assert len(only(found, "clock", Outcome.PASS)) == 2
+    with closing(Database(postgresql_url)) as db, db.begin() as tx:
+        tx.execute(text(f"GRANT UPDATE ON leaf TO {servers.APP}"))
+        tx.execute(text(f"REVOKE INSERT ON node FROM {servers.APP}"))
+    one = failure(served, "database")
+    assert one.seen == "the service's role may UPDATE leaf, not INSERT node"
+    assert "consent_app" in one.todo
+
+
+def test_the_owner_of_the_tables_is_no_role_for_a_service(served, postgresql_url):
+    owner = served.model_copy(update={"database_url": postgresql_url})
+    assert "is the owner of the tables" in failure(owner, "database").seen
+
+
+def test_a_clock_that_differs_from_the_databases_is_told(served):
+    found = examined(served, lambda: datetime.now(UTC) + timedelta(seconds=90))
+    assert any("the database differ by 90 s" in one.seen for one in only(found, "clock", Outcome.FAIL))
+
+
+def test_a_database_that_does_not_answer_fails_and_hides_nothing_else(chosen):
+    away = {"database_url": "postgresql+psycopg://nobody@127.0.0.1:1/x"}
+    found = examined(Settings(**{**chosen.model_dump(), **away}))
+    (one,) = only(found, "database")
+    assert (one.outcome, one.seen) == (Outcome.FAIL, "the database does not answer")
+    assert only(found, "CRM fields", Outcome.PASS)
+    assert only(found, "credentials", Outcome.PASS)

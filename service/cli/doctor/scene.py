@@ -5,11 +5,13 @@ from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
+from sqlalchemy.exc import OperationalError
+
 from service import db as database
 from service import policy as policies
 from service.cli.doctor.finding import Blocked, Once
 from service.db import Database
-from service.errors import Misconfigured
+from service.errors import Misconfigured, Unavailable
 from service.ledger.store import Store
 from service.policy import PolicySet
 from service.settings import Settings
@@ -77,8 +79,14 @@ class Scene:
         if self.settings.embedded and not database.exists(url):
             raise Misconfigured("there is no database file yet; run `consent-ledger serve` once")
         found = Database(url)
-        with found.read():
-            return found
+        try:
+            with found.read():
+                return found
+        except OperationalError:
+            found.close()
+            raise Unavailable(
+                "the database does not answer; check CONSENT_DATABASE_URL and that its server is running"
+            ) from None
 
     def _open_keys(self) -> Keys:
         for path in (self.settings.kek_path, self.settings.keys_path):
