@@ -36,6 +36,7 @@ from service.reconciler.audit import audit as run_audit
 from service.reconciler.audit.fields import Metadata
 from service.reconciler.audit.spending import spending
 from service.reconciler.context import Context, Progress, silent
+from service.reconciler.heeding import Heed
 from service.reconciler.run import reconcile
 from service.reconciler.watch import Watch
 from service.reports.drift import drift_report
@@ -45,10 +46,12 @@ from service.vault import connection
 from service.vault.keys import Keys, KeySource
 from service.web.auth import KeyRing
 from service.web.edge import Edge
+from service.web.hooks import NOTIFIED_AT, SHORTEST_TOKEN
 from service.web.site import create_site
 from service.zoho import estimate
 from service.zoho.mapping import Zoho, connect
 from service.zoho.metadata import ZohoMetadata
+from service.zoho.notifications import Notifications, Subscription
 from service.zoho.pace import Pace
 from service.zoho.quota import Quota
 from service.zoho.shared import SharedQuota
@@ -181,6 +184,7 @@ class Parts:
             keyring=KeyRing(self.db, now),
             now=now,
             log_policy=self.attestation.policy,
+            hook_token=_hook_token(self.settings),
             audit=self._audit if self.connected else None,
         )
         return create_site(edge)
@@ -240,6 +244,7 @@ def work(parts: Parts, stop: threading.Event, *, nightly: bool = True, watch: bo
         turns: dict[str, Nightly] = {}
         carry_out: Callable[[], int] = int
         look: Callable[[], int] | None = None
+        heed: Callable[[], int] | None = None
         opening: Nightly | None = None
         if parts.connected:
             quota = parts.quota()
@@ -252,7 +257,7 @@ def work(parts: Parts, stop: threading.Event, *, nightly: bool = True, watch: bo
             name = node()
             carry_out = lambda: enforce.carry_out(quick, worker=name, others=modest).total  # noqa: E731  # one line, one use
             if watch:
-                look = Watch(context=modest).look
+                look, heed = _watching(parts, modest, second, name)
             if nightly:
                 opening = lambda _night: _fill(parts, slow)  # noqa: E731  # one line, one use
             turns["reconcile"] = lambda _night: _reconcile(parts, slow)
@@ -267,11 +272,47 @@ def work(parts: Parts, stop: threading.Event, *, nightly: bool = True, watch: bo
             now=now,
             name=node(),
             look=look,
+            heed=heed,
             look_s=max(1, parts.policy.enforcement.watch_seconds),
             opening=opening,
         )
         parts.intake.ring_for_tasks(worker.tasks.ring)
         worker.run(stop)
+
+
+def _watching(
+    parts: Parts, context: Context, zoho: Zoho, name: str
+) -> tuple[Callable[[], int], Callable[[], int]]:
+    """Return what looks at the products every few seconds, and what looks into their hints."""
+    settings = parts.settings
+    watch = Watch(context=context, sweep=timedelta(seconds=settings.sweep_seconds))
+    heed = Heed(context=context, watch=Watch(context=context), worker=name)
+    if not settings.hooks_url:
+        return watch.look, heed.turn
+    subscription = Subscription(
+        db=parts.db,
+        client=Notifications(zoho.transports["crm"]),
+        mapping=parts.policy.zoho,
+        url=settings.hooks_url.rstrip("/") + NOTIFIED_AT,
+        origin=settings.origin,
+        now=now,
+    )
+
+    def look() -> int:
+        subscription.keep()
+        return watch.look()
+
+    return look, heed.turn
+
+
+def _hook_token(settings: Settings) -> str:
+    token = settings.hook_token.get_secret_value()
+    if token and len(token) < SHORTEST_TOKEN:
+        raise Misconfigured(
+            f"CONSENT_HOOK_TOKEN has less than {SHORTEST_TOKEN} characters; take more, by chance: "
+            "it is all that tells Zoho's webhooks from anybody else's"
+        )
+    return token
 
 
 def _anchors(db: Database, keys: Keys, attestation: Attestation) -> Anchors:

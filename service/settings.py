@@ -86,6 +86,24 @@ class Settings(BaseSettings):
     zoho_client_id: Annotated[str, Field(description="OAuth client id; empty: Zoho is not connected")] = ""
     zoho_client_secret: Annotated[SecretStr, Field(description="OAuth client secret")] = SecretStr("")
     zoho_refresh_token: Annotated[SecretStr, Field(description="OAuth refresh token")] = SecretStr("")
+    hooks_url: Annotated[
+        str,
+        Field(
+            description="where Zoho reaches this service, `https://host`; "
+            "empty: CRM is not asked for notifications"
+        ),
+    ] = ""
+    hook_token: Annotated[
+        SecretStr,
+        Field(
+            description="what webhooks of CRM workflows and Campaigns carry, 32 characters or more; "
+            "empty: none are taken"
+        ),
+    ] = SecretStr("")
+    sweep_seconds: Annotated[
+        int,
+        Field(ge=5, le=3600, description="how rarely CRM is asked while its notifications can be relied on"),
+    ] = 300
     mail_to: Annotated[str, Field(description="who gets the drift report, comma separated")] = (
         "legal@example.org"
     )

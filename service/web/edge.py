@@ -39,6 +39,8 @@ class Edge:
     """Whose cosignatures upgrade a receipt."""
     audit: Callable[[int], Audit] | None = None
     """Makes a sync audit that forecasts a push of so many contacts; None where no Zoho is connected."""
+    hook_token: str = field(default="", repr=False)
+    """What webhooks carry; empty: none are taken."""
     returns: Returns = field(default_factory=Returns)
     logins: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
 

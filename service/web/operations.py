@@ -11,6 +11,7 @@ from service.web.audits import AuditIn, AuditPageIn
 from service.web.erasure import ErasureIn
 from service.web.events import MAX_EVENTS, EventIn, EventOut
 from service.web.forms import FormIn, FormOut
+from service.web.hooks import NotificationIn, WorkflowIn
 from service.web.links import LinksIn, LinksOut
 from service.web.login import LoginIn, LogoutIn
 from service.web.pages import SearchIn
@@ -35,6 +36,8 @@ STRUCTS: Final = (
     ReceiptOut,
     LinksIn,
     LinksOut,
+    NotificationIn,
+    WorkflowIn,
 )
 TEMPLATE: Final = "#/components/schemas/{name}"
 
@@ -82,6 +85,7 @@ _KEY: Final = {
 }
 _EITHER_EVENT: Final = {"oneOf": [reference(EventIn), _array(EventIn)]}
 _EITHER_RESULT: Final = {JSON: {"oneOf": [reference(EventOut), _array(EventOut)]}}
+_HOOK_ERRORS: Final = (400, 403, 413, 503)
 _PAGE: Final = {_HTML: _TEXT}
 _LOOKUP_ERRORS: Final = (401, 403, *_BODY_ERRORS, 503)
 _ANY_BODY: Final = {URLENCODED: _OBJECT, "multipart/form-data": _OBJECT}
@@ -302,6 +306,33 @@ OPERATIONS: Final = (
         gives={200: {"application/zip": {}}},
         errors=_LOOKUP_ERRORS,
         security="session",
+    ),
+    Operation(
+        path="/hooks/zoho/crm/notifications",
+        method="post",
+        name="hook-crm-notifications",
+        summary="CRM says which records changed; only with the token of the channel that we asked for",
+        reads={JSON: reference(NotificationIn)},
+        gives={200: {"text/plain": _TEXT}},
+        errors=_HOOK_ERRORS,
+    ),
+    Operation(
+        path="/hooks/zoho/crm/workflow",
+        method="post",
+        name="hook-crm-workflow",
+        summary="A workflow of CRM says which record changed; only with CONSENT_HOOK_TOKEN in a header",
+        reads={JSON: reference(WorkflowIn), URLENCODED: reference(WorkflowIn)},
+        gives={200: {"text/plain": _TEXT}},
+        errors=(404, *_HOOK_ERRORS),
+    ),
+    Operation(
+        path="/hooks/zoho/campaigns/events",
+        method="post",
+        name="hook-campaigns-events",
+        summary="Campaigns says who left, complained or bounced; only with CONSENT_HOOK_TOKEN in a header",
+        reads={JSON: _OBJECT},
+        gives={200: {"text/plain": _TEXT}},
+        errors=(404, *_HOOK_ERRORS),
     ),
     Operation(
         path="/log/checkpoint",
