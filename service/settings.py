@@ -83,9 +83,13 @@ class Settings(BaseSettings):
     zoho_campaigns_url: Annotated[str, Field(description="Zoho Campaigns host of your data centre")] = (
         "https://campaigns.zoho.eu"
     )
-    zoho_client_id: Annotated[str, Field(description="OAuth client id; empty: Zoho is not connected")] = ""
+    zoho_client_id: Annotated[
+        str, Field(description="OAuth client id; empty: what `consent-ledger connect` stored")
+    ] = ""
     zoho_client_secret: Annotated[SecretStr, Field(description="OAuth client secret")] = SecretStr("")
-    zoho_refresh_token: Annotated[SecretStr, Field(description="OAuth refresh token")] = SecretStr("")
+    zoho_refresh_token: Annotated[
+        SecretStr, Field(description="OAuth refresh token; wins over what `consent-ledger connect` stored")
+    ] = SecretStr("")
     hooks_url: Annotated[
         str,
         Field(
