@@ -30,7 +30,7 @@ from service.ledger.publication import Publisher, Signing
 from service.ledger.store import Store
 from service.mail import FolderOutbox, Outbox, SmtpOutbox, send_nightly
 from service.policy import PolicySet, ZohoMapping
-from service.reconciler import enforce, runs
+from service.reconciler import enforce, harm, runs
 from service.reconciler.audit import Asked, Audit
 from service.reconciler.audit import audit as run_audit
 from service.reconciler.audit.fields import Metadata
@@ -261,6 +261,7 @@ def work(parts: Parts, stop: threading.Event, *, nightly: bool = True, watch: bo
             if nightly:
                 opening = lambda _night: _fill(parts, slow)  # noqa: E731  # one line, one use
             turns["reconcile"] = lambda _night: _reconcile(parts, slow)
+            turns["harm"] = lambda _night: _harm(parts, slow)
             turns["audit"] = lambda _night: _audit(parts, slow)
         turns["scrub"] = parts.scrub().look
         turns["mail"] = lambda _night: _mail(parts)
@@ -360,6 +361,10 @@ def _fill(parts: Parts, zoho: Zoho) -> None:
 
 def _audit(parts: Parts, zoho: Zoho) -> None:
     audit(parts, zoho)
+
+
+def _harm(parts: Parts, zoho: Zoho) -> None:
+    harm.look(parts.context(zoho), zoho.campaigns.mails())
 
 
 def _mail(parts: Parts) -> None:

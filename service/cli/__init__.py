@@ -30,6 +30,7 @@ COMMANDS = {
     "reconcile": "reconcile:reconcile",
     "report": "reconcile:report",
     "audit": "audit:audit",
+    "harm": "audit:harm",
     "mapping": "audit:mapping",
     "push": "audit:push",
     "policy": "policy:policy",

@@ -11,6 +11,7 @@ from rich.text import Text
 from service import app, settings
 from service.cli import estimating, show
 from service.errors import Unsafe
+from service.reconciler import harm as harming
 from service.reconciler import push as pushing
 from service.reconciler.audit import Audit, Point, Verdict
 from service.reconciler.audit import fields as mapped
@@ -18,6 +19,7 @@ from service.reconciler.audit.duplicates import write_csv
 from service.reconciler.run import reconcile as run_once
 from service.reports.audit import audit_html, audit_json, mapping_html, mapping_markdown
 from service.reports.audit.showing import HEADLINES, trend
+from service.reports.render import harm_title
 
 COLOURS = {Verdict.PASS: "green", Verdict.WARN: "yellow", Verdict.FAIL: "bold red"}
 FILE = click.Path(dir_okay=False, path_type=Path)
@@ -152,3 +154,27 @@ def push(*, applying: bool, at_once: bool, estimated: bool) -> None:
                 if entry.view_field:
                     waiting = len(pushing.permitted(tx, entry, app.now()))
                     click.echo(f"{entry.name}: {waiting:,} would be put on the list; write with --apply")
+
+
+@click.command(short_help="Count who was in fact mailed while they were not permitted.")
+@click.option("--last", is_flag=True, help="Count what is known; without it campaigns not yet read are read.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def harm(*, last: bool, as_json: bool) -> None:
+    """Join the time in which somebody said stop, and a product had not, with what Campaigns sent in it."""
+    out = show.console(quiet=as_json)
+    with app.running(settings.load()) as parts:
+        if last:
+            with parts.db.read() as tx:
+                found = harming.count(tx)
+        else:
+            with parts.zoho() as zoho, show.steps(out, quiet=as_json) as progress:
+                found = harming.look(parts.context(zoho, progress), zoho.campaigns.mails())
+    if as_json:
+        newest = None if found.newest is None else found.newest.isoformat()
+        told = {"people": found.people, "harmless": found.harmless, "mails": found.mails, "newest": newest}
+        click.echo(json.dumps(told, indent=2))
+        return
+    click.echo(f"mailed while not permitted: {found.total:,} people, {found.mails:,} mails")
+    for kind, people in sorted(found.people.items(), key=lambda pair: -pair[1]):
+        click.echo(f"  {people:>7,}  {harm_title(kind)}")
+    click.echo(f"without any harm: {sum(found.harmless.values()):,} people")

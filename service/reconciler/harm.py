@@ -98,17 +98,25 @@ def look(context: Context, mails: Mails) -> Harm:
         return count(tx, read=read)
 
 
-def count(tx: Connection, *, read: int = 0) -> Harm:
-    """Return what is known now, without asking Campaigns."""
+def count(tx: Connection, *, since: datetime | None = None, read: int = 0) -> Harm:
+    """Return what is known now, without asking Campaigns; of windows noticed `since`, or of all."""
+    noticed = true() if since is None else harm_window.c.noticed_at > moment(since)
     hit = select(harm.c.address_index).where(harm.c.address_index == harm_window.c.address_index).exists()
     rows = tx.execute(
         select(
             harm_window.c.kind,
             func.sum(case((hit, 1), else_=0)).label("mailed"),
             func.sum(case((hit, 0), else_=1)).label("spared"),
-        ).group_by(harm_window.c.kind)
+        )
+        .where(noticed)
+        .group_by(harm_window.c.kind)
     ).all()
-    mails, newest = tx.execute(select(func.count(), func.max(harm.c.sent_at)).select_from(harm)).one()
+    mails, newest = tx.execute(
+        select(func.count(), func.max(harm.c.sent_at))
+        .select_from(harm)
+        .join(harm_window, harm_window.c.address_index == harm.c.address_index)
+        .where(noticed)
+    ).one()
     return Harm(
         people={row.kind: int(row.mailed) for row in rows if row.mailed},
         harmless={row.kind: int(row.spared) for row in rows if row.spared},

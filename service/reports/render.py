@@ -12,9 +12,11 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from service.reconciler.audit import Verdict as Found
+from service.reconciler.harm import WITHDRAWN
 from service.reports import picture, sheet, wording
 from service.reports.audit.showing import trend
 from service.reports.drift import DriftReport, Verdict
+from service.reports.drift.kinds import describe
 
 COLUMNS = 72
 TREND = "trend.png"
@@ -95,6 +97,10 @@ def _context(report: DriftReport) -> Mapping[str, Any]:
             for name, deadline in (("Overdue", report.overdue), ("Next", report.deadline))
             if deadline is not None
         ],
+        "harmed": [
+            (harm_title(kind), people)
+            for kind, people in sorted(report.harm.people.items(), key=lambda pair: -pair[1])
+        ],
         "audit_trend": trend,
         "audit_inks": _INKS,
         "trend_text": picture.describe_trend(report.trend),
@@ -103,6 +109,15 @@ def _context(report: DriftReport) -> Mapping[str, Any]:
         "rows_left_out": max(0, len(report.rows) - sheet.MOST_ROWS),
         "night": f"{report.night:%d %B %Y}",
     }
+
+
+def harm_title(kind: str) -> str:
+    """Return what a kind of harm is called in the mail."""
+    return (
+        "Withdrawn here, mailed before both products had stopped"
+        if kind == WITHDRAWN
+        else describe(kind).title
+    )
 
 
 @lru_cache(maxsize=1)

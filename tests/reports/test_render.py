@@ -4,15 +4,16 @@ from contextlib import closing
 from html.parser import HTMLParser
 
 import pytest
+from sqlalchemy import insert
 
-from service.db import Database
+from service.db import Database, harm, harm_window
 from service.reconciler.audit import Point
 from service.reconciler.audit import Verdict as AuditVerdict
 from service.reconciler.audit.keeping import keep, people_before
 from service.reconciler.audit.point import compared
 from service.reports.drift import drift_report
 from service.reports.render import TREND, render
-from tests.reports.nights import NOW, TONIGHT, a_month, a_run, found, withdrawn
+from tests.reports.nights import NOW, TONIGHT, a_month, a_run, found, person, withdrawn
 from tests.running import policies, start
 
 
@@ -241,3 +242,20 @@ def test_the_sync_audit_stands_in_the_mail_with_every_verdict_and_trend(letter):
 
 def test_before_the_first_sync_audit_the_mail_says_so(letter):
     assert "SYNC AUDIT\n  None was made yet." in letter(a_run).text
+
+
+def test_the_mail_says_who_was_mailed_while_not_permitted_and_who_was_spared(letter):
+    def harmed(tx):
+        a_run(tx)
+        for number, kind in enumerate(("unsubscribed_not_in_crm", "unsubscribed_not_in_crm", "withdrawn")):
+            row = {"address_index": person(number), "since": TONIGHT, "kind": kind, "noticed_at": TONIGHT}
+            tx.execute(insert(harm_window).values(row))
+        row = {"address_index": person(0), "campaign_key": "3zab", "sent_at": TONIGHT}
+        tx.execute(insert(harm).values(row))
+
+    written = letter(harmed)
+    assert "IN FACT MAILED WHILE NOT PERMITTED\n  1 person, 1 mail, the last sent 23 Nov 2026 02:30 UTC" in (
+        written.text
+    )
+    assert "Without any harm: 2 people" in written.text
+    assert "<strong>1 person</strong>, 1 mail" in written.html

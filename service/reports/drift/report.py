@@ -15,6 +15,8 @@ from service.ledger.scrub.looks import Looked
 from service.policy import PolicySet
 from service.reconciler.audit import Audit
 from service.reconciler.audit.keeping import last as last_audit
+from service.reconciler.harm import Harm
+from service.reconciler.harm import count as count_harm
 from service.reports.drift import reading
 from service.reports.drift.clocks import Clocks, NextDeadline, clocks, deadlines, missed_rules
 from service.reports.drift.decisions import STOP, Decision, decisions
@@ -108,6 +110,8 @@ class DriftReport:
     decisions: tuple[Decision, ...]
     kinds: tuple[KindLine, ...]
     trend: tuple[Night, ...]
+    harm: Harm
+    """Who was in fact mailed while not permitted, of the windows that were noticed in the period."""
     audit: Audit | None
     """The newest sync audit, None before the first."""
     rows: tuple[Found, ...]
@@ -150,6 +154,7 @@ def drift_report(tx: Connection, policy: PolicySet, *, now: datetime) -> DriftRe
         decisions=found,
         kinds=_kinds(rows),
         trend=_trend(tx, now),
+        harm=count_harm(tx, since=since),
         audit=last_audit(tx),
         rows=tuple(sorted(rows, key=_urgency)),
         log_size=size,
