@@ -1,21 +1,22 @@
 """Carry out planned changes and prove them; safe to run again after a crash between any two steps.
 
-Works on the rows of `change`, whichever run planned them, most urgent first. Before each batch the
-standing is read again, so that no plan outlives a newer consent. A change goes from planned to written
-(accepted by the product, answer kept) to proved (read back and recorded). What a crash repeats does no
-harm: writes are absolute, and the ledger's key names the run and the target.
+Works on the stops among the rows of `change`, whichever run planned them, most urgent first, at any
+hour; what permits is `letting`'s. Before each batch the standing is read again, so that no plan outlives
+a newer consent. A change goes from planned to written (accepted by the product, answer kept) to proved
+(read back and recorded). What a crash repeats does no harm: writes are absolute, and the ledger's key
+names the run and the target.
 """
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from sqlalchemy import Connection, select
 
 from service.db import member
 from service.errors import ZohoError
-from service.reconciler import changes, proof
+from service.reconciler import changes, plans, proof
 from service.reconciler.changes import Ended, Item
 from service.reconciler.context import Context
 from service.reconciler.enforcement import CAMPAIGNS, CRM
@@ -41,25 +42,24 @@ class Applied:
     stopped: dict[str, str] = field(default_factory=dict)
 
 
-def apply(context: Context) -> Applied:
-    """Carry out and prove every change that waits; a product that fails does not stop the other."""
+def apply(context: Context, *, without: frozenset[str] = frozenset()) -> Applied:
+    """Carry out and prove every stop that waits, but none in the products `without`.
+
+    A product that fails, or whose window is used up, does not stop the other.
+    """
     applied = Applied()
     with context.db.read() as tx:
         runs = changes.unsettled(tx)
-    modules = [f"{CRM}{module.name}/" for module in context.policy.zoho.crm.modules]
-    steps: list[tuple[str, Callable[[], None]]] = [
-        *((name, lambda name=name: _write(context, name, CRM_BATCH, _write_crm)) for name in modules),
-        (CAMPAIGNS, lambda: _write(context, CAMPAIGNS, CAMPAIGNS_BATCH, _write_campaigns)),
-        (CRM, lambda: proof.prove_crm(context)),
-        (CAMPAIGNS, lambda: proof.prove_campaigns(context)),
-    ]
-    for name, step in steps:
+    _write_all(context, applied, without)
+    for product, prove in ((CRM, proof.prove_crm), (CAMPAIGNS, proof.prove_campaigns)):
         try:
-            step()
+            if product.rstrip(":") not in without:
+                prove(context)
         except ZohoError as error:
-            applied.stopped[name] = str(error)
+            applied.stopped[product] = str(error)
     with context.db.begin() as tx:
         changes.settle(tx, runs, context.now())
+        plans.settle(tx, context.now())
         states = changes.count(tx, runs)
     applied.proved, applied.failed = states.get("proved", 0), states.get("failed", 0)
     applied.superseded = states.get("superseded", 0)
@@ -67,30 +67,52 @@ def apply(context: Context) -> Applied:
     return applied
 
 
-def _write(context: Context, product: str, size: int, write: Write) -> None:
-    """Write the planned changes of a product, batch by batch, until one finds the product closed."""
+def _write_all(context: Context, applied: Applied, without: frozenset[str]) -> None:
+    """Write batch by batch, next from where the most urgent change waits: by deadline, then by cost."""
+    queues = _queues(context, without)
+    totals = {name: len(queue) for name, queue in queues.items()}
+    while queues:
+        name = min(queues, key=lambda one: changes.urgency(queues[one][0]))
+        size, write = (CAMPAIGNS_BATCH, _write_campaigns) if name == CAMPAIGNS else (CRM_BATCH, _write_crm)
+        batch, queues[name] = queues[name][:size], queues[name][size:]
+        try:
+            _write(context, name, batch, write, done=totals[name] - len(batch) - len(queues[name]))
+        except ZohoError as error:
+            applied.stopped[name] = str(error)
+            queues[name] = []
+        queues = {name: queue for name, queue in queues.items() if queue}
+
+
+def _queues(context: Context, without: frozenset[str]) -> dict[str, list[Item]]:
+    """Return the stops that wait, by what one call can write: a CRM module, or Campaigns."""
+    names = [f"{CRM}{module.name}/" for module in context.policy.zoho.crm.modules]
     with context.db.read() as tx:
-        planned = changes.waiting(tx, product, "planned")
-    done = 0
-    for batch in changes.parts(planned, size):
-        current = _without_outdated(context, batch)
-        context.progress(f"write {product}", done, len(planned))
-        ended = write(context, current)
-        context.progress(f"written {product}", done, len(planned))
-        with context.db.begin() as tx:
-            changes.mark(tx, list(zip(current, ended, strict=True)), context.now())
-        done += len(batch)
-        if ended and all(end.state == "planned" for end in ended):
-            raise ZohoError(
-                f"{product} takes nothing now ({ended[0].code}); the rest is left for the next run"
-            )
+        found = {
+            name: changes.waiting(tx, name, "planned")
+            for name in (*names, CAMPAIGNS)
+            if name.partition(":")[0] not in without
+        }
+    return {name: items for name, items in found.items() if items}
+
+
+def _write(context: Context, product: str, batch: Sequence[Item], write: Write, *, done: int) -> None:
+    """Write one batch; raises a `ZohoError` where the product takes nothing now."""
+    current = _without_outdated(context, batch)
+    context.progress(f"write {product}", done, done + len(batch))
+    ended = write(context, current)
+    context.progress(f"written {product}", done, done + len(batch))
+    with context.db.begin() as tx:
+        changes.mark(tx, list(zip(current, ended, strict=True)), context.now())
+    if ended and all(end.state == "planned" for end in ended):
+        raise ZohoError(f"{product} takes nothing now ({ended[0].code}); the rest is left for the next run")
 
 
 def _without_outdated(context: Context, batch: Sequence[Item]) -> list[Item]:
     with context.db.read() as tx:
         outdated = changes.outdated(tx, batch, context.governed)
     if outdated:
-        dropped = [(item, Ended(state="superseded")) for item in batch if item.address_index in outdated]
+        newer = Ended(state="superseded", code="OUTDATED", error="the ledger does not say stop any more")
+        dropped = [(item, newer) for item in batch if item.address_index in outdated]
         with context.db.begin() as tx:
             changes.mark(tx, dropped, context.now())
     return [item for item in batch if item.address_index not in outdated]
@@ -127,7 +149,13 @@ def _write_campaigns(context: Context, batch: Sequence[Item]) -> Sequence[Ended]
 def ended(result: Result) -> Ended:
     """Return what a result makes of a change: what may be tried again as it is stays planned."""
     state = "written" if result.done else "planned" if result.retry else "failed"
-    return Ended(state=state, code=result.code, answer_sha256=result.answer_sha256)
+    return Ended(
+        state=state,
+        code=result.code,
+        answer_sha256=result.answer_sha256,
+        error=None if result.done else f"{result.code} {result.reason}".strip(),
+        until=result.until,
+    )
 
 
 def refused(results: Sequence[Result], active_on: str | None) -> Ended:
@@ -142,7 +170,7 @@ def refused(results: Sequence[Result], active_on: str | None) -> Ended:
         key=lambda end: ("failed", "planned", "written").index(end.state),
     )
     answers = hashlib.sha256(b"".join(result.answer_sha256 for result in results)).digest()
-    return Ended(state=worst.state, code=worst.code, answer_sha256=answers)
+    return replace(worst, answer_sha256=answers)
 
 
 def active_lists(

@@ -1,8 +1,8 @@
-"""The rows of `change`: what is planned, written, proved, failed or superseded."""
+"""The rows of `change` while they are carried out: planned, written, proved, failed or superseded."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TypeVar
 
 from sqlalchemy import Connection, Exists, and_, bindparam, case, exists, func, or_, select, update
@@ -11,6 +11,11 @@ from service.consent import State
 from service.db import change, drift, run, standing, subject, suppression
 
 T = TypeVar("T")
+
+FIRST_PAUSE = timedelta(minutes=15)
+LONGEST_PAUSE = timedelta(days=1)
+TRIED = ("planned", "written", "failed")
+"""A change that was not taken is tried again after pauses that double; one that failed, within a day."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,9 +28,13 @@ class Item:
     sub: bytes | None
     kind: str
     cause_idx: int | None
+    due_at: datetime | None
     code: str | None
     answer_sha256: bytes | None
     written_at: datetime | None
+    direction: str
+    basis: str
+    attempts: int
 
     @property
     def record(self) -> tuple[str, str]:
@@ -36,14 +45,19 @@ class Item:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
-    """How a step ended for one change: its new state and, where it was written, the answer."""
+    """How a step ended for one change: its new state and, where it was written, the answer.
+
+    `error` says why it did not succeed, `until` when the product takes it again, where that is known.
+    """
 
     state: str
     code: str = ""
     answer_sha256: bytes = b""
+    error: str | None = None
+    until: datetime | None = None
 
 
-def waiting(tx: Connection, product: str, state: str) -> list[Item]:
+def waiting(tx: Connection, product: str, state: str, direction: str = "stop") -> list[Item]:
     """Return the changes of a product (`crm` or `campaigns`) in a state, most urgent first."""
     rows = tx.execute(
         select(
@@ -53,15 +67,29 @@ def waiting(tx: Connection, product: str, state: str) -> list[Item]:
             subject.c.sub,
             change.c.kind,
             change.c.cause_idx,
+            change.c.due_at,
             change.c.code,
             change.c.answer_sha256,
             change.c.written_at,
+            change.c.direction,
+            change.c.basis,
+            change.c.attempts,
         )
         .outerjoin(subject, subject.c.address_index == change.c.address_index)
-        .where(change.c.state == state, change.c.target.startswith(product, autoescape=True))
+        .where(
+            change.c.state == state,
+            change.c.direction == direction,
+            change.c.target.startswith(product, autoescape=True),
+        )
         .order_by(change.c.due_at.is_(None), change.c.due_at, change.c.target, change.c.address_index)
     )
     return [Item(**row) for row in rows.mappings()]
+
+
+def urgency(item: Item) -> tuple[bool, float, bool]:
+    """Return what sorts stops: the legal deadline, then the cost (a CRM record is the cheaper write)."""
+    due = 0.0 if item.due_at is None else item.due_at.timestamp()
+    return item.due_at is None, due, not item.target.startswith("crm:")
 
 
 def outdated(tx: Connection, items: Sequence[Item], purpose: str) -> set[bytes]:
@@ -92,10 +120,13 @@ def mark(tx: Connection, ended: Sequence[tuple[Item, Ended]], at: datetime) -> N
             "of_run": item.run_id,
             "at_target": item.target,
             "of_index": item.address_index,
-            "new": end.state,
+            "to_state": end.state,
             "said": end.code or item.code,
             "answer": end.answer_sha256 or item.answer_sha256,
             "when": at if end.state == "written" else item.written_at,
+            "tries": item.attempts + (end.state in TRIED),
+            "again": _next(item, end, at),
+            "why": end.error,
         }
         for item, end in ended
     ]
@@ -108,13 +139,25 @@ def mark(tx: Connection, ended: Sequence[tuple[Item, Ended]], at: datetime) -> N
                 change.c.address_index == bindparam("of_index"),
             )
             .values(
-                state=bindparam("new"),
+                state=bindparam("to_state"),
                 code=bindparam("said"),
                 answer_sha256=bindparam("answer"),
                 written_at=bindparam("when"),
+                attempts=bindparam("tries"),
+                next_at=bindparam("again"),
+                error=bindparam("why"),
             ),
             rows,
         )
+
+
+def _next(item: Item, end: Ended, at: datetime) -> datetime | None:
+    """Return when a change that did not succeed is tried again: when the product says, or after a pause."""
+    if end.state == "failed":
+        return at + LONGEST_PAUSE
+    if end.state != "planned":
+        return None
+    return end.until or at + min(FIRST_PAUSE * 2 ** min(item.attempts, 10), LONGEST_PAUSE)
 
 
 def unsettled(tx: Connection) -> list[int]:
@@ -143,10 +186,17 @@ def settle(tx: Connection, runs: Sequence[int], at: datetime) -> None:
         .values(
             state=case(
                 (any_in("failed"), "failed"),
+                (any_in("contested"), "contested"),
                 (any_in("planned", "written", "superseded"), "open"),
                 else_="repaired",
             )
         )
+    )
+    waits = any_in("proposed", "planned", "written", "failed", "superseded", "refused", "contested")
+    tx.execute(
+        update(drift)
+        .where(drift.c.run_id.in_(runs), drift.c.action == "permit", any_in("proved"), ~waits)
+        .values(state="repaired")
     )
     tx.execute(
         update(run).where(run.c.id.in_(runs), run.c.state == "applying").values(state="done", finished_at=at)

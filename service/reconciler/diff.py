@@ -53,9 +53,20 @@ class Found:
     without_consent: Mapping[tuple[str, str], int]
 
 
-def compare(tx: Connection, run_id: int, *, policy: PolicySet, vault: Vault, now: datetime) -> Found:
-    """Compare the mirrors with the ledger and keep what disagrees as this run's `drift` rows."""
-    person = people(policy, now)
+def compare(
+    tx: Connection,
+    run_id: int,
+    *,
+    policy: PolicySet,
+    vault: Vault,
+    now: datetime,
+    without: frozenset[str] = frozenset(),
+) -> Found:
+    """Compare the mirrors with the ledger and keep what disagrees as this run's `drift` rows.
+
+    The products `without` are as if nobody were in them.
+    """
+    person = people(policy, now, without)
     named = select(person, _kind(person, policy).label("kind")).cte("named")
     found = tx.execute(
         select(

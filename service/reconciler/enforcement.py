@@ -7,7 +7,12 @@ from datetime import datetime
 from service.consent import Category, SubjectId
 from service.errors import KeyReused, ServiceError
 from service.intake import Claim, Recorded
+from service.ledger.canonical import Json
 from service.policy import PolicySet
+
+STOPS = "reconciler"
+PERMITS = "reconciler-permit"
+"""Sources of entries about what was written: who was stopped, and who was let go after an approval."""
 
 CRM = "crm:"
 CAMPAIGNS = "campaigns"
@@ -24,6 +29,7 @@ class Enforced:
 
     `key` names the write for ever: the run or task that asked for it, and the target. `cause` is the
     entry that decided. Exactly one of `subject` and `address` (folded) says whom it is about.
+    `approved` is the digest of the approved plan and by whom, where somebody was let go.
     """
 
     key: str
@@ -35,14 +41,17 @@ class Enforced:
     written_at: datetime
     subject: SubjectId | None = None
     address: str | None = None
+    approved: tuple[str, tuple[str, ...]] | None = None
 
     def claim(self, policy: PolicySet, received_at: datetime) -> Claim:
         """Return the claim that records this enforcement."""
         in_crm = self.target.startswith(CRM)
-        mapping = policy.zoho
+        mapping, permits = policy.zoho, self.approved is not None
+        crm_value = "false" if permits else "true"
+        campaigns_value = mapping.campaigns.granted if permits else mapping.campaigns.refused
         return Claim(
             category=Category.ENFORCEMENT,
-            source="reconciler",
+            source=PERMITS if permits else STOPS,
             key=self.key,
             subject=self.subject,
             address=self.address,
@@ -52,14 +61,21 @@ class Enforced:
             evidence={
                 "target": self.target,
                 "field": mapping.crm.opt_out_field if in_crm else mapping.campaigns.permission_label,
-                "to": "true" if in_crm else mapping.campaigns.refused,
+                "to": crm_value if in_crm else campaigns_value,
                 "code": self.code,
                 "answer_sha256": self.answer_sha256.hex(),
                 "read_back": self.read_back,
                 "cause": self.cause,
+                **self._approval(),
             },
             enforce=False,
         )
+
+    def _approval(self) -> dict[str, Json]:
+        if self.approved is None:
+            return {}
+        plan, people = self.approved
+        return {"plan": plan, "approved_by": ", ".join(people)}
 
 
 def require_recorded(results: Sequence[Recorded | ServiceError]) -> None:

@@ -11,12 +11,13 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, bindparam, func, or_, select, true, update
 
 from service.consent import Category
-from service.db import crm_address, crm_record, outcome
+from service.db import canary, crm_address, crm_record, outcome
 from service.errors import KeyReused, Refused, ServiceError
 from service.intake import Claim, Recorded
 from service.policy import PolicySet
 from service.reconciler import claims
 from service.reconciler.context import Context
+from service.reconciler.enforcement import CAMPAIGNS
 from service.reconciler.people import people
 from service.reconciler.sealed import sealed_address
 from service.reconciler.sides import best_time, forgotten
@@ -43,14 +44,20 @@ class News:
 
 
 def record(
-    context: Context, at: datetime, *, about: Sequence[bytes] | None = None, enforce: bool = False
+    context: Context,
+    at: datetime,
+    *,
+    about: Sequence[bytes] | None = None,
+    enforce: bool = False,
+    without: frozenset[str] = frozenset(),
 ) -> News:
     """Record all news as observed events, outcomes first; returns once they are durable.
 
-    `about` are the address indexes to look at, where not all; `enforce` writes tasks as well.
+    `about` are the address indexes to look at, where not all; `enforce` writes tasks as well. The products
+    `without` tell nothing.
     """
     news = News()
-    for chunk in _outcomes(context, at, about):
+    for chunk in _outcomes(context, at, about) if CAMPAIGNS not in without else ():
         places = _record(context, [replace(claim, enforce=enforce) for _, claim in chunk], news)
         done = [
             {"campaign": row.campaign_key, "index": row.address_index, "what": row.kind, "place": place}
@@ -61,18 +68,20 @@ def record(
             _mark(tx, done)
         context.progress("news", news.total, 0)
     for flag, claim in (("bounce_new", claims.list_bounce), ("withdrew", claims.withdrawal)):
-        for rows in _people(context, at, flag, about):
+        for rows in _people(context, at, flag, about, without):
             _record(context, [replace(claim(context, row, at), enforce=enforce) for row in rows], news)
             context.progress("news", news.total, 0)
     return news
 
 
-def preview(tx: Connection, policy: PolicySet, at: datetime) -> News:
+def preview(
+    tx: Connection, policy: PolicySet, at: datetime, *, without: frozenset[str] = frozenset()
+) -> News:
     """Count what `record` would record, without recording it."""
     news = News()
-    person = people(policy, at)
+    person = people(policy, at, without)
     kinds = select(outcome.c.kind, func.count()).where(_unrecorded()).group_by(outcome.c.kind)
-    for kind, count in tx.execute(kinds):
+    for kind, count in tx.execute(kinds) if CAMPAIGNS not in without else ():
         news.count(claims.CATEGORIES[kind], count)
     withdrew, dead = tx.execute(select(func.sum(person.c.withdrew), func.sum(person.c.bounce_new))).one()
     for category, count in ((Category.WITHDRAWN, withdrew), (Category.BOUNCE_HARD, dead)):
@@ -107,9 +116,13 @@ def _outcomes(
 
 
 def _people(
-    context: Context, at: datetime, flag: str, about: Sequence[bytes] | None
+    context: Context,
+    at: datetime,
+    flag: str,
+    about: Sequence[bytes] | None,
+    without: frozenset[str] = frozenset(),
 ) -> Iterator[Sequence[Any]]:
-    person = people(context.policy, at)
+    person = people(context.policy, at, without)
     index = person.c.address_index
     with context.db.read() as tx:
         rows = tx.execute(
@@ -163,7 +176,8 @@ def _one_of(index: ColumnElement[bytes], about: Sequence[bytes] | None) -> Colum
 
 def _unrecorded() -> Any:  # noqa: ANN401  # a condition
     told = or_(*(outcome.c.kind == kind for kind in claims.CATEGORIES))
-    return outcome.c.recorded_idx.is_(None) & told & ~forgotten(outcome.c.address_index)
+    ours = outcome.c.address_index.in_(select(canary.c.address_index))
+    return outcome.c.recorded_idx.is_(None) & told & ~ours & ~forgotten(outcome.c.address_index)
 
 
 def _jurisdiction(index: Any) -> Any:  # noqa: ANN401  # a column and a scalar subquery

@@ -1,10 +1,6 @@
-"""Read both products into the mirrors, side by side, in chunks; believe no read that lost too much.
+"""Read both products into the mirrors, side by side, in chunks; whether that is believed, `breakers` say."""
 
-A read that is empty, or smaller by more than `enforcement.toml` allows than the last one that was
-believed, ends the run before anything is dropped, recorded or written.
-"""
-
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from functools import partial
@@ -13,7 +9,6 @@ from typing import TypeVar
 
 from sqlalchemy import Connection
 
-from service.errors import Unsafe
 from service.reconciler import mirror
 from service.reconciler.context import Context
 from service.reconciler.crm_reading import read_crm
@@ -42,25 +37,6 @@ def observe(context: Context, run_id: int, *, since: datetime | None) -> None:
         ]
     for read in reads:
         read.result()
-
-
-def require_complete(seen: Mapping[str, int], before: Mapping[str, int], largest_shrink: float) -> None:
-    """Raise `Unsafe` unless the counts of this read can be believed beside those of the last one.
-
-    Keys are those of `mirror.count_seen`. An organisation that never kept Marketing Permission has none.
-    """
-    members = sum(count for name, count in seen.items() if name.startswith("list:"))
-    if not seen.get("crm") or not members:
-        which = "Campaigns" if seen.get("crm") else "CRM"
-        raise Unsafe(
-            f"{which} returned nobody at all; check its mapping in policies/zoho.toml and its permissions"
-        )
-    for name, count in before.items():
-        if seen.get(name, 0) < count * (1 - largest_shrink):
-            raise Unsafe(
-                f"{name} returned {seen.get(name, 0)} where the last run saw {count}, which is fewer than "
-                "largest_shrink in policies/enforcement.toml allows; find out why, or raise it for one run"
-            )
 
 
 def _read_crm(context: Context, run_id: int) -> None:

@@ -20,9 +20,12 @@ from service.reconciler.sides import facts
 Bool = ColumnElement[bool]
 
 
-def people(policy: PolicySet, now: datetime) -> CTE:
-    """Return the CTE of all addresses in either mirror, judged; see the labels at its end."""
-    return _judged(facts(policy, now), policy).cte("person")
+def people(policy: PolicySet, now: datetime, without: frozenset[str] = frozenset()) -> CTE:
+    """Return the CTE of all addresses in either mirror, judged; see the labels at its end.
+
+    The products `without` are as if nobody were in them.
+    """
+    return _judged(facts(policy, now, without), policy).cte("person")
 
 
 def familiar(tx: Connection, indexes: Sequence[bytes]) -> tuple[set[bytes], bool]:

@@ -1,20 +1,16 @@
-"""A plan as data: every write, why, by when and at what cost; it only ever stops.
+"""A plan as data: every write, why, by when and at what cost, and the digest that an approval names. Pure.
 
-Made from one run's `drift` rows and the mirrors. Re-permissions and lags are listed, not planned.
+Stops are written by the run that plans them. What permits waits for people to approve it (`plans`).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Literal
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, case, exists, insert, literal, select, update
-
-from service.db import change, crm_address, crm_record, drift, member, standing, subject
-from service.policy import PolicySet
-from service.reconciler.diff import RE_PERMISSION, STOPPING, Found
+from service.ledger.canonical import Json, canonical
 from service.reconciler.enforcement import CAMPAIGNS
-from service.reconciler.port import Member
 
 CRM_BATCH = 100
 """Records of one write; 10 of them cost one credit (facts zoho-crm, section 6)."""
@@ -25,10 +21,17 @@ FEW = 100
 LIST_PAGE = 500
 """Members of one page of a list, for the estimate."""
 
+Direction = Literal["stop", "permit"]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """One write; `target` is `crm:<module>/<record id>` or `campaigns`. `due_at` None: no law sets one."""
+    """One write; `target` is `crm:<module>/<record id>` or `campaigns`. `due_at` None: no law sets one.
+
+    `basis` is what the mirror showed, where that decides whether a permissive change is still right.
+    `contested`: somebody undid it as often as the policy bears, so it is reported and not written again.
+    `undone_by` is who did, as far as the product tells.
+    """
 
     target: str
     address_index: bytes
@@ -41,14 +44,36 @@ class Change:
     cause_idx: int | None
     due_at: datetime | None
     due_rule: str | None
+    direction: Direction = "stop"
+    basis: str = ""
+    contested: bool = False
+    undone_by: str | None = None
+
+    def told(self) -> dict[str, Json]:
+        """Return what an approval is about, as it is hashed."""
+        return {
+            "target": self.target,
+            "person": self.address_index.hex(),
+            "direction": self.direction,
+            "kind": self.kind,
+            "field": self.field,
+            "from": self.old,
+            "to": self.new,
+            "cause": self.cause_idx,
+            "due": None if self.due_at is None else int(self.due_at.timestamp() * 1000),
+            "rule": self.due_rule,
+            "basis": self.basis,
+            "contested": self.contested,
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """What one run would write, most urgent first, and what it leaves to people.
 
-    `re_permissions` are people whom a product holds back although a newer live consent permits; they
-    are never written from here. `reports` counts kinds that are listed only. Costs are estimates.
+    `changes` are stops, `permits` what waits for approval, `contested` what is not fought any more.
+    `re_permissions` are people whom a product holds back although a newer live consent permits, whether
+    or not there is a change for them. `reports` counts kinds that are listed only. Costs are estimates.
     """
 
     run_id: int
@@ -59,11 +84,28 @@ class Plan:
     calls: int
     crm_credits: int
     policy: str
+    permits: tuple[Change, ...] = ()
+    contested: tuple[Change, ...] = ()
 
     @property
     def people(self) -> int:
-        """Return how many people the changes are about."""
+        """Return how many people the stops are about."""
         return len({item.address_index for item in self.changes})
+
+    @property
+    def to_permit(self) -> int:
+        """Return how many people wait for an approval."""
+        return len({item.address_index for item in self.permits})
+
+    @property
+    def everything(self) -> tuple[Change, ...]:
+        """Return every change that is stored."""
+        return (*self.changes, *self.contested, *self.permits)
+
+    @property
+    def digest(self) -> bytes:
+        """Return what names exactly these changes under exactly these rules."""
+        return digest((item.told() for item in self.everything), self.policy)
 
     def summary(self, now: datetime) -> str:
         """Return the plan in a few lines for a terminal; names nobody."""
@@ -77,15 +119,7 @@ class Plan:
         lines += self._deadlines(now)
         for reason, count in sorted(self._reasons().items(), key=lambda pair: -pair[1]):
             lines.append(f"  {count:>7}  {reason}")
-        if self.re_permissions:
-            lines.append(f"  {self.re_permissions:>7}  could be mailed again; needs approval, not written")
-        lines += [
-            f"  {count:>7}  {kind}: listed, not written" for kind, count in sorted(self.reports.items())
-        ]
-        if unknown := sum(self.without_consent.values()):
-            lines.append(
-                f"  {unknown:>7}  permitted by a product without a consent that we know: listed, not written"
-            )
+        lines += self._left_to_people()
         return "\n".join(lines)
 
     def _deadlines(self, now: datetime) -> Iterator[str]:
@@ -104,26 +138,30 @@ class Plan:
             people.setdefault(item.reason, set()).add(item.address_index)
         return {reason: len(found) for reason, found in people.items()}
 
+    def _left_to_people(self) -> Iterator[str]:
+        if self.contested:
+            people = len({item.address_index for item in self.contested})
+            yield f"  {people:>7}  undone by somebody again and again: reported, not written"
+        if self.re_permissions:
+            yield f"  {self.re_permissions:>7}  could be mailed again; needs approval, not written"
+        for kind, count in sorted(self.reports.items()):
+            yield f"  {count:>7}  {kind}: listed, not written"
+        if unknown := sum(self.without_consent.values()):
+            yield (
+                f"  {unknown:>7}  permitted by a product without a consent that we know: listed, not written"
+            )
 
-def plan(tx: Connection, run_id: int, found: Found, *, policy: PolicySet) -> Plan:
-    """Return the plan of this run from its `drift` rows; all records that share an address are written."""
-    lists = tuple(entry.name for entry in policy.zoho.campaigns.lists if entry.purpose == policy.zoho.governs)
-    crm = [_crm_change(row, policy) for row in tx.execute(_crm_rows(run_id, policy.zoho.governs))]
-    campaigns = [
-        _refusal(row, policy) for row in tx.execute(_member_rows(run_id, policy.zoho.governs, lists))
-    ]
-    changes = tuple(sorted([*crm, *campaigns], key=_urgency))
-    calls, crm_credits = cost(changes, len(lists))
-    return Plan(
-        run_id=run_id,
-        changes=changes,
-        re_permissions=found.kinds.get(RE_PERMISSION, 0),
-        reports={k: n for k, n in found.kinds.items() if k not in STOPPING and k != RE_PERMISSION},
-        without_consent=found.without_consent,
-        calls=calls,
-        crm_credits=crm_credits,
-        policy=policy.digest.hex(),
-    )
+
+def digest(told: Iterable[Mapping[str, Json]], policy: str) -> bytes:
+    """Return the SHA-256 over canonical JSON of changes, in an order of their own, and the policy."""
+    changes = sorted(told, key=lambda one: (str(one["target"]), str(one["person"])))
+    return hashlib.sha256(canonical({"changes": changes, "policy": policy})).digest()
+
+
+def basis_in_crm(since: datetime | None, mode: str | None) -> str:
+    """Return what a record showed about its opt-out; another text means that somebody touched it since."""
+    moment = "unknown" if since is None else f"{since:%Y-%m-%d %H:%M:%S}"
+    return f"opted out since {moment}, {mode or 'not told how'}"
 
 
 def cost(changes: Sequence[Change], lists: int) -> tuple[int, int]:
@@ -140,120 +178,7 @@ def cost(changes: Sequence[Change], lists: int) -> tuple[int, int]:
     return calls + (refusals if refusals <= FEW else lists * (1 + refusals // LIST_PAGE)), crm_credits
 
 
-def keep(tx: Connection, plan: Plan) -> None:
-    """Keep the plan's changes, so that a crash while they are applied loses neither a write nor its proof.
-
-    What an earlier plan left unwritten and this one plans again is superseded there. What it left and
-    this one does not plan was written after all, by an answer that got lost: it still waits for its proof.
-    """
-    rows = [
-        {
-            "run_id": plan.run_id,
-            "target": item.target,
-            "address_index": item.address_index,
-            "sub": item.sub,
-            "kind": item.kind,
-            "cause_idx": item.cause_idx,
-            "due_at": item.due_at,
-            "due_rule": item.due_rule,
-            "state": "planned",
-        }
-        for item in plan.changes
-    ]
-    for part in _parts(rows):
-        tx.execute(insert(change), part)
-    again = change.alias("again")
-    replanned = exists().where(
-        again.c.run_id == plan.run_id,
-        again.c.target == change.c.target,
-        again.c.address_index == change.c.address_index,
-    )
-    earlier = and_(change.c.run_id < plan.run_id, change.c.state == "planned")
-    tx.execute(update(change).where(earlier, replanned).values(state="superseded", code="REPLANNED"))
-
-
-def cause(must_stop: ColumnElement[Any]) -> ColumnElement[int | None]:
-    """Return the entry that decides for stopping: the refusal, else what suppresses."""
-    refused = standing.c.state == "refused"
-    return case((refused, standing.c.decided_by), (must_stop == 1, standing.c.suppressed_by))
-
-
-def _crm_rows(run_id: int, purpose: str) -> Select[Any]:
-    return (
-        _rows(purpose, crm_record.c.module, crm_record.c.record_id)
-        .join(crm_address, crm_address.c.address_index == drift.c.address_index)
-        .join(
-            crm_record,
-            and_(
-                crm_record.c.module == crm_address.c.module, crm_record.c.record_id == crm_address.c.record_id
-            ),
-        )
-        .where(drift.c.run_id == run_id, drift.c.action == "stop", crm_record.c.opted_out == 0)
-    )
-
-
-def _member_rows(run_id: int, purpose: str, lists: tuple[str, ...]) -> Select[Any]:
-    active = (
-        select(member.c.address_index)
-        .where(
-            member.c.address_index == drift.c.address_index,
-            member.c.list_name.in_(lists),
-            member.c.status == Member.ACTIVE.value,
-        )
-        .exists()
-    )
-    return _rows(purpose, literal(CAMPAIGNS).label("module")).where(
-        drift.c.run_id == run_id, drift.c.action == "stop", active
-    )
-
-
-def _rows(purpose: str, *columns: Any) -> Select[Any]:  # noqa: ANN401  # columns of any table
-    return (
-        select(
-            *columns,
-            drift.c.address_index,
-            subject.c.sub,
-            drift.c.kind,
-            drift.c.due_at,
-            drift.c.due_rule,
-            cause(standing.c.must_stop).label("cause_idx"),
-        )
-        .select_from(drift)
-        .outerjoin(subject, subject.c.address_index == drift.c.address_index)
-        .outerjoin(standing, and_(standing.c.sub == subject.c.sub, standing.c.purpose == purpose))
-    )
-
-
-def _crm_change(row: Any, policy: PolicySet) -> Change:  # noqa: ANN401  # a result row
-    target = f"crm:{row.module}/{row.record_id}"
-    return _change(row, target, policy.zoho.crm.opt_out_field, old="false", new="true")
-
-
-def _refusal(row: Any, policy: PolicySet) -> Change:  # noqa: ANN401  # a result row
-    mapping = policy.zoho.campaigns
-    return _change(row, CAMPAIGNS, mapping.permission_label, old=mapping.granted, new=mapping.refused)
-
-
-def _change(row: Any, target: str, field: str, *, old: str, new: str) -> Change:  # noqa: ANN401  # a result row
-    return Change(
-        target=target,
-        address_index=row.address_index,
-        sub=row.sub,
-        kind=row.kind,
-        field=field,
-        old=old,
-        new=new,
-        reason=STOPPING[row.kind],
-        cause_idx=row.cause_idx,
-        due_at=row.due_at,
-        due_rule=row.due_rule,
-    )
-
-
-def _urgency(item: Change) -> tuple[bool, float, str, bytes]:
+def urgency(item: Change) -> tuple[bool, float, bool, str, bytes]:
+    """Return what sorts changes: the legal deadline, then the cost (a CRM record is the cheaper write)."""
     due = 0.0 if item.due_at is None else item.due_at.timestamp()
-    return item.due_at is None, due, item.target, item.address_index
-
-
-def _parts(rows: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
-    return (rows[start : start + 1_000] for start in range(0, len(rows), 1_000))
+    return item.due_at is None, due, item.target == CAMPAIGNS, item.target, item.address_index

@@ -98,7 +98,8 @@ def _record(context: Context, seen: Mapping[Item, str]) -> None:
     ]
     require_recorded(context.intake.record(claims))
     context.progress("recorded", len(claims), len(claims))
-    ended = [(item, Ended(state="failed" if how == DIFFERS else "proved")) for item, how in seen.items()]
+    differs = Ended(state="failed", error="read back, it still permits")
+    ended = [(item, differs if how == DIFFERS else Ended(state="proved")) for item, how in seen.items()]
     with context.db.begin() as tx:
         changes.mark(tx, ended, now)
     context.progress("proved", len(ended), len(ended))

@@ -1,7 +1,8 @@
 """One reconciliation from reading to read-back; a dry run unless told otherwise.
 
-observe, guard, compare, record news, plan, and then, only when applying: write, read back, record. A
-dry run writes to neither product and records nothing in the ledger; it fills the mirrors and lists.
+observe, judge, compare, record news, plan, and then, only when applying: stop, let go what was approved,
+read back, record. A dry run writes to neither product and records nothing in the ledger; it fills the
+mirrors and keeps its plan. A product that a breaker leaves out is as if nobody were in it.
 """
 
 import time
@@ -11,13 +12,13 @@ from dataclasses import dataclass
 from sqlalchemy import func, select, update
 
 from service.db import drift, subject
-from service.errors import ServiceError
-from service.reconciler import diff, mirror, news, plan, runs
+from service.reconciler import breakers, diff, letting, news, permissible, planning, plans, runs
 from service.reconciler.apply import Applied, apply
+from service.reconciler.breakers import Trip
 from service.reconciler.context import Context
 from service.reconciler.diff import STOPPING
+from service.reconciler.looking import look
 from service.reconciler.news import News
-from service.reconciler.observe import observe, require_complete
 from service.reconciler.plan import Plan
 
 
@@ -27,7 +28,8 @@ class RunResult:
 
     `found` is everything that disagreed, `new` what the previous run did not know, `applied` who was
     repaired, `failed` who was not, `remaining` who is still to be stopped. `news` counts events by
-    category; in a dry run those that would be recorded. `calls` and `credits` are what this run spent.
+    category; in a dry run those that would be recorded. `tripped` are the breakers that left a product out
+    or let nobody go in it. `calls` and `credits` are what this run spent.
     """
 
     run_id: int
@@ -41,6 +43,7 @@ class RunResult:
     remaining: Mapping[str, int]
     changes: Applied | None
     resumed: Applied | None
+    tripped: tuple[Trip, ...]
     calls: Mapping[str, int]
     credits: int
     seconds: float
@@ -49,23 +52,20 @@ class RunResult:
 def reconcile(context: Context, *, applying: bool = False) -> RunResult:
     """Run once and return what was seen and done.
 
-    Raises `Unsafe` when a read cannot be believed and `ZohoError` when it failed; then nothing was
-    dropped, recorded or written, and the run is kept as refused with the reason.
+    Raises `Unsafe` when neither product can be believed and `ZohoError` when a read failed; then nothing
+    was dropped, recorded or written, and the run is kept as refused with the reason.
     """
     clock = time.monotonic()
     calls, spent = dict(context.crm.meter.calls), context.crm.meter.credits
     resumed = _resume(context) if applying else None
-    run_id, previous = _observed(context)
-    found, heard = _compared(context, run_id, applying=applying)
-    with context.db.begin() as tx:
-        made = plan.plan(tx, run_id, found, policy=context.policy)
-        runs.advance(
-            tx, run_id, "applying" if applying else "planned", planned=len(made.changes), policy=made.policy
-        )
-        if applying:
-            plan.keep(tx, made)
+    run_id, previous, trips = look(context, applying=applying)
+    found, heard = _compared(context, run_id, breakers.blind(trips), applying=applying)
+    made, trips = _planned(context, run_id, found, trips, applying=applying)
     context.progress("planned", len(made.changes), len(made.changes))
-    done = apply(context) if applying else None
+    done = None
+    if applying:
+        done = apply(context, without=breakers.blind(trips))
+        done.stopped |= letting.let_go(context, breakers.held(trips))
     states = _states(context, run_id)
     result = RunResult(
         run_id=run_id,
@@ -76,9 +76,10 @@ def reconcile(context: Context, *, applying: bool = False) -> RunResult:
         plan=made,
         applied=states.get("repaired", {}),
         failed=states.get("failed", {}),
-        remaining=_sum(states, "found", "failed", "open"),
+        remaining=_sum(states, "found", "failed", "open", "contested"),
         changes=done,
         resumed=resumed,
+        tripped=tuple(trips),
         calls={name: n - calls.get(name, 0) for name, n in context.crm.meter.calls.items()},
         credits=context.crm.meter.credits - spent,
         seconds=time.monotonic() - clock,
@@ -88,53 +89,61 @@ def reconcile(context: Context, *, applying: bool = False) -> RunResult:
 
 
 def _resume(context: Context) -> Applied | None:
-    """Finish what an earlier run left, if it left anything."""
-    left = apply(context)
+    """Finish the stops that an earlier run left, if it left any, but not where its breakers tripped."""
+    with context.db.read() as tx:
+        believed = runs.last_believed(tx)
+        trips = [] if believed is None else breakers.tripped(tx, believed[0])
+    left = apply(context, without=breakers.blind(trips))
     context.progress("resumed", left.proved, left.proved)
     return left if left != Applied() else None
 
 
-def _observed(context: Context) -> tuple[int, int | None]:
-    """Read both products into the mirrors; return this run and the one that is compared with."""
-    started = context.now()
-    with context.db.begin() as tx:
-        run_id = runs.begin(tx, started)
-        believed = runs.last_believed(tx, run_id)
-    context.progress("observing", 0, 0)
-    previous, since, before = believed or (None, None, {})
-    try:
-        observe(context, run_id, since=since)
-        with context.db.read() as tx:
-            seen = mirror.count_seen(tx, run_id)
-        require_complete(seen, before, context.policy.enforcement.largest_shrink)
-    except ServiceError as error:
-        with context.db.begin() as tx:
-            runs.advance(tx, run_id, "refused", finished_at=context.now(), reason=str(error))
-        raise
-    context.progress("believed", sum(seen.values()), sum(seen.values()))
-    with context.db.begin() as tx:
-        mirror.drop_unseen(tx, run_id)
-        runs.advance(tx, run_id, "observing", seen=seen)
-    context.progress("observed", sum(seen.values()), sum(seen.values()))
-    return run_id, previous
-
-
-def _compared(context: Context, run_id: int, *, applying: bool) -> tuple[diff.Found, News]:
+def _compared(
+    context: Context, run_id: int, without: frozenset[str], *, applying: bool
+) -> tuple[diff.Found, News]:
     """Compare first, then record what the ledger did not know (in a dry run: count it)."""
     at = context.now()
     with context.db.begin() as tx:
-        found = diff.compare(tx, run_id, policy=context.policy, vault=context.vault, now=at)
+        found = diff.compare(tx, run_id, policy=context.policy, vault=context.vault, now=at, without=without)
     context.progress("compared", sum(found.kinds.values()), sum(found.kinds.values()))
     if not applying:
         with context.db.read() as tx:
-            return found, news.preview(tx, context.policy, at)
-    heard = news.record(context, at)
+            return found, news.preview(tx, context.policy, at, without=without)
+    heard = news.record(context, at, without=without)
     with context.db.begin() as tx:
         known = (
             select(subject.c.sub).where(subject.c.address_index == drift.c.address_index).scalar_subquery()
         )
         tx.execute(update(drift).where(drift.c.run_id == run_id, drift.c.sub.is_(None)).values(sub=known))
     return found, heard
+
+
+def _planned(
+    context: Context, run_id: int, found: diff.Found, trips: list[Trip], *, applying: bool
+) -> tuple[Plan, list[Trip]]:
+    """Keep the plan of this run; return it with all that tripped. Older plans that are out of date end."""
+    policy, at = context.policy, context.now()
+    with context.db.begin() as tx:
+        plans.expire(tx, policy=policy, now=at)
+        permits = permissible.permits(tx, run_id, policy=policy, now=at)
+        many = breakers.judge_re_permissions(tx, policy, permits)
+        breakers.keep(tx, run_id, many, at)
+        trips = [*trips, *many]
+        held = breakers.held(trips)
+        made = planning.plan(
+            tx,
+            run_id,
+            found,
+            policy=policy,
+            now=at,
+            permits=[item for item in permits if item.target.partition(":")[0] not in held],
+            without=breakers.blind(trips),
+        )
+        runs.advance(
+            tx, run_id, "applying" if applying else "planned", planned=len(made.changes), policy=made.policy
+        )
+        plans.keep(tx, made, policy=policy, applying=applying, at=at)
+    return made, trips
 
 
 def _states(context: Context, run_id: int) -> dict[str, dict[str, int]]:

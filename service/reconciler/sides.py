@@ -12,6 +12,7 @@ from sqlalchemy import (
     ColumnElement,
     and_,
     case,
+    false,
     func,
     literal,
     or_,
@@ -23,6 +24,7 @@ from sqlalchemy import (
 from service.consent import Category, Provenance, State
 from service.db import (
     Moment,
+    canary,
     contact,
     crm_address,
     crm_record,
@@ -35,6 +37,7 @@ from service.db import (
 )
 from service.ledger.store import LOG_ID
 from service.policy import PolicySet
+from service.reconciler.enforcement import PERMITS
 from service.reconciler.port import Member, OutcomeKind
 
 CLOCKS_DIFFER = timedelta(minutes=10)
@@ -45,21 +48,36 @@ MINUTE = timedelta(minutes=1)
 """How exactly CRM and Campaigns tell times: a later moment of the same second, or minute, is possible."""
 
 
-def facts(policy: PolicySet, now: datetime) -> CTE:
-    """Put the sides together; every column is named once and may be NULL where a side knows nothing."""
+def facts(policy: PolicySet, now: datetime, without: frozenset[str] = frozenset()) -> CTE:
+    """Put the sides together; every column is named once and may be NULL where a side knows nothing.
+
+    The products `without` (`crm`, `campaigns`) are as if nobody were in them. Our own canaries never count.
+    """
     lists = [entry for entry in policy.zoho.campaigns.lists if entry.purpose == policy.zoho.governs]
     names = [entry.name for entry in lists]
     crm, on_lists, mailed = _crm(names), _lists(names), _outcomes(policy, now)
     ledger = _ledger(policy.zoho.governs, now)
-    everybody = union(
-        select(crm_address.c.address_index),
-        select(member.c.address_index).where(member.c.list_name.in_(names)),
-        select(outcome.c.address_index),
-    ).cte("everybody")
+    ours = select(canary.c.address_index)
+    sources = [
+        ("crm", select(crm_address.c.address_index).where(crm_address.c.address_index.not_in(ours))),
+        (
+            "campaigns",
+            select(member.c.address_index).where(
+                member.c.list_name.in_(names), member.c.address_index.not_in(ours)
+            ),
+        ),
+        ("campaigns", select(outcome.c.address_index).where(outcome.c.address_index.not_in(ours))),
+    ]
+    left = [source.distinct() for product, source in sources if product not in without]
+    everybody = (union(*left) if len(left) > 1 else left[0]).cte("everybody")
     index = everybody.c.address_index
     joined: Any = everybody
-    for side in (crm, on_lists, mailed, ledger, contact, suppression):
-        joined = joined.outerjoin(side, side.c.address_index == index)
+    for product, side in (
+        *(("crm", crm), ("campaigns", on_lists), ("campaigns", mailed)),
+        *(("campaigns", contact), ("", ledger), ("", suppression)),
+    ):
+        shown = side.c.address_index == index
+        joined = joined.outerjoin(side, false() if product in without else shown)
     columns = [
         column
         for side in (crm, on_lists, mailed, ledger)
@@ -219,6 +237,8 @@ def _ledger(purpose: str, now: datetime) -> CTE:
 def _told() -> CTE:
     """Return each person's last withdrawal (its time), and last hard bounce and write of ours (recorded)."""
     kinds = (Category.WITHDRAWN, Category.BOUNCE_HARD, Category.ENFORCEMENT)
+    # What lets somebody be mailed again explains no later opt-out.
+    counts = happening.c.source != PERMITS
 
     def last(category: Category, column: ColumnElement[Any]) -> ColumnElement[Any]:
         return func.max(case((happening.c.category == category.value, column)))
@@ -230,7 +250,7 @@ def _told() -> CTE:
             last(Category.BOUNCE_HARD, happening.c.recorded_at).label("hard_recorded_at"),
             _shifted(last(Category.ENFORCEMENT, happening.c.recorded_at), CLOCKS_DIFFER).label("ours_until"),
         )
-        .where(happening.c.category.in_([kind.value for kind in kinds]))
+        .where(happening.c.category.in_([kind.value for kind in kinds]), counts)
         .group_by(happening.c.sub)
         .cte("told")
     )

@@ -237,23 +237,45 @@ class Short:
 
 
 @pytest.mark.parametrize(("rows", "why"), [(0, "nobody at all"), (20, "fewer than")])
-def test_a_read_that_lost_people_is_refused_before_anything_is_written(small, rows, why):
+def test_a_read_that_lost_people_leaves_its_product_out_and_the_other_goes_on(small, rows, why):
     small.run(applying=False)
+    (email,) = small.emails("permission_refused_in_campaigns")
+    small.intake.record([withdrawal(email)])
     with small.db.read() as tx:
         before = tx.scalar(select(func.count()).select_from(crm_record))
-    with pytest.raises(Unsafe, match=why):
-        small.run(crm=Short(small.zoho.crm, rows))
+    opted_out = small.products()["opted_out"]
+    result = small.run(crm=Short(small.zoho.crm, rows))
+    (trip,) = result.tripped
+    assert (trip.target, trip.name, trip.stops) == ("crm", "shrunken read", "all")
+    assert why in trip.reason
     with small.db.read() as tx:
         assert tx.scalar(select(func.count()).select_from(crm_record)) == before
+    assert small.products()["opted_out"] == opted_out
+    assert {change.target for change in result.plan.changes} == {"campaigns"}
+    assert "active" not in small.person(email)["campaigns"]["lists"].values()
+
+
+def test_what_a_read_lost_is_compared_with_the_last_one_that_was_believed(small):
+    small.run(applying=False)
+    for _ in range(2):
+        assert small.run(crm=Short(small.zoho.crm, 20)).tripped
+    assert not small.run().tripped
+
+
+def test_a_list_that_is_suddenly_empty_stops_campaigns_alone(small):
+    small.sim.world.db.execute("DELETE FROM members")
+    result = small.run()
+    assert [(trip.target, trip.stops) for trip in result.tripped] == [("campaigns", "all")]
+    assert "returned nobody" in result.tripped[0].reason
+    assert all(change.target.startswith("crm:") for change in result.plan.changes)
+
+
+def test_nothing_is_believed_where_both_products_lost_everybody(small):
+    small.sim.world.db.execute("DELETE FROM members")
+    with pytest.raises(Unsafe, match=r"CRM: returned nobody at all.*Campaigns: returned nobody"):
+        small.run(crm=Short(small.zoho.crm, 0))
     assert small.writes() == 0
     assert small.runs()[-1][0] == "refused"
-    assert why in small.runs()[-1][1]
-
-
-def test_a_list_that_is_suddenly_empty_is_refused(small):
-    small.sim.world.db.execute("DELETE FROM members")
-    with pytest.raises(Unsafe, match="Campaigns returned nobody"):
-        small.run()
 
 
 def test_a_product_that_does_not_answer_ends_the_run_with_the_reason(small):

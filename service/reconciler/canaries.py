@@ -1,0 +1,255 @@
+"""Canaries: contacts of our own in every state, which show in each run that stop still means stop.
+
+They go through the same mapping as everybody else. A run writes each one's state again and then reads it
+back from both products. After a change of the mapping they are only read at first: what an older mapping
+wrote must look right through the new one, else the two values have changed places. Nobody is behind them:
+they are left out of comparisons, news and figures.
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, delete, insert, select, update
+
+from service.db import canary, contact, member
+from service.errors import Malformed, Misconfigured, ZohoError
+from service.ledger.canonical import canonical
+from service.policy import PolicySet
+from service.reconciler.breakers import CRM, Trip, wrong_polarity
+from service.reconciler.context import Context
+from service.reconciler.enforcement import CAMPAIGNS
+from service.reconciler.port import CrmChange, Member, Result
+
+STATES = ("granted", "refused", "unsubscribed", "bounced")
+OPTED_OUT = {"granted": False, "refused": True, "unsubscribed": True, "bounced": True}
+"""What Email_Opt_Out says of each."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Canary:
+    """One contact of our own; `trouble` is what was last wrong with it, if anything."""
+
+    state: str
+    address_index: bytes
+    address: str
+    module: str
+    record_id: str
+    mapping: bytes
+    seen_at: datetime | None
+    driven_at: datetime | None
+    trouble: str | None
+
+
+def create(context: Context) -> list[Canary]:
+    """Create the canaries that do not exist yet, in both products, and return all of them.
+
+    The bounced one is a contact like any other until the first campaign finds its mailbox dead: no API
+    makes a bounce. Raises `Misconfigured` without a domain, `ZohoError` where a product refuses.
+    """
+    rules = context.policy.enforcement.canaries
+    if not rules.domain or not rules.dead_domain:
+        raise Misconfigured("name domain and dead_domain under [canaries] in policies/enforcement.toml first")
+    known = {one.state for one in _all(context)}
+    for state in STATES:
+        if state in known:
+            continue
+        address = f"consent-canary-{state}@{rules.dead_domain if state == 'bounced' else rules.domain}"
+        record_id = _in_crm(context, state, address)
+        for result in _drive_list(context, state, address, fresh=True):
+            _require(result)
+        with context.db.begin() as tx:
+            tx.execute(insert(canary).values(_row(context, state, address, record_id)))
+    return _all(context)
+
+
+def drive(context: Context) -> None:
+    """Write each canary's state again, where the mapping is the one under which it was last read right.
+
+    A canary that a product does not take is noted; it stops nobody.
+    """
+    for one in _all(context):
+        if one.mapping != fingerprint(context.policy):
+            continue
+        trouble = None
+        try:
+            opted_out = OPTED_OUT[one.state]
+            written = [CrmChange(module=one.module, record_id=one.record_id, opted_out=opted_out)]
+            results = [*context.crm.enforce(written), *_drive_list(context, one.state, one.address)]
+            trouble = next((f"{r.target}: {r.code}" for r in results if not r.done), None)
+        except ZohoError as error:
+            trouble = error.code or type(error).__name__
+        with context.db.begin() as tx:
+            _note(tx, one.state, driven_at=context.now(), trouble=trouble)
+
+
+def judge(context: Context) -> list[Trip]:
+    """Read the canaries back, from CRM itself and from what was just read of Campaigns; return what is wrong.
+
+    One that is not there any more proves nothing either way: that is noted, and told by `show`.
+    """
+    known = _all(context)
+    if not known:
+        return []
+    records = {(r.module, r.record_id): r for r in context.crm.read([(c.module, c.record_id) for c in known])}
+    wrong: dict[str, list[str]] = {CRM: [], CAMPAIGNS: []}
+    with context.db.begin() as tx:
+        for one in known:
+            record = records.get((one.module, one.record_id))
+            in_crm = None if record is None else record.opted_out
+            shown = _shown(tx, one, context.lists)
+            troubles = [*_wrong_in_crm(one.state, in_crm), *_wrong_in_campaigns(one.state, shown)]
+            for product, words in troubles:
+                if product is not None:
+                    wrong[product].append(words)
+            _note_seen(tx, one, [words for _, words in troubles], context)
+        if not any(wrong.values()):
+            tx.execute(update(canary).values(mapping=fingerprint(context.policy)))
+    return [
+        Trip(target=product, name="canary polarity", stops="all", reason=reason)
+        for product, found in wrong.items()
+        if (reason := wrong_polarity(found))
+    ]
+
+
+def shown(tx: Connection) -> Sequence[Any]:
+    """Return the rows of all canaries, without their addresses."""
+    columns = (canary.c.state, canary.c.module, canary.c.made_at, canary.c.driven_at, canary.c.seen_at)
+    return tx.execute(select(*columns, canary.c.trouble).order_by(canary.c.made_at, canary.c.state)).all()
+
+
+def forget(tx: Connection) -> None:
+    """Forget the canaries; the contacts stay in both products, for somebody to delete there."""
+    tx.execute(delete(canary))
+
+
+def fingerprint(policy: PolicySet) -> bytes:
+    """Return what names everything that could turn stop into go."""
+    crm, campaigns = policy.zoho.crm, policy.zoho.campaigns
+    return hashlib.sha256(
+        canonical(
+            [
+                crm.opt_out_field,
+                campaigns.permission_label,
+                campaigns.granted,
+                campaigns.refused,
+                campaigns.granted_segment,
+                campaigns.refused_segment,
+            ]
+        )
+    ).digest()
+
+
+def _wrong_in_crm(state: str, opted_out: bool | None) -> Iterator[tuple[str | None, str]]:  # noqa: FBT001  # a fact, not a flag
+    if opted_out is None:
+        yield None, f"the {state} canary is not in CRM any more"
+    elif opted_out is not OPTED_OUT[state]:
+        reads = "opted out" if opted_out else "not opted out"
+        yield CRM, f"the {state} canary reads {reads} in CRM"
+
+
+def _wrong_in_campaigns(state: str, found: tuple[str | None, str | None]) -> Iterator[tuple[str | None, str]]:
+    status, permission = found
+    if status is None:
+        yield None, f"the {state} canary is not on the list any more"
+    elif state in ("granted", "refused"):
+        if status != Member.ACTIVE.value:
+            yield None, f"the {state} canary is {status} on the list"
+        elif permission != state:
+            yield CAMPAIGNS, f"the {state} canary reads {permission or 'neither'} in Campaigns"
+    elif state == "unsubscribed" and status == Member.ACTIVE.value:
+        yield CAMPAIGNS, "the unsubscribed canary is active in Campaigns"
+    elif state == "bounced" and status != Member.BOUNCED.value:
+        yield None, "the bounced canary has not bounced yet"
+
+
+def _shown(tx: Connection, one: Canary, lists: Sequence[str]) -> tuple[str | None, str | None]:
+    """Return (status on the first governed list, permission), as this run read them."""
+    status = tx.scalar(
+        select(member.c.status).where(
+            member.c.address_index == one.address_index, member.c.list_name == lists[0]
+        )
+    )
+    return status, tx.scalar(select(contact.c.permission).where(contact.c.address_index == one.address_index))
+
+
+def _drive_list(context: Context, state: str, address: str, *, fresh: bool = False) -> list[Result]:
+    """Write one canary's state to Campaigns, through the mapping; a bounce writes itself."""
+    name = context.lists[0]
+    match state:
+        case "granted" | "refused":
+            return [context.campaigns.place(name, address, granted=state == "granted")]
+        case "unsubscribed" if fresh:
+            placed = context.campaigns.place(name, address, granted=False)
+            return [placed, context.campaigns.unsubscribe(name, address)]
+        case "unsubscribed":
+            return [context.campaigns.unsubscribe(name, address)]
+        case _:
+            return [context.campaigns.place(name, address, granted=False)] if fresh else []
+
+
+def _in_crm(context: Context, state: str, address: str) -> str:
+    """Return the id of the canary's record, made now unless it is there already."""
+    module = context.policy.enforcement.canaries.module
+    there = [record for record in context.crm.find(address) if record.module == module]
+    if there:
+        wanted = CrmChange(module=module, record_id=there[0].record_id, opted_out=OPTED_OUT[state])
+        for result in context.crm.enforce([wanted]):
+            _require(result)
+        return there[0].record_id
+    record_id, result = context.crm.add(module, address, opted_out=OPTED_OUT[state])
+    _require(result)
+    return record_id
+
+
+def _require(result: Result) -> None:
+    if not result.done:
+        raise ZohoError(f"{result.target}: {result.code} {result.reason}".strip(), code=result.code)
+
+
+def _row(context: Context, state: str, address: str, record_id: str) -> dict[str, Any]:
+    if not record_id:
+        raise Malformed("CRM took the canary and gave it no id; look for it by hand")
+    return {
+        "state": state,
+        "address_index": context.vault.address_index(address),
+        "address": context.vault.seal_address(address),
+        "module": context.policy.enforcement.canaries.module,
+        "record_id": record_id,
+        "mapping": fingerprint(context.policy),
+        "made_at": context.now(),
+        "driven_at": context.now(),
+    }
+
+
+def _all(context: Context) -> list[Canary]:
+    with context.db.read() as tx:
+        rows = tx.execute(select(canary)).mappings().all()
+    order = {state: place for place, state in enumerate(STATES)}
+    return [
+        Canary(
+            state=row["state"],
+            address_index=row["address_index"],
+            address=context.vault.open_address(row["address"]),
+            module=row["module"],
+            record_id=row["record_id"],
+            mapping=row["mapping"],
+            seen_at=row["seen_at"],
+            driven_at=row["driven_at"],
+            trouble=row["trouble"],
+        )
+        for row in sorted(rows, key=lambda row: order[row["state"]])
+    ]
+
+
+def _note_seen(tx: Connection, one: Canary, troubles: Sequence[str], context: Context) -> None:
+    if troubles:
+        _note(tx, one.state, trouble="; ".join(troubles))
+    else:
+        _note(tx, one.state, seen_at=context.now(), trouble=None)
+
+
+def _note(tx: Connection, state: str, **values: object) -> None:
+    tx.execute(update(canary).where(canary.c.state == state).values(**values))
