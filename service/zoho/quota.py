@@ -75,11 +75,11 @@ class Gate(Protocol):
     def give_back(self, endpoint: str, spare: float = 0.0, *, units: int = 1, who: str = "") -> None:
         """Take back the booking of a call that was not sent after all."""
 
-    def lock(self, endpoint: str, until: datetime) -> None:
-        """Refuse `endpoint` until then."""
+    def lock(self, endpoint: str, until: datetime, spare: float = 0.0) -> None:
+        """Refuse `endpoint` until then: the vendor has refused a call that left so much to others."""
 
-    def locked_until(self, endpoint: str) -> datetime | None:
-        """Return until when the vendor has locked `endpoint`, or None."""
+    def locked_until(self, endpoint: str, spare: float = 0.0) -> datetime | None:
+        """Return until when the vendor has locked `endpoint` for calls that leave so much, or None."""
 
     def remaining(self, units: int) -> None:
         """Hear what the vendor says is left of the day."""
@@ -176,12 +176,12 @@ class Windows:
     def remaining(self, units: int) -> None:
         """Hear what the vendor says is left; one process alone does nothing with it."""
 
-    def lock(self, endpoint: str, until: datetime) -> None:
+    def lock(self, endpoint: str, until: datetime, spare: float = 0.0) -> None:  # noqa: ARG002  # one client
         """Refuse `endpoint` until then: the vendor has said so."""
         with self._mutex:
             self._locked[endpoint] = until
 
-    def locked_until(self, endpoint: str) -> datetime | None:
+    def locked_until(self, endpoint: str, spare: float = 0.0) -> datetime | None:  # noqa: ARG002  # one client
         """Return until when the vendor has locked `endpoint`, or None."""
         with self._mutex:
             until = self._locked.get(endpoint)

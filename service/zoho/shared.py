@@ -203,14 +203,14 @@ class SharedGate:
         key = (self._account(endpoint), who, spare)
         with self._mutex:
             now = self._quota.now()
-            if (until := self._locked(endpoint, now)) is not None:
+            if (until := self._locked(endpoint, spare, now)) is not None:
                 return until
             block = self._blocks.get(key)
             if block is None or block.open_until <= now or block.units - block.used < units:
                 taken = self._exchange(key, units, now)
                 if isinstance(taken, datetime):
                     return taken
-                if (until := self._locked(endpoint, now)) is not None:
+                if (until := self._locked(endpoint, spare, now)) is not None:
                     return until
                 block = taken
             block.used, block.used_at = block.used + units, now
@@ -224,17 +224,21 @@ class SharedGate:
             if block is not None:
                 block.used = max(0, block.used - units)
 
-    def lock(self, endpoint: str, until: datetime) -> None:
-        """Refuse `endpoint` until then, on every node and after a restart: the vendor has said so."""
-        account = f"{self._name}:{endpoint}"
+    def lock(self, endpoint: str, until: datetime, spare: float = 0.0) -> None:
+        """Refuse `endpoint` until then, on every node and after a restart: the vendor has said so.
+
+        CRM's 429 does not tell a crowd from a used-up day. One that met a call with a `spare` part rests
+        only such calls: a withdrawal asks for itself.
+        """
+        account = self._lock_of(endpoint, mass=self._credits and spare > 0)
         with self._mutex:
             self._locks[account] = until
             with self._quota.db.begin() as tx:
                 blocks.lock(tx, account, until)
 
-    def locked_until(self, endpoint: str) -> datetime | None:
-        """Return until when the vendor has locked `endpoint`, or None."""
-        return self._locked(endpoint, self._quota.now())
+    def locked_until(self, endpoint: str, spare: float = 0.0) -> datetime | None:
+        """Return until when the vendor has locked `endpoint` for calls that leave so much, or None."""
+        return self._locked(endpoint, spare, self._quota.now())
 
     def remaining(self, units: int) -> None:
         """Hear what the vendor says is left of the day, which others may have used as well."""
@@ -294,6 +298,10 @@ class SharedGate:
     def _account(self, endpoint: str) -> str:
         return self._name if self._credits else f"{self._name}:{endpoint}"
 
-    def _locked(self, endpoint: str, now: datetime) -> datetime | None:
-        until = self._locks.get(f"{self._name}:{endpoint}")
-        return until if until is not None and until > now else None
+    def _locked(self, endpoint: str, spare: float, now: datetime) -> datetime | None:
+        names = [self._lock_of(endpoint, mass=mass) for mass in ([False, True] if spare else [False])]
+        live = [until for name in names if (until := self._locks.get(name)) is not None and until > now]
+        return max(live, default=None)
+
+    def _lock_of(self, endpoint: str, *, mass: bool) -> str:
+        return f"{self._name}:{endpoint}{' (mass)' if mass else ''}"

@@ -180,7 +180,7 @@ class Transport:
         """Wait for our own window as long as patience lasts; a vendor's lock-out is never waited for."""
         while (free_at := self._reserve(call, price)) is not None:
             wait_s = (free_at - self._pace.clock()).total_seconds()
-            if self._windows.locked_until(call.endpoint) or wait_s > self._pace.patience_s:
+            if self._windows.locked_until(call.endpoint, self._pace.spare) or wait_s > self._pace.patience_s:
                 raise self._exhausted(call, free_at, code="OWN_WINDOW")
             self._pace.rest(max(wait_s, 0.01))
 
@@ -191,7 +191,7 @@ class Transport:
         now = self._pace.clock()
         asked = answer.retry_after_s(now)
         until = now + timedelta(seconds=self._product.lock_s if asked is None else asked)
-        self._windows.lock(call.endpoint, until)
+        self._windows.lock(call.endpoint, until, self._pace.spare)
         return self._exhausted(call, until, code=self._product.code(answer))
 
     def _exhausted(self, call: Call, until: datetime, *, code: str) -> QuotaExhausted:

@@ -250,3 +250,19 @@ def test_clients_that_share_a_token_ask_for_one(sim, node, mapping, time):
         first.crm.org()
         second.crm.org()
     assert sim.control("meter")["calls"]["oauth"] == 1
+
+
+def test_a_crowd_that_a_mass_read_met_does_not_keep_a_withdrawal_from_asking(node, time):
+    mass, own = node().gate("crm"), node().gate("crm")
+    until = time.now + timedelta(minutes=1)
+    mass.lock(ORG, until, 0.2)
+    assert mass.reserve(ORG, 0.2) == until
+    assert own.reserve(ORG) is None
+    own.lock(ORG, until)
+    assert (own.reserve(ORG), node().gate("crm").reserve(ORG, 0.2)) == (until, until)
+
+
+def test_a_lock_out_of_campaigns_is_one_for_everybody(node, time):
+    until = time.now + timedelta(minutes=30)
+    node().gate("campaigns").lock("topics", until, 0.2)
+    assert node().gate("campaigns").reserve("topics") == until
