@@ -9,11 +9,12 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, func, select
 
-from service.db import contact, crm_address, crm_record, drift, member, outcome
+from service.db import change, contact, crm_address, crm_record, drift, member, outcome
 from service.policy import PolicySet
 from service.reconciler import runs
 from service.reconciler.context import Context
 from service.reconciler.crm_reading import FOLLOWED_FROM, base_of
+from service.reconciler.enforcement import CRM
 from service.reconciler.observe import OVERLAP
 from service.reconciler.port import Member
 
@@ -33,13 +34,14 @@ class Stops:
 class Sizes:
     """Rows by what they are read from; `read_at` None: nothing was ever read, all counts are guesses.
 
-    `records` by module, `followed` those of which only changes are read; `members` by list and status,
+    `records` by module, `followed` those of which only changes are read, with how many we made ourselves
+    since; `members` by list and status,
     `permissions` by segment, `outcomes` by campaign and kind.
     """
 
     read_at: datetime | None = None
     records: Mapping[str, int]
-    followed: frozenset[str] = frozenset()
+    followed: Mapping[str, int] = field(default_factory=dict)
     members: Mapping[tuple[str, str], int]
     permissions: Mapping[str, int]
     outcomes: Mapping[tuple[str, str], int] = field(default_factory=dict)
@@ -74,7 +76,11 @@ def sizes(tx: Connection, context: Context) -> Sizes | None:
     return Sizes(
         read_at=last[1],
         records=held,
-        followed=frozenset(name for name, count in held.items() if follows and count >= FOLLOWED_FROM),
+        followed={
+            name: _rewritten(tx, last[0], name)
+            for name, count in held.items()
+            if follows and count >= FOLLOWED_FROM
+        },
         members={(entry.name, one.value): 0 for entry in policy.zoho.campaigns.lists for one in Member}
         | _by_list(tx),
         permissions={"granted": 0, "refused": 0} | _by_permission(tx),
@@ -121,6 +127,13 @@ def _by_campaign(tx: Connection, read_at: datetime) -> dict[tuple[str, str], int
     recent = outcome.c.sent_at.is_(None) | (outcome.c.sent_at >= read_at - OVERLAP - LATE)
     found = tx.execute(select(*columns, func.count()).where(recent).group_by(*columns))
     return {(row[0], row[1]): int(row[2]) for row in found}
+
+
+def _rewritten(tx: Connection, run_id: int, module: str) -> int:
+    """Return how many records of a module the last run wrote: they are read again as changed."""
+    target = change.c.target.startswith(f"{CRM}{module}/", autoescape=True)
+    wrote = (change.c.run_id == run_id) & target & change.c.written_at.is_not(None)
+    return int(tx.scalar(select(func.count(change.c.target.distinct())).where(wrote)) or 0)
 
 
 def _stops(tx: Connection, run_id: int, lists: tuple[str, ...]) -> Stops:

@@ -17,8 +17,9 @@ from sqlalchemy.dialects.sqlite import insert as insert_sqlite
 from service.db import quota_account, quota_block
 from service.zoho.quota import Limit
 
-SHARE = 32
-"""A block is at most this part of what is left, so that little lies idle with one node near the end."""
+SHARE, MASS_SHARE = 32, 4
+"""A block is at most this part of what is left, so that little lies idle with one node near the end; calls
+that leave a part to withdrawals may take more, since nobody waits for what is theirs."""
 KEPT = {"crm": timedelta(days=7)}
 """How long used blocks are kept for reports; those of other accounts for a day, their longest window."""
 FOREIGN_FOR = timedelta(hours=1)
@@ -73,7 +74,7 @@ def take(tx: Connection, wish: Wish, now: datetime) -> Block | datetime:
     left = min(_left(tx, wish, limit, now, foreign) for limit in wish.limits)
     if left < wish.units:
         return max(_free_at(tx, wish, limit, now, foreign) for limit in wish.limits)
-    units = max(wish.units, min(wish.most, left // SHARE))
+    units = max(wish.units, min(wish.most, left // (MASS_SHARE if wish.spare else SHARE)))
     made = tx.execute(
         insert(quota_block)
         .values(

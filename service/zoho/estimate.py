@@ -71,7 +71,7 @@ def of_run(size: Sizes, *, applying: bool, by: str = "cheapest", learning: bool 
         found.ask_crm("GET /crm/v8/__apis", 1, 1)
     for module, rows in size.records.items():
         if module in size.followed:
-            _follow(found, module)
+            _follow(found, module, size.followed[module])
         else:
             _sweep(found, module, rows, by)
     _read_campaigns(found, size)
@@ -101,10 +101,11 @@ def of_push(contacts: int) -> Estimate:
     return found
 
 
-def _follow(found: Estimate, module: str) -> None:
-    """Add what changed lately, as if it fitted a page: deletions, changes, the count."""
+def _follow(found: Estimate, module: str, rewritten: int) -> None:
+    """Add what changed lately, deletions and the count; others' changes as if they fitted the same pages."""
+    pages = max(1, ceil(rewritten / LARGEST_PAGE))
     found.ask_crm(f"GET /crm/v8/{module}/deleted", 1, DELETED_CREDITS)
-    found.ask_crm("POST /crm/v8/coql", 1, coql_credits(LARGEST_PAGE))
+    found.ask_crm("POST /crm/v8/coql", pages, pages * coql_credits(LARGEST_PAGE))
     found.ask_crm(f"GET /crm/v8/{module}/actions/count", 1, 1)
 
 
