@@ -92,7 +92,7 @@ def _listing(world: World, call: Call) -> Listing:
         skip=0,
         where=where,
         values=values,
-        digest=_digest(call),
+        digest=digest_of(call),
     )
     return _at(world, call, listing)
 
@@ -131,7 +131,7 @@ def _at(world: World, call: Call, listing: Listing) -> Listing:
 
 
 def _after(world: World, listing: Listing, text: str) -> Listing:
-    token = _decode(text)
+    token = decode_token(text)
     details = {"param_name": "page_token"}
     if token is None or token.listing != listing.digest:
         message = "The page token does not belong to this request"
@@ -181,7 +181,7 @@ def whole_number(world: World, call: Call, name: str, default: int) -> int:
     return int(text)
 
 
-def _digest(call: Call) -> str:
+def digest_of(call: Call) -> str:
     """Return what a page token is bound to: every parameter but the position, and the header."""
     bound = sorted((k, v) for k, v in call.query.items() if k not in ("page", "page_token"))
     text = msgspec.json.encode([call.path, bound, call.headers.get("if-modified-since")])
@@ -191,10 +191,16 @@ def _digest(call: Call) -> str:
 def _encode(world: World, listing: Listing, last: tuple[int, ...]) -> str:
     expires = world.clock.seconds() + TOKEN_LIFE_S
     token = PageToken(listing.offset + listing.per_page, last[0], last[1], listing.digest, expires)
+    return encode_token(token)
+
+
+def encode_token(token: PageToken) -> str:
+    """Return a page token as it travels."""
     return urlsafe_b64encode(msgspec.json.encode(token)).decode().rstrip("=")
 
 
-def _decode(text: str) -> PageToken | None:
+def decode_token(text: str) -> PageToken | None:
+    """Return what a page token carries, None for anything else."""
     try:
         raw = urlsafe_b64decode(text + "=" * (-len(text) % 4))
         return msgspec.json.decode(raw, type=PageToken)

@@ -1,0 +1,139 @@
+"""A record's timeline: who and what changed it, newest first, as far as the filters let through."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from service.zoho.simulator.clock import iso, parse
+from service.zoho.simulator.crm.gate import module_of, read_problem
+from service.zoho.simulator.crm.listing import (
+    TOKEN_LIFE_S,
+    PageToken,
+    decode_token,
+    digest_of,
+    encode_token,
+    whole_number,
+)
+from service.zoho.simulator.crm.rows import user_objects
+from service.zoho.simulator.wire import Call, Reply, json_reply
+from service.zoho.simulator.world import World
+
+PAGE = 200
+COLUMNS = {
+    "source": "source",
+    "audited_time": "audited_at",
+    "done_by.id": "done_by",
+    "record.module.api_name": "module",
+}
+"""What filters may speak of (facts `zoho-crm`, 2.6), and where it stands."""
+SORT = "audited_time"
+
+
+def get_timeline(world: World, call: Call) -> Reply:
+    """Answer `GET /{Module}/{id}/__timeline?filters=&sort_by=&page_token=`; 204 where nothing is left."""
+    module = module_of(call)
+    if call.query.get("sort_by", SORT) != SORT:
+        raise read_problem(world, "INVALID_DATA", "invalid data", {"param_name": "sort_by"})
+    per_page = whole_number(world, call, "per_page", PAGE)
+    where, values = _filters(world, call)
+    token = _token(world, call)
+    if token is not None:
+        where += " AND (audited_at, id) < (?, ?)"
+        values += [token.last_value, token.last_id]
+    rows = world.db.execute(
+        "SELECT id, audited_at, action, source, done_by, history FROM timeline"
+        f" WHERE module = ? AND record_id = ? AND {where} ORDER BY audited_at DESC, id DESC LIMIT ?",
+        (module, call.slots["record_id"], *values, per_page + 1),
+    ).fetchall()
+    if not rows:
+        return Reply(status=204)
+    found = rows[:per_page]
+    offset = token.offset if token else 0
+    after = _next(world, call, found[-1], offset + per_page) if len(rows) > per_page else None
+    info = {
+        "per_page": per_page,
+        "next_page_token": after,
+        "count": len(found),
+        "page": offset // per_page + 1,
+        "previous_page_token": call.query.get("page_token"),
+        "more_records": after is not None,
+    }
+    users = user_objects(world.db)
+    return json_reply({"__timeline": [_entry(call, module, row, users) for row in found], "info": info})
+
+
+def _entry(
+    call: Call, module: str, row: tuple[Any, ...], users: Mapping[object, object]
+) -> dict[str, object]:
+    number, audited_at, action, source, done_by, history = row
+    return {
+        "id": str(number),
+        "audited_time": iso(audited_at),
+        "action": action,
+        "source": source,
+        "done_by": users.get(done_by),
+        "automation_details": None,
+        "related_record": None,
+        "record": {"id": call.slots["record_id"], "module": {"api_name": module}},
+        "field_history": msgspec.json.decode(history),
+    }
+
+
+def _token(world: World, call: Call) -> PageToken | None:
+    text = call.query.get("page_token")
+    if text is None:
+        return None
+    token, details = decode_token(text), {"param_name": "page_token"}
+    if token is None or token.listing != digest_of(call):
+        message = "The page token does not belong to this request"
+        raise read_problem(world, "TOKEN_BOUND_DATA_MISMATCH", message, details)
+    if token.expires_at <= world.clock.now():
+        raise read_problem(world, "EXPIRED_VALUE", "The page token has expired", details)
+    return token
+
+
+def _next(world: World, call: Call, last: tuple[Any, ...], offset: int) -> str:
+    expires = world.clock.seconds() + TOKEN_LIFE_S
+    return encode_token(PageToken(offset, last[1], last[0], digest_of(call), expires))
+
+
+def _filters(world: World, call: Call) -> tuple[str, list[object]]:
+    """Return the SQL of `filters`; a filter that makes no sense is refused."""
+    text = call.query.get("filters")
+    if text is None:
+        return "1", []
+    try:
+        return _condition(msgspec.json.decode(text, type=dict[str, Any]))
+    except (msgspec.DecodeError, LookupError, TypeError, ValueError):
+        raise read_problem(world, "INVALID_DATA", "invalid data", {"param_name": "filters"}) from None
+
+
+def _condition(node: Mapping[str, Any]) -> tuple[str, list[object]]:
+    """Return the SQL of one comparison or group; raises LookupError, TypeError or ValueError for others."""
+    if "group" in node:
+        joint = {"and": " AND ", "or": " OR "}[node["group_operator"]]
+        parts = [_condition(inner) for inner in node["group"]]
+        return f"({joint.join(sql for sql, _ in parts) or '1'})", [v for _, values in parts for v in values]
+    name = node["field"]["api_name"]
+    column, value = COLUMNS[name], node["value"]
+    match node["comparator"]:
+        case "equal":
+            return f"{column} = ?", [_value(name, value)]
+        case "in":
+            return f"{column} IN ({','.join('?' * len(value))})", [_value(name, one) for one in value]
+        case "between" if name == SORT:
+            low, high = value
+            return f"{column} BETWEEN ? AND ?", [_value(name, low), _value(name, high)]
+        case _:
+            raise ValueError("a comparator that the timeline does not know")
+
+
+def _value(name: str, value: object) -> object:
+    """Return a value as it is stored; raises ValueError for one of another type."""
+    if name == SORT:
+        seconds = parse(str(value))
+        if seconds is None:
+            raise ValueError("no time with an offset")
+        return seconds
+    return int(str(value)) if name == "done_by.id" else str(value)
