@@ -8,7 +8,7 @@ undoing it is for people to find out.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
@@ -28,6 +28,8 @@ log = structlog.get_logger(__name__)
 
 LIMIT = 500
 """Hints of one turn: ten calls, where all are about records."""
+CAMPAIGNS_EVERY = timedelta(seconds=15)
+"""How often Campaigns is read for its hints at most: it is two dozen calls, whoever they are about."""
 FIGHTS = 2
 """So often one decision is carried out against whoever undoes it."""
 
@@ -42,13 +44,15 @@ SHOWN: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 """What confirms each kind: a status on a list, or an outcome of a campaign."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Heed:
     """Takes hints and looks into them; `watch` reads Campaigns."""
 
     context: Context
     watch: Watch
     worker: str
+    campaigns_from: datetime | None = None
+    """When Campaigns may be read again."""
 
     def turn(self) -> int:
         """Look into what waits and return how many hints; 0 before a run has recorded the history.
@@ -56,15 +60,18 @@ class Heed:
         Raises `ZohoError` where a product cannot be read; the hints come back.
         """
         context, now = self.context, self.context.now()
+        kinds: tuple[str, ...] = hints.OF_CRM
+        if self.campaigns_from is None or now >= self.campaigns_from:
+            kinds += hints.OF_CAMPAIGNS
         run = self.watch.last_run()
         with context.db.read() as tx:
-            if run is None or not hints.waiting(tx, now):
+            if run is None or not hints.waiting(tx, kinds, now):
                 return 0
         with context.db.begin() as tx:
-            taken = hints.claim(tx, worker=self.worker, now=now, limit=LIMIT)
+            taken = hints.claim(tx, kinds, worker=self.worker, now=now, limit=LIMIT)
         try:
             self._crm([one for one in taken if one.kind in hints.OF_CRM], run[0])
-            self._campaigns([one for one in taken if one.kind not in hints.OF_CRM], run[0])
+            self._campaigns([one for one in taken if one.kind in hints.OF_CAMPAIGNS], run[0])
         except ZohoError:
             with context.db.begin() as tx:
                 hints.release(tx, [one.id for one in taken])
@@ -92,6 +99,7 @@ class Heed:
     def _campaigns(self, taken: Sequence[Hint], run_id: int) -> None:
         if not taken:
             return
+        self.campaigns_from = self.context.now() + CAMPAIGNS_EVERY
         bounced = any(one.kind == hints.BOUNCE for one in taken)
         recorded = self.watch.read_campaigns(run_id, bounced=bounced)
         context, at = self.context, self.context.now()

@@ -23,6 +23,7 @@ MOST_ATTEMPTS = 6
 NOTIFICATION, WORKFLOW = "notification", "workflow"
 UNSUBSCRIBED, BOUNCE, SPAM = "unsubscribed", "bounce", "spam"
 OF_CRM = (NOTIFICATION, WORKFLOW)
+OF_CAMPAIGNS = (UNSUBSCRIBED, BOUNCE, SPAM)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,16 +69,21 @@ def keep(tx: Connection, told: Sequence[Told], *, at: datetime) -> None:
         tx.execute(insert_into(tx, hint).on_conflict_do_nothing(index_elements=["digest"]), rows)
 
 
-def waiting(tx: Connection, now: datetime) -> bool:
-    """Return whether there is anything to claim: a look that takes no lock."""
-    return tx.execute(select(hint.c.id).where(_free(now)).limit(1)).first() is not None
+def waiting(tx: Connection, kinds: Sequence[str], now: datetime) -> bool:
+    """Return whether there is anything of these kinds to claim: a look that takes no lock."""
+    mine = hint.c.kind.in_(kinds)
+    return tx.execute(select(hint.c.id).where(_free(now), mine).limit(1)).first() is not None
 
 
-def claim(tx: Connection, *, worker: str, now: datetime, limit: int) -> list[Hint]:
-    """Lease the oldest hints that are due."""
+def claim(tx: Connection, kinds: Sequence[str], *, worker: str, now: datetime, limit: int) -> list[Hint]:
+    """Lease the oldest hints of these kinds that are due."""
     columns = (hint.c.id, hint.c.kind, hint.c.module, hint.c.record_id, hint.c.address_index, hint.c.attempts)
     rows = tx.execute(
-        select(*columns).where(_free(now)).order_by(hint.c.id).limit(limit).with_for_update(skip_locked=True)
+        select(*columns)
+        .where(_free(now), hint.c.kind.in_(kinds))
+        .order_by(hint.c.id)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
     ).all()
     taken = update(hint).values(claimed_by=worker, claimed_until=now + LEASE)
     for part in chunks([row.id for row in rows]):

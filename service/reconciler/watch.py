@@ -26,6 +26,8 @@ OVERLAP = timedelta(minutes=2)
 """How far behind the last look CRM is asked for again: clocks differ, and its index lags."""
 SENT_WITHIN = timedelta(days=14)
 """How old a campaign may be to be asked about at once: nearly all clicks come within days."""
+HINTED_WITHIN = timedelta(days=60)
+"""The same where Campaigns itself says that somebody left, complained or bounced."""
 LONGEST_LIST = 5_000
 """Unsubscribed contacts of one list that are read within seconds: ten calls."""
 CHUNK = 500
@@ -59,7 +61,7 @@ class Watch:
     def read_campaigns(self, run_id: int, *, bounced: bool) -> int:
         """Record what Campaigns shows now, whether its numbers moved or not; who `bounced` as well."""
         self.counts = {}
-        changed = self._campaigns(run_id)
+        changed = self._campaigns(run_id, HINTED_WITHIN)
         if bounced:
             at = self.context.now()
             for name in self.context.lists:
@@ -114,7 +116,7 @@ class Watch:
             if late.keys() - told:
                 channels.miss(tx, at=at)
 
-    def _campaigns(self, run_id: int) -> set[bytes]:
+    def _campaigns(self, run_id: int, sent_within: timedelta = SENT_WITHIN) -> set[bytes]:
         """Put who left, if the number of unsubscribed moved on any list; return whom we did not know of."""
         context = self.context
         counts = dict(context.campaigns.unsubscribed_counts())
@@ -122,17 +124,17 @@ class Watch:
         if not moved:
             return set()
         at = context.now()
-        changed = self._departures(at)
+        changed = self._departures(at, sent_within)
         for name in moved:
             if counts.get(name, 0) <= LONGEST_LIST:
                 changed |= self._left(run_id, name, at)
         self.counts = counts
         return changed
 
-    def _departures(self, at: datetime) -> set[bytes]:
+    def _departures(self, at: datetime, sent_within: timedelta) -> set[bytes]:
         """Put opt-outs and complaints of recent campaigns, which tell the time."""
         context, changed = self.context, set()
-        for found in _chunks(context.campaigns.departures(at - SENT_WITHIN)):
+        for found in _chunks(context.campaigns.departures(at - sent_within)):
             indexes = {self._index(item.address) for item in found}
             with context.db.begin() as tx:
                 known = {
