@@ -122,10 +122,16 @@ class PolicySet(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         The mailbox providers' rules apply to addresses on their domains, and where the address is not
         at hand (None). Rules from memory, retired ones, and those that were not law then do not count.
         """
+        return self.deadlines(received_at, jurisdiction, address=address)[0]
+
+    def deadlines(
+        self, received_at: datetime, jurisdiction: str, *, address: str | None = ""
+    ) -> list[tuple[datetime, Deadline]]:
+        """Return every deadline to stop that applies, as `stop_by` says, the strictest first."""
         day = received_at.date()
         counted = [(j, d) for j, d in self._deadlines(jurisdiction, address) if d.effective(day)]
         ends = [(d.ends(received_at, j.calendar), d) for j, d in counted or self._deadlines(UNKNOWN, "")]
-        return min(ends, key=lambda pair: pair[0])
+        return sorted(ends, key=lambda pair: pair[0])
 
     @cached_property
     def atlas(self) -> Atlas:

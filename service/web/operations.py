@@ -8,6 +8,7 @@ import msgspec
 
 from service.web.api import QuestionIn, StandingsOut
 from service.web.audits import AuditIn, AuditPageIn
+from service.web.deadlines import NamesIn
 from service.web.erasure import ErasureIn
 from service.web.events import MAX_EVENTS, EventIn, EventOut
 from service.web.forms import FormIn, FormOut
@@ -22,6 +23,7 @@ from service.web.strict import JSON, URLENCODED
 STRUCTS: Final = (
     AuditIn,
     AuditPageIn,
+    NamesIn,
     QuestionIn,
     StandingsOut,
     EventIn,
@@ -169,6 +171,25 @@ OPERATIONS: Final = (
         reads={URLENCODED: reference(AuditPageIn)},
         gives={303: {}},
         errors=(401, 403, 404, *_BODY_ERRORS, 503),
+        security="session",
+    ),
+    Operation(
+        path="/deadlines",
+        method="get",
+        name="deadlines-page",
+        summary="Both clocks of every withdrawal against each rule; people are pseudonyms",
+        gives={200: _PAGE, 303: {}},
+        errors=(403,),
+        security="session",
+    ),
+    Operation(
+        path="/deadlines",
+        method="post",
+        name="deadlines-names",
+        summary="The same with the names of breaches, each recorded as a look-up",
+        reads={URLENCODED: reference(NamesIn)},
+        gives={200: _PAGE},
+        errors=_LOOKUP_ERRORS,
         security="session",
     ),
     Operation(

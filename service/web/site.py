@@ -11,6 +11,7 @@ from litestar.static_files import create_static_files_router
 from service.web import (
     api,
     audits,
+    deadlines,
     erasure,
     events,
     forms,
@@ -51,6 +52,8 @@ ROUTES: Final = (
     audits.post_audit,
     audits.show_audit,
     audits.audit_now,
+    deadlines.show_deadlines,
+    deadlines.show_names,
     erasure.post_erasure,
     erasure.get_certificate,
     login.show_login,

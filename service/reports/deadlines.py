@@ -1,0 +1,196 @@
+"""The two clocks of every withdrawal against each rule that applies: stop sending, prove that it stopped.
+
+Both run from the first receipt on any channel: what somebody told Zoho counts from when they told Zoho.
+Reads only; people are pseudonyms until whoever may see names asks for them.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from sqlalchemy import Connection
+
+from service.consent import Event, Provenance, SubjectId
+from service.consent.event import GRANTS, REFUSALS, Category
+from service.intake.places import crm_countries_of
+from service.intake.projection import events_of
+from service.policy import Deadline, PolicySet
+from service.reports.drift.clocks import Clocks, clocks
+from service.reports.drift.reading import Withdrawal, withdrawals_since
+from service.vault import Vault
+
+STOPS = REFUSALS | {Category.COMPLAINT}
+"""What a person says that starts the clocks."""
+
+
+class Kept(StrEnum):
+    """How a deadline was kept, the worst last; the value is what people read."""
+
+    MET = "met"
+    RUNNING = "running"
+    LATE = "met late"
+    MISSED = "missed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clock:
+    """One rule's deadline for one withdrawal: how stopping kept it, and how proving did."""
+
+    rule: str
+    law: str
+    citation: str
+    due_at: datetime
+    stopped: Kept
+    proved: Kept
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One withdrawal with all its clocks, the strictest rule first."""
+
+    sub: SubjectId
+    person: str
+    jurisdiction: str
+    received_at: datetime
+    stopped_at: datetime | None
+    proved_at: datetime | None
+    clocks: tuple[Clock, ...]
+
+    @property
+    def is_breach(self) -> bool:
+        """Return whether mail was not stopped in time under some rule."""
+        return any(clock.stopped in (Kept.LATE, Kept.MISSED) for clock in self.clocks)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuleLine:
+    """One rule over all withdrawals to which it applies: how many, by how stopping and proving kept it."""
+
+    rule: str
+    law: str
+    citation: str
+    people: int
+    stopped: Mapping[Kept, int]
+    proved: Mapping[Kept, int]
+
+    @property
+    def breaches(self) -> int:
+        """Return for how many it was not kept."""
+        return self.stopped.get(Kept.LATE, 0) + self.stopped.get(Kept.MISSED, 0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deadlines:
+    """The period's withdrawals: the two clocks over all, every rule, and every breach."""
+
+    since: datetime
+    until: datetime
+    overall: Clocks
+    rules: tuple[RuleLine, ...]
+    breaches: tuple[Case, ...]
+
+
+def deadlines(
+    tx: Connection, policy: PolicySet, vault: Vault, *, since: datetime, now: datetime
+) -> Deadlines:
+    """Return the clocks of all withdrawals received since, and of older ones that still run."""
+    found = withdrawals_since(tx, since, now)
+    subs = [SubjectId(sub) for sub in dict.fromkeys(one.sub for one in found)]
+    events, crm = events_of(tx, subs), crm_countries_of(tx, subs)
+    cases = []
+    for one in found:
+        sub = SubjectId(one.sub)
+        mine = events.get(sub, [])
+        where = policy.place_of(mine, crm.get(sub)).jurisdiction
+        received_at = min(first_receipt(mine, one.received_at), one.received_at)
+        applying = policy.deadlines(received_at, where, address=vault.address_of(tx, sub))
+        cases.append(_case(one, where, received_at, applying, now))
+    breaches = sorted((case for case in cases if case.is_breach), key=lambda case: case.clocks[0].due_at)
+    return Deadlines(
+        since=since,
+        until=now,
+        overall=clocks(found, now),
+        rules=_lines(cases),
+        breaches=tuple(breaches),
+    )
+
+
+def first_receipt(events: Iterable[Event], until: datetime) -> datetime:
+    """Return when the stop that was recorded by `until` first reached anybody who acts for the controller.
+
+    A stop that a product told us counts from when the person told the product; one from before the last
+    grant is over.
+    """
+    first: datetime | None = None
+    for event in sorted(events, key=lambda event: event.index):
+        if event.recorded_at > until:
+            break
+        if event.category in GRANTS:
+            first = None
+        elif event.category in STOPS:
+            observed = event.provenance is Provenance.OBSERVED
+            at = event.occurred_at if observed else event.recorded_at
+            first = at if first is None else min(first, at)
+    return until if first is None else first
+
+
+def _case(
+    one: Withdrawal,
+    where: str,
+    received_at: datetime,
+    applying: Sequence[tuple[datetime, Deadline]],
+    now: datetime,
+) -> Case:
+    return Case(
+        sub=SubjectId(one.sub),
+        person=f"s-{one.sub[:8].hex()}",
+        jurisdiction=where,
+        received_at=received_at,
+        stopped_at=one.stopped_at,
+        proved_at=one.proved_at,
+        clocks=tuple(
+            Clock(
+                rule=rule.id,
+                law=rule.law,
+                citation=rule.citation,
+                due_at=due_at,
+                stopped=_kept(one.stopped_at, due_at, now),
+                proved=_kept(one.proved_at, due_at, now),
+            )
+            for due_at, rule in applying
+        ),
+    )
+
+
+def _kept(done_at: datetime | None, due_at: datetime, now: datetime) -> Kept:
+    if done_at is None:
+        return Kept.RUNNING if now <= due_at else Kept.MISSED
+    return Kept.MET if done_at <= due_at else Kept.LATE
+
+
+def _lines(cases: Iterable[Case]) -> tuple[RuleLine, ...]:
+    """Return one line per rule, those with breaches first, then those that concern the most people."""
+    by_rule: dict[str, list[Clock]] = {}
+    for case in cases:
+        for clock in case.clocks:
+            by_rule.setdefault(clock.rule, []).append(clock)
+    lines = [
+        RuleLine(
+            rule=rule,
+            law=mine[0].law,
+            citation=mine[0].citation,
+            people=len(mine),
+            stopped=_counts(clock.stopped for clock in mine),
+            proved=_counts(clock.proved for clock in mine),
+        )
+        for rule, mine in by_rule.items()
+    ]
+    return tuple(sorted(lines, key=lambda line: (-line.breaches, -line.people, line.rule)))
+
+
+def _counts(kept: Iterable[Kept]) -> Mapping[Kept, int]:
+    counts: dict[Kept, int] = {}
+    for one in kept:
+        counts[one] = counts.get(one, 0) + 1
+    return counts
