@@ -339,9 +339,10 @@ def _require_off_hours(context: Context, zoho: Zoho) -> None:
 
     It never waits beyond the worker's patience: a reading finds withdrawals that nobody told us of.
     """
-    opens, found = context.opens(), estimate.of_next(context, zoho.quota, applying=True)
+    at = now()
+    opens, found = context.opens(at), estimate.of_next(context, zoho.quota, applying=True)
     share = found.credits / zoho.quota.allowance if found is not None and zoho.quota.allowance else 0.0
-    if share > context.policy.enforcement.quota.large_sweep and now() < opens < now() + LONGEST_WAIT:
+    if share > context.policy.enforcement.quota.large_sweep and at < opens < at + LONGEST_WAIT:
         raise QuotaExhausted(
             f"reading everything takes {share:.0%} of the day's credits; it waits for off-hours, which begin "
             f"at {opens:%H:%M} UTC",

@@ -47,8 +47,9 @@ def of_push(parts: Parts) -> Estimate:
 
 def require_off_hours(parts: Parts, context: Context) -> None:
     """Raise `Unsafe` where so large a push has to wait for the organisation's off-hours."""
-    waiting, opens = _waiting_for_lists(parts), context.opens()
-    if waiting > parts.policy.enforcement.quota.large_push and opens > app.now():
+    now = app.now()
+    waiting, opens = _waiting_for_lists(parts), context.opens(now)
+    if waiting > parts.policy.enforcement.quota.large_push and opens > now:
         raise Unsafe(
             f"{waiting:,} people are a large push; it waits for off-hours, from {opens:%H:%M} UTC on: "
             "run again then, or with --now"

@@ -36,14 +36,14 @@ class Context:
     time_zone: Callable[[], str | None] = unknown
     """Where CRM says that the organisation is, once it was asked."""
 
-    def opens(self) -> datetime:
-        """Return when permissive and other large writes may begin: now, or when off-hours do.
+    def opens(self, now: datetime) -> datetime:
+        """Return when permissive and other large writes may begin: `now`, or when off-hours do.
 
         Off-hours are counted by the organisation's clock; what stops people never asks.
         """
         rules = self.policy.enforcement
-        now = rules.quota.local(self.now(), self.time_zone())
-        return rules.permissive.opens(now).astimezone(UTC)
+        local = rules.quota.local(now, self.time_zone())
+        return rules.permissive.opens(local).astimezone(UTC)
 
     @property
     def vault(self) -> Vault:
