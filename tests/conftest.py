@@ -40,15 +40,20 @@ ON_BOTH_VERSIONS = {
 """Files whose tests run on every PostgreSQL that is there."""
 
 SHARED = pytest.StashKey[Path]()
+SWIFT = pytest.StashKey[Path]()
 TEMPLATE = "template_migrated"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make the folder that the servers live in; processes started by xdist are told of it."""
+    """Make the folders that servers live in, one on a disk; processes started by xdist are told of them."""
     told = getattr(config, "workerinput", None)
-    config.stash[SHARED] = Path(told["servers"]) if told else servers.make_folder()
-    if not told:
+    if told:
+        config.stash[SHARED], config.stash[SWIFT] = Path(told["servers"]), Path(told["swift"])
+    else:
+        config.stash[SHARED] = servers.make_folder()
+        config.stash[SWIFT] = servers.make_folder(where=servers.quick_place())
+        os.environ["PYTEST_DEBUG_TEMPROOT"] = str(config.stash[SWIFT])  # where pytest puts `tmp_path`
         (ARTIFACTS / "faults.txt").unlink(missing_ok=True)
 
 
@@ -76,22 +81,33 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_configure_node(node) -> None:
     """Tell a process started by xdist where the servers live."""
     node.workerinput["servers"] = str(node.config.stash[SHARED])
+    node.workerinput["swift"] = str(node.config.stash[SWIFT])
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     """End the servers, in the process that made their folder."""
     if not hasattr(config, "workerinput"):
+        servers.remove(config.stash[SWIFT])
         servers.remove(config.stash[SHARED])
 
 
 @pytest.fixture(scope="session")
 def shared(pytestconfig: pytest.Config) -> Path:
-    """Return the folder that all test processes of this run share."""
+    """Return the folder, on a disk, that all test processes of this run share."""
     return pytestconfig.stash[SHARED]
 
 
+@pytest.fixture
+def disk(shared: Path) -> Iterator[Path]:
+    """Yield a folder of the test's own on a disk, where `tmp_path` may be in memory."""
+    folder = shared / f"disk-{uuid4().hex[:8]}"
+    folder.mkdir()
+    yield folder
+    shutil.rmtree(folder)
+
+
 @pytest.fixture(scope="session")
-def postgres(shared: Path) -> Callable[[str], Postgres]:
+def postgres(pytestconfig: pytest.Config, shared: Path) -> Callable[[str], Postgres]:
     """Return how to reach a running server, "postgresql" or "postgresql15"; the first who asks starts it."""
 
     def running(version: str) -> Postgres:
@@ -99,9 +115,9 @@ def postgres(shared: Path) -> Callable[[str], Postgres]:
         if programs is None:
             pytest.fail(f"{version} is not installed (apt-get install postgresql-15)")
         with servers.locked(shared / f"{version}.lock"):
-            folder = shared / version
+            folder = pytestconfig.stash[SWIFT] / version
             if not folder.exists():
-                started = servers.start(version, folder, servers.QUICK)
+                started = servers.start(version, folder, servers.QUICK, shared=shared)
                 assert started is not None
                 _make_template(started)
         return Postgres(folder=folder, binaries=programs, settings=servers.QUICK)
@@ -232,7 +248,7 @@ def fresh(server: Postgres, template: str = TEMPLATE) -> Iterator[str]:
 @contextmanager
 def _own(shared: Path, settings: dict[str, str], *, roles: bool = True) -> Iterator[Postgres]:
     folder = shared / f"own-{uuid4().hex[:8]}"
-    server = servers.start("postgresql", folder, settings, roles=roles)
+    server = servers.start("postgresql", folder, settings, shared=shared, roles=roles)
     assert server is not None
     try:
         yield server

@@ -160,7 +160,7 @@ def test_a_disk_that_fills_under_load_stops_the_server_and_costs_no_acknowledged
     folder = shared / f"own-{uuid4().hex[:8]}"
     small = {"wal_init_zero": "off", "max_wal_size": "64MB", "min_wal_size": "32MB"}
     with small_disk(folder, 200) as fill:
-        server = servers.start("postgresql", folder / "pg", servers.DURABLE | small)
+        server = servers.start("postgresql", folder / "pg", servers.DURABLE | small, shared=shared)
         try:
             server.create_database("ledger")
             migrate(server.url("ledger"))
