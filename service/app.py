@@ -18,7 +18,7 @@ from service.anchor import attestation as attesting
 from service.anchor.anchors import Anchors
 from service.anchor.attestation import Attestation
 from service.db import Database
-from service.errors import Misconfigured, QuotaExhausted, ServiceError, Unavailable
+from service.errors import Misconfigured, ServiceError, Unavailable
 from service.intake import Intake
 from service.intake.epoch import Epochs
 from service.intake.erasures import ErasureList
@@ -330,25 +330,8 @@ def _reconcile(parts: Parts, zoho: Zoho) -> None:
             runs.refuse(tx, context.now(), str(error))
         raise
     learn(zoho)
-    _require_off_hours(context, zoho)
+    estimate.require_off_hours(context, zoho.quota, longest=LONGEST_WAIT)
     reconcile(context, applying=True)
-
-
-def _require_off_hours(context: Context, zoho: Zoho) -> None:
-    """Raise `QuotaExhausted` where a large reading can wait for off-hours without losing the night.
-
-    It never waits beyond the worker's patience: a reading finds withdrawals that nobody told us of.
-    """
-    at = now()
-    opens, found = context.opens(at), estimate.of_next(context, zoho.quota, applying=True)
-    share = found.credits / zoho.quota.allowance if found is not None and zoho.quota.allowance else 0.0
-    if share > context.policy.enforcement.quota.large_sweep and at < opens < at + LONGEST_WAIT:
-        raise QuotaExhausted(
-            f"reading everything takes {share:.0%} of the day's credits; it waits for off-hours, which begin "
-            f"at {opens:%H:%M} UTC",
-            code="OFF_HOURS",
-            until=opens,
-        )
 
 
 def _fill(parts: Parts, zoho: Zoho) -> None:

@@ -6,8 +6,10 @@ where nothing changed since the last reading; calls of Campaigns within a few (c
 
 from collections import Counter
 from dataclasses import dataclass, field
+from datetime import timedelta
 from math import ceil
 
+from service.errors import QuotaExhausted
 from service.reconciler import sizes
 from service.reconciler.context import Context
 from service.reconciler.plan import CRM_BATCH, CRM_READ, FEW
@@ -92,6 +94,23 @@ def of_next(context: Context, quota: Quota, *, applying: bool, contacts: int = 0
         by=context.policy.zoho.crm.sweep,
         learning=not quota.is_learned,
     )
+
+
+def require_off_hours(context: Context, quota: Quota, *, longest: timedelta) -> None:
+    """Raise `QuotaExhausted` where a large reading can wait for off-hours, which begin within `longest`.
+
+    It never waits longer: a reading finds withdrawals that nobody told us of.
+    """
+    now = context.now()
+    opens, found = context.opens(now), of_next(context, quota, applying=True)
+    share = found.credits / quota.allowance if found is not None and quota.allowance else 0.0
+    if share > context.policy.enforcement.quota.large_sweep and now < opens < now + longest:
+        raise QuotaExhausted(
+            f"reading everything takes {share:.0%} of the day's credits; it waits for off-hours, which begin "
+            f"at {opens:%H:%M} UTC",
+            code="OFF_HOURS",
+            until=opens,
+        )
 
 
 def of_push(contacts: int) -> Estimate:

@@ -1,0 +1,57 @@
+"""Estimates by sizes alone; that they are what is charged is tested with the commands."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from service.reconciler.port import Member
+from service.reconciler.sizes import Sizes, Stops
+from service.zoho.estimate import of_push, of_run
+from service.zoho.licence import EDITIONS
+
+
+def sized(contacts: int, *, stops: int = 0, followed: dict[str, int] | None = None) -> Sizes:
+    return Sizes(
+        read_at=datetime(2026, 5, 10, tzinfo=UTC),
+        records={"Contacts": contacts // 2, "Leads": contacts - contacts // 2},
+        followed=followed or {},
+        members={("newsletter", one.value): contacts if one is Member.ACTIVE else 0 for one in Member},
+        permissions={"granted": contacts, "refused": 0},
+        stops=Stops(records={"Contacts": stops} if stops else {}, contacts=stops),
+    )
+
+
+@pytest.mark.parametrize("by", ["cheapest", "bulk", "coql"])
+def test_reading_50000_and_stopping_2000_takes_less_than_3_percent_of_a_professional_day(by):
+    professional = next(one for one in EDITIONS if one.name == "professional").allowance(10)
+    assert of_run(sized(50_000, stops=2_000), applying=True, by=by).credits < 0.03 * professional
+
+
+@pytest.mark.parametrize(
+    ("rows", "by", "credits"),
+    [(0, "cheapest", 3), (2_000, "coql", 3), (2_001, "coql", 6), (4_000, "cheapest", 7), (1_000, "bulk", 58)],
+)
+def test_a_module_is_paid_by_its_pages_or_its_job(rows, by, credits):  # noqa: A002  # Zoho's word
+    size = Sizes(records={"Leads": rows}, members={}, permissions={})
+    assert of_run(size, applying=False, by=by).credits == credits
+
+
+def test_what_is_followed_costs_what_changed_whatever_its_size():
+    small, large = (
+        of_run(sized(contacts, followed={"Contacts": 0, "Leads": 2_500}), applying=False).credits
+        for contacts in (20_000, 2_000_000)
+    )
+    assert small == large == 6 + 9
+
+
+def test_a_plan_is_paid_only_when_it_is_applied():
+    looking, writing = (of_run(sized(1_000, stops=230), applying=applying) for applying in (False, True))
+    assert writing.credits - looking.credits == 23 + 5
+    assert writing.campaigns["json/listsubscribe"] == 230
+    assert "json/listsubscribe" not in looking.campaigns
+
+
+def test_the_duration_counts_the_waits_for_windows():
+    assert of_push(450).waits_s == 0
+    assert of_push(451).waits_s == 60
+    assert of_push(13_000).waits_s == 3_600
