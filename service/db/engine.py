@@ -163,6 +163,8 @@ def _tune_sqlite(connection: sqlite3.Connection, _record: object) -> None:
         "secure_delete=ON",
         "busy_timeout=30000",
         "trusted_schema=OFF",
+        "cache_size=-16384",  # KiB of pages: ids are random, so an append touches pages all over
+        "wal_autocheckpoint=4000",  # pages: what is written again soon is copied into the file once
     ):
         connection.execute(f"PRAGMA {pragma}")
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from sqlalchemy import Column, Connection, Table
 
@@ -11,29 +11,49 @@ from service.db.columns import Moment, to_milliseconds
 CHUNK = 500  # values asked for in one statement; SQLite takes 32,766 parameters, planners prefer fewer
 _WIDEST = 64  # rows of one statement on SQLite; a power of two
 T = TypeVar("T")
+Rows: TypeAlias = Sequence[Mapping[str, Any]]
 
 
-def insert_rows(tx: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+def insert_rows(tx: Connection, table: Table, rows: Rows) -> None:
     """Insert rows that name the same columns in the same order; for the few tables written in bulk.
 
     On PostgreSQL each column travels as one array, which takes a fifth of the time of a row each. On
     SQLite many rows are one statement, so that other threads run while it works, and are not in its way.
     """
-    if not rows:
-        return
+    insert_all(tx, {table: rows})
+
+
+def insert_all(tx: Connection, tables: Mapping[Table, Rows]) -> None:
+    """Insert rows of several tables as `insert_rows` does; on PostgreSQL all of them are one statement."""
+    filled = [(table, *_columns(table, rows)) for table, rows in tables.items() if rows]
+    if tx.dialect.name == "sqlite":
+        for table, columns, values in filled:
+            _insert_sqlite(tx, _into(table, columns), list(zip(*values, strict=True)))
+    elif filled:
+        texts = [_unnested(tx, table, columns) for table, columns, _ in filled]
+        named = ", ".join(f"t{number} AS ({text})" for number, text in enumerate(texts[:-1]))
+        tx.exec_driver_sql(
+            f"WITH {named} {texts[-1]}" if named else texts[-1],
+            tuple(values for _, _, columns in filled for values in columns),
+        )
+
+
+def _columns(table: Table, rows: Rows) -> tuple[list[Column[Any]], list[list[Any]]]:
     columns = [table.c[name] for name in rows[0]]
     values = [
-        list(map(to_milliseconds, found)) if isinstance(column.type, Moment) else found
+        list(map(to_milliseconds, found)) if isinstance(column.type, Moment) else list(found)
         for column, found in zip(columns, zip(*(row.values() for row in rows), strict=True), strict=True)
     ]
-    names = ", ".join(column.name for column in columns)
-    into = f"INSERT INTO {table.name} ({names})"
-    if tx.dialect.name == "sqlite":
-        _insert_sqlite(tx, into, list(zip(*values, strict=True)))
-    else:
-        arrays = ", ".join(f"%b::{column.type.compile(tx.dialect)}[]" for column in columns)
-        into = f"{into} SELECT * FROM unnest({arrays})"  # noqa: S608  # our own names
-        tx.exec_driver_sql(into, tuple(map(list, values)))
+    return columns, values
+
+
+def _into(table: Table, columns: Sequence[Column[Any]]) -> str:
+    return f"INSERT INTO {table.name} ({', '.join(column.name for column in columns)})"
+
+
+def _unnested(tx: Connection, table: Table, columns: Sequence[Column[Any]]) -> str:
+    arrays = ", ".join(f"%b::{column.type.compile(tx.dialect)}[]" for column in columns)
+    return f"{_into(table, columns)} SELECT * FROM unnest({arrays})"  # noqa: S608  # our own names
 
 
 def rows_in(

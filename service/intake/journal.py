@@ -16,7 +16,7 @@ from service.db import (
     Database,
     chunks,
     happening,
-    insert_rows,
+    insert_all,
     payload,
     standing,
     subject,
@@ -148,11 +148,10 @@ class ClaimJournal:
             if context.opens:
                 self._open(rows, context, place)
             self._attach_event(rows, context, place)
-        for table, values in rows.items():
-            insert_rows(tx, table, values)
+        rows[standing] = self._stand(tx, placed, rows[happening])
+        insert_all(tx, rows)
         if self._store.erasures:
             count_versions(tx, {row["address_index"]: row["version"] for row in rows[subject]})
-        self._stand(tx, placed, rows[happening])
         self._stops = bool(rows[task])
         self._pending = (placed[-1].index + 1, self._newest)
 
@@ -218,19 +217,22 @@ class ClaimJournal:
                 place.first,
                 "F",
                 atlas=self._policy.atlas,
+                hint=context.hint,
                 category=Category.SUBJECT_OPENED,
             )
         )
 
     def _attach_event(self, rows: _Rows, context: Prepared, place: Placed) -> None:
         claim = context.claim
-        if context.opening is not None and context.key is not None:
-            sealed = self._vault.seal_payload(context.key, place.hashes[-1], context.opening)
-            rows[payload].append({"log_id": LOG_ID, "idx": place.index, "sub": context.sub, "sealed": sealed})
+        if context.sealed is not None:
+            row = {"log_id": LOG_ID, "idx": place.index, "sub": context.sub, "sealed": context.sealed}
+            rows[payload].append(row)
         if context.sub == NOBODY:
             return
         rows[happening].append(
-            row_of(claim, context.sub, place.index, context.grade, atlas=self._policy.atlas)
+            row_of(
+                claim, context.sub, place.index, context.grade, atlas=self._policy.atlas, hint=context.hint
+            )
         )
         if claim.enforce and claim.category in STOPS:
             rows[task].append(self._task(context, place.index))
@@ -241,7 +243,7 @@ class ClaimJournal:
         Who is known by their number alone may have any mailbox: the providers' rules hold as well.
         """
         claim, atlas = context.claim, self._policy.atlas
-        there = atlas.place(country=claim.country, crm=context.crm, hint=atlas.hint(claim.address))
+        there = atlas.place(country=claim.country, crm=context.crm, hint=context.hint)
         due_at, rule = self._policy.stop_by(claim.received_at, there.jurisdiction, address=claim.address)
         return {
             "sub": context.sub,
@@ -254,10 +256,12 @@ class ClaimJournal:
             "not_before": claim.received_at,
         }
 
-    def _stand(self, tx: Connection, placed: Sequence[Placed], rows: Iterable[Mapping[str, Any]]) -> None:
-        """Fold again the history of everybody whose standing can have changed.
+    def _stand(
+        self, tx: Connection, placed: Sequence[Placed], rows: Iterable[Mapping[str, Any]]
+    ) -> list[dict[str, Any]]:
+        """Fold again the history of everybody whose standing can have changed; return the rows of `standing`.
 
-        What somebody whom this transaction opened has said is in its own `rows`; others are read.
+        What was said until now is read, but for those whom this transaction opens; `rows` are the new events.
         """
         contexts = [_context(place.submission) for place in placed]
         touched = {c.sub: c.crm for c in contexts if c.claim.category in CONSENT and c.sub != NOBODY}
@@ -265,12 +269,12 @@ class ClaimJournal:
         known = list(touched.keys() - opened)
         events = events_of(tx, known)
         for row in rows:
-            if row["sub"] in opened:
+            if row["sub"] in touched:
                 events.setdefault(row["sub"], []).append(event_of(row))
         for part in chunks(known):
             tx.execute(_FORGET, {"subs": part})
         folded = ((sub, self._standings(events[sub], crm)) for sub, crm in touched.items())
-        insert_rows(tx, standing, [standing_row(sub, one) for sub, found in folded for one in found])
+        return [standing_row(sub, one) for sub, found in folded for one in found]
 
     def _standings(self, events: Sequence[Event], crm: str | None) -> list[Standing]:
         return standings(events, self._policy, max(event.recorded_at for event in events), crm)

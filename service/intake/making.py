@@ -20,6 +20,7 @@ from service.ledger.batch import Submission
 from service.ledger.canonical import Json, canonical
 from service.ledger.entry import Entry, Opening, commit, encode
 from service.ledger.mac import Mac
+from service.ledger.merkle import leaf_hash
 from service.policy import PolicySet
 from service.vault import Vault
 from service.vault.directory import NewSubject
@@ -52,22 +53,23 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A claim with its person, and what is to be sealed.
+    """A claim with its person, and what is to be written beside its entries.
 
     `new` is a person whom nobody knew when this was prepared; `opens` tells whether this claim's
-    own submission opens them, or an earlier one of the same call. `erasures` as in `Known`; `crm` is what CRM
-    tells about where the person is.
+    own submission opens them, or an earlier one of the same call. `sealed` is the payload, None where
+    nothing is sealed. `erasures` as in `Known`; `crm` is what CRM tells about where the person is, `hint`
+    what their address tells.
     """
 
     claim: Claim
     sub: SubjectId
-    key: bytes | None
     new: NewSubject | None
     opens: bool
-    opening: Opening | None
+    sealed: bytes | None
     grade: str
-    erasures: int = 0
-    crm: str | None = None
+    erasures: int
+    crm: str | None
+    hint: str | None
 
 
 class Maker:
@@ -78,20 +80,34 @@ class Maker:
         self._keys = keys
         self._dedupe = Mac(keys.dedupe)
         self._policy = policy
+        self._digest = policy.digest.hex()
 
     def submission(self, claim: Claim, known: Known) -> Submission:
         """Return the signed entries of one claim; raises `Malformed` if its evidence cannot be signed."""
         request = self._keyed(b"request\n" + _request(claim))
-        prepared = self._prepared(self._admitted(claim, known), known)
-        entry = self._entry(prepared)
+        claim = self._admitted(claim, known)
+        sub, new, opens = self._person(claim, known)
+        graded, crm, hint = grade(claim), _crm(claim, known), self._policy.atlas.hint(claim.address)
+        key, opening = known.keys.get(sub) if new is None else new.key, None
+        if key is not None:
+            fields = {**_fields(claim, graded), **self._judged(claim, crm, hint)}
+            opening = Opening(event_salt=secrets.token_bytes(KEY), fields=fields)
+        entry = self._entry(claim, sub, opening)
         entries: tuple[bytes, ...] = (entry,)
-        if prepared.new is not None and prepared.opens:
-            known.opened[prepared.new.address_index] = prepared.new
-            entries = (self._opening_entry(prepared.new.dk, prepared.new.dv, claim.received_at), entry)
+        if new is not None and opens:
+            known.opened[new.address_index] = new
+            entries = (self._opening_entry(new.dk, new.dv, claim.received_at), entry)
         elif claim.veiled:
             entries = (self._veil(claim.received_at), entry)
-        key = self._keyed(f"{claim.source}\n{claim.key}".encode())
-        return Submission(key=key, request=request, entries=entries, context=prepared)
+        sealed = None
+        if key is not None and opening is not None:
+            sealed = self._vault.seal_payload(key, leaf_hash(entry), opening)
+        return Submission(
+            key=self._keyed(f"{claim.source}\n{claim.key}".encode()),
+            request=request,
+            entries=entries,
+            context=Prepared(claim, sub, new, opens, sealed, graded, known.erasures, crm, hint),
+        )
 
     def _admitted(self, claim: Claim, known: Known) -> Claim:
         """Return what of a claim may be recorded; raises `UnknownSubject` or `KeptOut` for the erased."""
@@ -104,32 +120,24 @@ class Maker:
         index = known.indexes[claim.address]
         return admit(claim, known.tokens.get(index), returned=index in known.subjects)
 
-    def _prepared(self, claim: Claim, known: Known) -> Prepared:
-        new, sub, opens = None, claim.subject or NOBODY, False
-        if claim.address is not None:
-            index = known.indexes[claim.address]
-            if (found := known.subjects.get(index)) is not None:
-                sub = found
-            else:
-                opens = index not in known.opened
-                new = self._vault.create(claim.address, version=_version(known, index)) if opens else None
-                new = new or known.opened[index]
-                sub = new.sub
-        key = known.keys.get(sub) if new is None else new.key
-        graded, crm = grade(claim), _crm(claim, known)
-        opening = None
-        if key is not None:
-            fields = {**_fields(claim, graded), **self._judged(claim, crm)}
-            opening = Opening(event_salt=secrets.token_bytes(KEY), fields=fields)
-        return Prepared(claim, sub, key, new, opens, opening, graded, known.erasures, crm)
+    def _person(self, claim: Claim, known: Known) -> tuple[SubjectId, NewSubject | None, bool]:
+        """Return whom a claim is about, who they are if nobody knew them, and whether it opens them."""
+        if claim.address is None:
+            return claim.subject or NOBODY, None, False
+        index = known.indexes[claim.address]
+        if (found := known.subjects.get(index)) is not None:
+            return found, None, False
+        if (earlier := known.opened.get(index)) is not None:
+            return earlier.sub, earlier, False
+        new = self._vault.create(claim.address, index, version=_version(known, index))
+        return new.sub, new, True
 
-    def _judged(self, claim: Claim, crm: str | None) -> dict[str, Json]:
+    def _judged(self, claim: Claim, crm: str | None, hint: str | None) -> dict[str, Json]:
         """Return the rules that a claim is judged under: the set's digest, and whose law, and why theirs."""
-        told: dict[str, Json] = {"policy": self._policy.digest.hex()}
+        told: dict[str, Json] = {"policy": self._digest}
         if claim.category not in PLACED:
             return told
-        atlas = self._policy.atlas
-        place = atlas.place(country=claim.country, crm=crm, hint=atlas.hint(claim.address))
+        place = self._policy.atlas.place(country=claim.country, crm=crm, hint=hint)
         return {**told, "jurisdiction": place.jurisdiction, "jurisdiction_reason": place.reason}
 
     def _keyed(self, data: bytes) -> bytes:
@@ -143,14 +151,13 @@ class Maker:
         extra: dict[str, Json] = {"dk": _b64(dk), "dv": _b64(dv)}
         return encode(Entry(category=Category.SUBJECT_OPENED, at=at, extra=extra), self._keys.ingest)
 
-    def _entry(self, prepared: Prepared) -> bytes:
-        claim, opening = prepared.claim, prepared.opening
+    def _entry(self, claim: Claim, sub: SubjectId, opening: Opening | None) -> bytes:
         entry = Entry(
             category=claim.category,
             at=claim.received_at,
             occurred_at=claim.happened_at,
             id=str(uuid_utils.uuid7()),
-            subject=None if prepared.sub == NOBODY else prepared.sub,
+            subject=None if sub == NOBODY else sub,
             commitment=None if opening is None else commit(opening.fields, opening.event_salt),
             source=claim.source,
             source_number=claim.source_number,

@@ -43,6 +43,7 @@ def row_of(
     graded: str,
     *,
     atlas: Atlas,
+    hint: str | None,
     category: Category | None = None,
 ) -> dict[str, Any]:
     """Return the `event` row of one entry; a time from the future counts as the time of receipt.
@@ -66,7 +67,7 @@ def row_of(
         "fact_at": None if ground is None else ground.at,
         "conditions": None if ground is None else ",".join(sorted(ground.conditions)),
         "country": atlas.storable(claim.country),
-        "hint": atlas.hint(claim.address),
+        "hint": hint,
     }
 
 

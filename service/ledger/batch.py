@@ -4,7 +4,7 @@ Runs inside the transaction that the sequencer opened and will commit; what it r
 nobody before that. Knows neither threads nor callers.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Protocol, TypeAlias, TypeVar
@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 
 from service.errors import KeyReused, ServiceError
 from service.ledger import merkle
-from service.ledger.store import Extent, Known, Store
+from service.ledger.store import Extent, Known, Request, Store
 
 D_contra = TypeVar("D_contra", contravariant=True)
 R_co = TypeVar("R_co", covariant=True)
@@ -93,9 +93,9 @@ def append(
     outcomes = _repeated(tx, store, submissions, known)
     if fresh:
         before = edge.copy()
-        extent = store.append(tx, edge, [e for position in fresh for e in submissions[position].entries])
-        placed = _place([submissions[position] for position in fresh], extent)
-        store.remember(tx, [_known(place, extent.size) for place in placed])
+        new = [submissions[position] for position in fresh]
+        extent = store.append(tx, edge, [e for one in new for e in one.entries], list(_requests(new)))
+        placed = _place(new, extent)
         journal.attach(tx, placed)
         for position, appended in zip(fresh, _prove(before, extent, placed), strict=True):
             outcomes[position] = appended
@@ -142,6 +142,14 @@ def _repeated(
     return outcomes
 
 
+def _requests(submissions: Sequence[Submission]) -> Iterator[Request]:
+    """Yield what binds each submission to its last entry."""
+    end = 0
+    for submission in submissions:
+        end += len(submission.entries)
+        yield submission.key, submission.request, end - 1
+
+
 def _place(submissions: Sequence[Submission], extent: Extent) -> list[Placed]:
     placed: list[Placed] = []
     offset = 0
@@ -158,10 +166,6 @@ def _prove(before: merkle.Edge, extent: Extent, placed: Sequence[Placed]) -> lis
         Appended(p.index, p.submission.entries[-1], proofs[p.index], extent.head, duplicate=False)
         for p in placed
     ]
-
-
-def _known(place: Placed, size: int) -> tuple[bytes, Known]:
-    return place.submission.key, Known(request=place.submission.request, index=place.index, size=size)
 
 
 def _size(known: Known) -> int:

@@ -11,7 +11,6 @@ So one field of a payload can be disclosed while the others stay closed, and des
 closes all of them for good.
 """
 
-import base64
 import hmac
 import re
 from collections.abc import Mapping, Sequence
@@ -24,8 +23,8 @@ from typing import Any, Final
 import msgspec
 
 from service.errors import Malformed, Tampered, TooLarge
-from service.ledger.canonical import Json, canonical
-from service.ledger.mac import Mac
+from service.ledger.canonical import Json, canonical, canonical_object, require_profile
+from service.ledger.mac import Mac, mac
 from service.ledger.note import Signs, Verifier, decode_base64, open_note, split_note
 
 VERSION: Final = 1
@@ -123,7 +122,7 @@ def commit(fields: Mapping[str, Json], event_salt: bytes) -> bytes:
     """
     assert len(event_salt) == _RANDOM_BYTES, "an event's salt has 32 bytes"
     salt = Mac(event_salt)
-    return _seal({name: _commit_field(salt(_salted(name)), value) for name, value in fields.items()})
+    return _seal({name: mac(salt(_salted(name)), canonical(value)) for name, value in fields.items()})
 
 
 def disclose(opening: Opening, names: Sequence[str]) -> Disclosure:
@@ -175,6 +174,7 @@ def directory_value(r: bytes, subject: bytes) -> bytes:
     return hmac.digest(r, b"dirval1" + subject, "sha256")
 
 
+@lru_cache(maxsize=256)  # an entry has its time up to three times
 def format_time(moment: datetime) -> str:
     """Return the UTC time as it is signed: YYYY-MM-DDTHH:MM:SS.mmmZ, cut to the millisecond."""
     return moment.isoformat(timespec="milliseconds")[:23] + "Z"
@@ -196,16 +196,24 @@ def _is_category(text: str) -> bool:
 
 
 def _line(entry: Entry) -> bytes:
-    line: dict[str, Json] = {**entry.extra, "v": VERSION, "cat": entry.category, "at": format_time(entry.at)}
+    line: dict[str, object] = {"v": VERSION, "cat": entry.category, "at": format_time(entry.at)}
+    if entry.extra:
+        require_profile(dict(entry.extra))
+        line.update(entry.extra)
     if entry.occurred_at is not None:
         line["occ"] = format_time(entry.occurred_at)
     if entry.subject is not None:
-        line["sub"] = base64.b64encode(entry.subject).decode()
+        line["sub"] = entry.subject
     if entry.commitment is not None:
-        line["pc"] = base64.b64encode(entry.commitment).decode()
-    optional = {"id": entry.id, "src": entry.source, "srcn": entry.source_number}
-    line.update({name: value for name, value in optional.items() if value is not None})
-    return canonical(line) + b"\n"
+        line["pc"] = entry.commitment
+    if entry.id is not None:
+        line["id"] = entry.id
+    if entry.source is not None:
+        line["src"] = entry.source
+    if entry.source_number is not None:
+        require_profile(entry.source_number)
+        line["srcn"] = entry.source_number
+    return canonical_object(line) + b"\n"
 
 
 def _require_size(data: bytes) -> bytes:
@@ -255,17 +263,17 @@ def _parse_number(value: object) -> int | None:
 
 
 def _salt(event_salt: bytes, name: str) -> bytes:
-    return Mac(event_salt)(_salted(name))
+    return mac(event_salt, _salted(name))
 
 
+@lru_cache(maxsize=256)
 def _salted(name: str) -> bytes:
     return b"field:" + name.encode()
 
 
 def _commit_field(salt: bytes, value: Json) -> bytes:
-    return Mac(salt)(canonical(value))
+    return mac(salt, canonical(value))
 
 
 def _seal(commitments: Mapping[str, bytes]) -> bytes:
-    line: dict[str, Json] = {name: base64.b64encode(value).decode() for name, value in commitments.items()}
-    return sha256(canonical(line)).digest()
+    return sha256(canonical_object(commitments)).digest()

@@ -22,7 +22,7 @@ from service.errors import Misconfigured, ReadOnly, Tampered
 from service.ledger.merkle import Edge, Read
 from service.ledger.note import Signs, Verifies, split_note
 from service.ledger.proof import Checkpoint, open_checkpoint
-from service.ledger.store import Extent, Store
+from service.ledger.store import Extent, Request, Store
 from service.ledger.views import View, compare
 
 log = structlog.get_logger()
@@ -174,9 +174,11 @@ class GuardedStore(Store):
         """Return what the stored head says, without asking who signed it."""
         return Checkpoint.parse(split_note(self.head(tx))[0])
 
-    def append(self, tx: Connection, edge: Edge, entries: Sequence[bytes]) -> Extent:
+    def append(
+        self, tx: Connection, edge: Edge, entries: Sequence[bytes], requests: Sequence[Request] = ()
+    ) -> Extent:
         """Write entries behind the locked `edge`, and expect to find the head there next time."""
-        extent = super().append(tx, edge, entries)
+        extent = super().append(tx, edge, entries, requests)
         self.guard.appended(self.origin, edge)
         return extent
 

@@ -12,6 +12,12 @@ _INNER: Final = bytes(byte ^ 0x36 for byte in range(256))
 _OUTER: Final = bytes(byte ^ 0x5C for byte in range(256))
 
 
+def mac(key: bytes, data: bytes) -> bytes:
+    """Return the 32 bytes for this text under a key of at most 64 bytes that is used once."""
+    block = key.ljust(_BLOCK, b"\0")
+    return sha256(block.translate(_OUTER) + sha256(block.translate(_INNER) + data).digest()).digest()
+
+
 class Mac:
     """HMAC-SHA-256 under one key of at most 64 bytes."""
 

@@ -8,10 +8,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from itertools import groupby
+from typing import Any, TypeAlias
 
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, insert, or_, select, text, update
+from sqlalchemy import ColumnElement, Connection, Table, and_, bindparam, insert, or_, select, text, update
 
-from service.db import CHUNK, dedupe, insert_rows, leaf, log_state, node, rows_in
+from service.db import CHUNK, dedupe, insert_all, insert_rows, leaf, log_state, node, rows_in
 from service.errors import KeysChanged, ReadOnly, Tampered
 from service.ledger import merkle
 from service.ledger.merkle import Edge
@@ -31,6 +32,10 @@ _ADVANCE = (
     .values(size=bindparam("new_size"), edge=bindparam("new_edge"), head=bindparam("new_head"))
 )
 _KNOWN = (dedupe.c.key, dedupe.c.request, dedupe.c.idx, dedupe.c.size)
+
+
+Request: TypeAlias = tuple[bytes, bytes, int]
+"""An idempotency key, the hash of what was asked under it, and which of the appended entries answers it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,14 +114,27 @@ class Store:
         self.locked = found_edge.size
         return found_edge
 
-    def append(self, tx: Connection, edge: Edge, entries: Sequence[bytes]) -> Extent:
-        """Write entries behind the locked `edge`, which grows, then advance and sign the head."""
+    def append(
+        self, tx: Connection, edge: Edge, entries: Sequence[bytes], requests: Sequence[Request] = ()
+    ) -> Extent:
+        """Write entries behind the locked `edge`, which grows, then advance and sign the head.
+
+        Each request is bound to one of these entries, for ever.
+        """
         start = edge.size
         hashes = [merkle.leaf_hash(entry) for entry in entries]
         nodes = [completed for leaf_hash in hashes for completed in edge.add(leaf_hash)]
         leaves = zip(range(start, edge.size), hashes, entries, strict=True)
-        insert_rows(tx, leaf, [{"log_id": LOG_ID, "idx": i, "hash": h, "entry": e} for i, h, e in leaves])
-        insert_rows(tx, node, [{"log_id": LOG_ID, "level": n, "idx": i, "hash": h} for n, i, h in nodes])
+        bound = [
+            (key, Known(request=request, index=start + place, size=edge.size))
+            for key, request, place in requests
+        ]
+        rows: dict[Table, Sequence[dict[str, Any]]] = {
+            leaf: [{"log_id": LOG_ID, "idx": i, "hash": h, "entry": e} for i, h, e in leaves],
+            node: [{"log_id": LOG_ID, "level": n, "idx": i, "hash": h} for n, i, h in nodes],
+            dedupe: _remembered(bound),
+        }
+        insert_all(tx, rows)
         return Extent(start, edge.size, hashes, self._advance(tx, start, edge))
 
     @property
@@ -134,21 +152,7 @@ class Store:
 
     def remember(self, tx: Connection, rows: Sequence[tuple[bytes, Known]]) -> None:
         """Bind idempotency keys to the entries they recorded, for ever."""
-        insert_rows(
-            tx,
-            dedupe,
-            [
-                {
-                    "log_id": LOG_ID,
-                    "key": key,
-                    "request": known.request,
-                    "idx": known.index,
-                    "size": known.size,
-                    "digest": dedupe_digest(key, known),
-                }
-                for key, known in rows
-            ],
-        )
+        insert_rows(tx, dedupe, _remembered(rows))
 
     def note_replay(self, tx: Connection) -> None:
         """Make this transaction write, so that a replayed answer waits for replication like a new one."""
@@ -250,6 +254,20 @@ class Store:
     def _checkpoint(self, size: int, root: bytes) -> bytes:
         assert self._signer is not None, "a log without its key only reads"
         return sign_checkpoint(Checkpoint(origin=self.origin, size=size, root=root), self._signer)
+
+
+def _remembered(rows: Iterable[tuple[bytes, Known]]) -> list[dict[str, Any]]:
+    return [
+        {
+            "log_id": LOG_ID,
+            "key": key,
+            "request": known.request,
+            "idx": known.index,
+            "size": known.size,
+            "digest": dedupe_digest(key, known),
+        }
+        for key, known in rows
+    ]
 
 
 def _where(column: ColumnElement[int], indexes: Iterable[int]) -> Iterator[ColumnElement[bool]]:

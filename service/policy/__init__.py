@@ -93,6 +93,12 @@ class PolicySet(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
         That is what enforcement.toml asks for, the forms of the purpose, and every rule of law in force.
         """
+        found = self._demands.get((purpose, jurisdiction))
+        if found is None:
+            found = self._demands[purpose, jurisdiction] = self._demanded(purpose, jurisdiction)
+        return found
+
+    def _demanded(self, purpose: str | None, jurisdiction: str) -> Mapping[str, str]:
         forms = {name: form for name, form in self.forms.items() if form.purpose == purpose}
         asked = {name: f"forms.{form}" for form, told in forms.items() for name in told.required_evidence}
         if not forms:
@@ -140,6 +146,10 @@ class PolicySet(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
     @cached_property
     def _rules(self) -> dict[tuple[str, str], Rules]:
+        return {}
+
+    @cached_property
+    def _demands(self) -> dict[tuple[str | None, str], Mapping[str, str]]:
         return {}
 
     def _deadlines(self, jurisdiction: str, address: str | None) -> Iterable[tuple[Jurisdiction, Deadline]]:

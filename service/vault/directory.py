@@ -16,7 +16,7 @@ from sqlalchemy import Connection, select
 from service.consent import SubjectId
 from service.db import chunks, leaf, payload, rows_in, subject, subject_key
 from service.errors import Misconfigured, NotFound, Tampered
-from service.ledger.canonical import canonical
+from service.ledger.canonical import canonical_object
 from service.ledger.entry import Opening, directory_key_value, directory_value
 from service.ledger.mac import Mac
 from service.vault.address import fold
@@ -77,14 +77,17 @@ class Vault:
         rows = rows_in(tx, _SUBJECT, subject.c.address_index, indexes)
         return {index: SubjectId(sub) for index, sub in rows}
 
-    def create(self, address: str, *, version: int = FIRST_VERSION) -> NewSubject:
-        """Return a new person for a normalised address: random id, own key, sealed address."""
+    def create(self, address: str, index: bytes | None = None, *, version: int = FIRST_VERSION) -> NewSubject:
+        """Return a new person for a normalised address: random id, own key, sealed address.
+
+        `index` is the address's `address_index`, where it is known already.
+        """
         drawn = secrets.token_bytes(3 * KEY)  # once: each call asks the operating system
         sub, r, key = drawn[:KEY], drawn[KEY : 2 * KEY], drawn[2 * KEY :]
         dk = directory_key_value(self._keys.directory, address, version)
         return NewSubject(
             sub=SubjectId(sub),
-            address_index=self.address_index(address),
+            address_index=index or self.address_index(address),
             dk=dk,
             dv=directory_value(r, sub),
             r=r,
@@ -134,9 +137,7 @@ class Vault:
 
     def seal_payload(self, key: bytes, leaf_hash: bytes, opening: Opening) -> bytes:
         """Return the sealed payload of one entry, bound to the entry's leaf hash."""
-        plain = canonical(
-            {"salt": base64.b64encode(opening.event_salt).decode(), "fields": dict(opening.fields)}
-        )
+        plain = canonical_object({"salt": opening.event_salt, "fields": opening.fields})
         return _encrypt(AESGCM(key), plain, leaf_hash)
 
     def open_payload(self, tx: Connection, index: int) -> Opening | None:

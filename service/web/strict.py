@@ -39,8 +39,9 @@ _MISSING = re.compile(r"required field `(.*)`$", re.DOTALL)
 _STEPS = re.compile(r"\.([^.\[]+)|\[(\d+)\]")
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 
-_DOUBTFUL = re.compile(rb"\\u0000|(?:^|[\s:,\[])(?:-|[0-9]{16})")
-"""What a quick reader would take and a strict one may not: NUL, and integers of many digits."""
+_DOUBTFUL = re.compile(rb"[\s:,\[](?:-|[0-9]{16})")
+"""What a quick reader would take and a strict one may not: integers of many digits."""
+_OPENING = (b"{", b"[")
 _NAME_END = re.compile(rb'"[ \t\r\n]*:')
 """Ends every name of an object; inside a text it can stand too, never the other way round."""
 
@@ -119,7 +120,7 @@ def _decode_plain(body: bytes) -> object:
 
     Every name ends in a quote and a colon, so a name that stands twice makes more of those than names.
     """
-    if _DOUBTFUL.search(body):
+    if body[:1] not in _OPENING or b"\\u0000" in body or _DOUBTFUL.search(body):
         return _DOUBT
     value = msgspec.json.decode(body)
     return value if _count_names(value, _MAX_DEPTH) == len(_NAME_END.findall(body)) else _DOUBT
