@@ -4,6 +4,7 @@ import gc
 import signal
 import socket
 import threading
+from contextlib import ExitStack
 from types import FrameType
 
 import click
@@ -12,6 +13,7 @@ import uvicorn
 from service import app, settings
 from service import db as database
 from service.cli import show
+from service.cli.companions import companions, leave_with_parent
 from service.errors import Misconfigured
 from service.zoho import simulator
 
@@ -19,16 +21,27 @@ from service.zoho import simulator
 @click.command()
 @click.option("--host", help="Address to listen on (default: CONSENT_HOST).")
 @click.option("--port", type=int, help="Port to listen on (default: CONSENT_PORT).")
-def serve(host: str | None, port: int | None) -> None:
+@click.option(
+    "--processes", default=1, show_default=True, type=click.IntRange(1, 64), help="Processes that answer."
+)
+@click.option("--companion", is_flag=True, hidden=True, help="Serve beside the process that started this.")
+def serve(host: str | None, port: int | None, *, processes: int, companion: bool) -> None:
     """Serve the forms, the API, the pages and the published log."""
     chosen = settings.load()
     told = {"host": host or chosen.host, "port": chosen.port if port is None else port}
     chosen = chosen.model_copy(update=told)
     show.log_from(chosen.log_level)
     signal.signal(signal.SIGTERM, _leave)
-    with app.running(chosen) as parts, parts.publisher(), parts.anchors():
+    with app.running(chosen) as parts, ExitStack() as stack:
         _tell_trouble(parts)
-        listener = _listen(chosen.host, chosen.port)
+        listener = _listen(chosen.host, chosen.port, shared=companion or processes > 1)
+        at = ("--host", chosen.host, "--port", str(listener.getsockname()[1]))
+        if companion:
+            leave_with_parent()
+        else:
+            stack.enter_context(parts.publisher())
+            stack.enter_context(parts.anchors())
+            stack.enter_context(companions(processes - 1, *at))
         config = uvicorn.Config(
             parts.site(),
             http="httptools",
@@ -43,7 +56,8 @@ def serve(host: str | None, port: int | None) -> None:
             timeout_graceful_shutdown=10,
         )
         gc.freeze()  # what is there by now stays; without it every full collection walks through all of it
-        click.echo(f"listening on http://{chosen.host}:{listener.getsockname()[1]}", err=True)
+        if not companion:
+            click.echo(f"listening on http://{chosen.host}:{listener.getsockname()[1]}", err=True)
         uvicorn.Server(config).run(sockets=[listener])
         listener.close()
 
@@ -53,10 +67,13 @@ def _leave(_signal: int, _frame: FrameType | None) -> None:
     raise SystemExit(0)
 
 
-def _listen(host: str, port: int) -> socket.socket:
-    """Return a socket that listens; `Misconfigured` where somebody else does already."""
+def _listen(host: str, port: int, *, shared: bool) -> socket.socket:
+    """Return a socket that listens; `Misconfigured` where somebody else does already.
+
+    A shared one is one of several at the same address, to which the kernel hands out connections in turn.
+    """
     try:
-        return socket.create_server((host, port), backlog=1024)
+        return socket.create_server((host, port), backlog=1024, reuse_port=shared)
     except OSError as error:
         raise Misconfigured(
             f"{host}:{port} cannot be listened on ({error.strerror}); choose another port with --port"
