@@ -12,7 +12,7 @@ from typing import Final
 from sqlalchemy import text
 
 from service import app, settings
-from service.cli.bench.posting import BODY
+from service.cli.bench.load import BODY
 from service.cli.cores import cores
 from service.cli.export import export_log
 from service.cli.reading import FolderSource
@@ -130,7 +130,7 @@ def _claim(address: str, number: int) -> Claim:
         received_at=app.now(),
         address=address,
         purpose="marketing",
-        evidence=BODY["evidence"],  # type: ignore[arg-type]  # a dictionary of texts
+        evidence=BODY["evidence"],
     )
 
 
