@@ -112,6 +112,7 @@ def _record_tables() -> str:
     for module, fields in MODULES.items():
         columns = ", ".join(f"{f.api_name} {SQL_TYPES[f.kind]}" for f in fields.values() if f.stored)
         statements.append(f"CREATE TABLE crm_{module} ({columns});")
+        statements.append(f"CREATE TABLE converted_{module} ({columns});")
         statements.append(f"CREATE TABLE stale_{module} ({columns}, hidden INTEGER, fresh_at INTEGER);")
         statements += [
             f"CREATE INDEX crm_{module}_{name} ON crm_{module} ({name});"

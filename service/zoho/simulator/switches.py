@@ -80,6 +80,9 @@ SWITCHES = MappingProxyType(
         "crm.coql_limit": Switch(
             default=2000, others=(200,), why="the limits page says 2,000, the endpoint page 200"
         ),
+        "crm.conversion_carries_optout": Switch(
+            default=False, why="whether a converted lead's Email_Opt_Out reaches the contact is not verified"
+        ),
         "crm.credits_per_day": Switch(default=60_000, why="Enterprise with ten users; set low to see 429"),
         "crm.get_errors": Switch(
             default="top_level",

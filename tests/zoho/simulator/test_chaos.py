@@ -93,3 +93,22 @@ def test_whoever_tries_again_gets_everything_once(sim, zoho):
     sim.control("chaos", {"rate": 0})
     flags = zoho.get("/crm/v8/Contacts", params={"fields": "Email_Opt_Out", "per_page": 200}).json()["data"]
     assert all(record["Email_Opt_Out"] for record in flags)
+
+
+def test_a_page_can_be_short_and_call_itself_complete(sim, zoho):
+    whole = zoho.get("/crm/v8/Contacts", params=PARAMS).json()
+    assert (len(whole["data"]), whole["info"]["more_records"]) == (5, True)
+    sim.control("break", {"match": "GET /crm/v8/Contacts", "how": "short"})
+    short = zoho.get("/crm/v8/Contacts", params=PARAMS).json()
+    assert short["data"] == whole["data"][:2]
+    told = {"count": 2, "more_records": False, "next_page_token": None}
+    assert short["info"] == {**whole["info"], **told, "page_token_expiry": short["info"]["page_token_expiry"]}
+    sim.control("break", {"match": "GET /api/v1.1/getmailinglists", "how": "short"})
+    lists = zoho.get("/api/v1.1/getmailinglists", params={"resfmt": "JSON"}).json()
+    assert len(lists["list_of_details"]) == 1
+
+
+def test_an_answer_that_is_no_listing_is_not_shortened(sim, zoho):
+    whole = zoho.get("/crm/v8/org").content
+    sim.control("break", {"match": "GET /crm/v8/org", "how": "short"})
+    assert zoho.get("/crm/v8/org").content == whole

@@ -38,6 +38,7 @@ class Listing:
     """One page that was asked for: `offset` rows precede it, of which the statement skips `skip`."""
 
     module: str
+    source: str
     names: list[str]
     sort_by: str
     order: str
@@ -84,6 +85,7 @@ def _listing(world: World, call: Call) -> Listing:
     where, values = _filters(world, call, module)
     listing = Listing(
         module=module,
+        source=_source(module, query.get("converted", "false")),
         names=columns(module, wanted),
         sort_by=sort_by,
         order=order,
@@ -97,6 +99,13 @@ def _listing(world: World, call: Call) -> Listing:
     return _at(world, call, listing)
 
 
+def _source(module: str, converted: str) -> str:
+    """Return where the rows are: converted leads stand apart, and only `converted` brings them up."""
+    if converted == "both":
+        return f"(SELECT * FROM {table(module)} UNION ALL SELECT * FROM converted_{module})"
+    return f"converted_{module}" if converted == "true" else table(module)
+
+
 def _filters(world: World, call: Call, module: str) -> tuple[list[str], list[object]]:
     where, values = ["1"], list[object]()
     if "if-modified-since" in call.headers:
@@ -105,7 +114,7 @@ def _filters(world: World, call: Call, module: str) -> tuple[list[str], list[obj
             raise read_problem(world, "INVALID_DATA", "invalid data", {"param_name": "If-Modified-Since"})
         where.append("Modified_Time >= ?")
         values.append(since)
-    if call.query.get("converted") == "true" or call.query.get("approved") == "false":
+    if call.query.get("approved") == "false":
         where.append("0")
     if "ids" in call.query:
         ids = [part for part in call.query["ids"].split(",") if part.isdigit()]
@@ -149,7 +158,7 @@ def _after(world: World, listing: Listing, text: str) -> Listing:
 def _page(world: World, listing: Listing) -> list[tuple[int, ...]]:
     key, order = listing.sort_by, listing.order
     query = (
-        f"SELECT {key}, id, {select_list(listing.module, listing.names)} FROM {table(listing.module)}"
+        f"SELECT {key}, id, {select_list(listing.module, listing.names)} FROM {listing.source}"
         f" WHERE {' AND '.join(listing.where)} ORDER BY {key} {order}, id {order} LIMIT ? OFFSET ?"
     )
     return world.db.execute(query, (*listing.values, listing.per_page + 1, listing.skip)).fetchall()

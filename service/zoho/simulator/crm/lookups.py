@@ -3,7 +3,7 @@
 from service.zoho.simulator.clock import parse
 from service.zoho.simulator.crm.fields import MODULES
 from service.zoho.simulator.crm.gate import module_of, read_problem
-from service.zoho.simulator.crm.rows import columns, load, table
+from service.zoho.simulator.crm.rows import columns, converted, load, table
 from service.zoho.simulator.wire import Call, Reply, json_reply
 from service.zoho.simulator.world import World
 
@@ -19,6 +19,8 @@ def get_record(world: World, call: Call) -> Reply:
     if number.isdigit() and _is_unchanged(world, call, module, int(number)):
         return Reply(status=304)
     record = load(world, module, int(number), columns(module, wanted)) if number.isdigit() else None
+    if record is None and number.isdigit():
+        record = converted(world, module, int(number), columns(module, wanted))
     if record is not None:
         return json_reply({"data": [{**record, "$locked_for_me": False, "$approval_state": "approved"}]})
     if world.text("crm.unknown_id") == "400":

@@ -44,6 +44,13 @@ def load(world: World, module: str, record_id: int, names: Sequence[str]) -> Jso
     return None if row is None else render(world.db, module, names, [row])[0]
 
 
+def converted(world: World, module: str, record_id: int, names: Sequence[str]) -> Json | None:
+    """Return a converted lead with the given fields, None if there is none of this number."""
+    query = f"SELECT {select_list(module, names)} FROM converted_{module} WHERE id = ?"
+    row = world.db.execute(query, (record_id,)).fetchone()
+    return None if row is None else {**render(world.db, module, names, [row])[0], "$converted": True}
+
+
 def user_objects(db: Connection) -> dict[object, Json]:
     """Return every user by number, as CRM shows one inside a record."""
     return {
