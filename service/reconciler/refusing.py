@@ -27,6 +27,8 @@ FEW = 4
 """So many are asked about one by one in any case."""
 PAGE = 500
 """People of a list that one call shows."""
+MOST_PAGES = 20
+"""Calls that are worth a proof at once, where the usual one is closed."""
 
 
 def stop_in_campaigns(context: Context, stops: Sequence[Stop], still: Still) -> Mapping[SubjectId, Ended]:
@@ -140,11 +142,13 @@ class _Turn:
 
 
 def _read_back(context: Context, stops: Sequence[Stop]) -> Mapping[SubjectId, ZohoError | None]:
-    """Return what speaks against each refusal; from the lists where they are fewer calls than people."""
-    if not stops:
-        return {}
-    left = _listed(context, stops) if len(stops) > FEW else set()
-    asked = [stop for stop in stops if context.vault.address_index(stop.address) not in left]
+    """Return what speaks against each refusal; from the lists where they are fewer calls than people.
+
+    So they are, too, where the window of asking one by one is used up: who was stopped is not to wait for
+    the proof of it until that opens.
+    """
+    shown = _listed(context, stops, calls=len(stops)) if len(stops) > FEW else set()
+    asked = [stop for stop in stops if stop.sub not in shown]
 
     def ask(stop: Stop) -> ZohoError | None:
         try:
@@ -154,15 +158,17 @@ def _read_back(context: Context, stops: Sequence[Stop]) -> Mapping[SubjectId, Zo
         return None
 
     with ThreadPoolExecutor(max_workers=AT_A_TIME, thread_name_prefix="read-back") as threads:
-        return dict(zip((stop.sub for stop in asked), threads.map(ask, asked), strict=True))
+        told = dict(zip((stop.sub for stop in asked), threads.map(ask, asked), strict=True))
+    closed = [stop for stop in asked if isinstance(told[stop.sub], QuotaExhausted)]
+    return told | dict.fromkeys(_listed(context, closed, calls=MOST_PAGES))
 
 
-def _listed(context: Context, stops: Sequence[Stop]) -> set[bytes]:
-    """Return who of them every one of their lists shows as unsubscribed; nobody, if that were dear."""
+def _listed(context: Context, stops: Sequence[Stop], *, calls: int) -> set[SubjectId]:
+    """Return whom every one of their lists shows as unsubscribed; nobody, if that took so many calls."""
     names = sorted({name for stop in stops for name in stop.lists})
     try:
-        counts = context.campaigns.unsubscribed_counts()
-        if sum(2 + counts.get(name, 0) // PAGE for name in names) >= len(stops):
+        counts = context.campaigns.unsubscribed_counts() if stops else {}
+        if sum(2 + counts.get(name, 0) // PAGE for name in names) >= calls:
             return set()
         left = {
             name: {
@@ -173,8 +179,8 @@ def _listed(context: Context, stops: Sequence[Stop]) -> set[bytes]:
         }
     except ZohoError:
         return set()  # asked one by one instead, where each gets an answer or an error of their own
-    indexes = {context.vault.address_index(stop.address): stop for stop in stops}
-    return {i for i, stop in indexes.items() if all(i in left[name] for name in stop.lists)}
+    indexes = {stop: context.vault.address_index(stop.address) for stop in stops}
+    return {stop.sub for stop in stops if all(indexes[stop] in left[name] for name in stop.lists)}
 
 
 def _failed(results: Sequence[Result], code: str) -> ZohoError:
