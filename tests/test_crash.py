@@ -4,6 +4,7 @@ import json
 import multiprocessing
 import os
 import random
+import shutil
 import socket
 import threading
 import time
@@ -186,17 +187,19 @@ def alive(chosen: Settings) -> Iterator[tuple[BaseProcess, int]]:
 
 def torment(
     chosen: Settings, auditor: Auditor, key: str, *, also: Callable[[int], None] = lambda _: None
-) -> int:
-    """Kill the service so many times under load and look at the ledger; return how much it acknowledged."""
+) -> dict[str, float]:
+    """Kill the service so many times under load and look at the ledger; return what was counted."""
     chance = random.Random(20260301)  # noqa: S311  # moments, no secrets
-    acknowledged = 0
+    acknowledged, starts_s = 0, []
     for number in range(ROUNDS):
+        began = time.monotonic()
         with alive(chosen) as (child, port):
             load = Load(port, key, f"r{number}")
             callers = [threading.Thread(target=load.run, args=(caller,)) for caller in range(CALLERS)]
             for caller in callers:
                 caller.start()
             until(lambda load=load, child=child: load.receipts or not child.is_alive())
+            starts_s.append(time.monotonic() - began)
             time.sleep(chance.uniform(0, LONGEST_LIFE_S))
             assert child.is_alive()
             child.kill()
@@ -206,7 +209,7 @@ def torment(
         acknowledged += len(load.receipts)
         also(number)
         auditor.look(load.receipts)
-    return acknowledged
+    return {"acknowledged": acknowledged, "worst_restart_s": round(max(starts_s), 2)}
 
 
 def until(condition: Callable[[], object]) -> None:
@@ -224,23 +227,17 @@ def chosen(folder: Path, url: str) -> Settings:
 
 @pytest.mark.crash
 @pytest.mark.timeout(ROUNDS * A_ROUND_S)
-def test_what_a_killed_server_had_acknowledged_is_in_the_sqlite_ledger(sqlite_url, tmp_path, figures):
-    told = chosen(tmp_path, sqlite_url)
+def test_what_a_killed_server_had_acknowledged_is_in_the_sqlite_ledger(sqlite_url, disk, figures):
+    url = f"sqlite:///{shutil.copyfile(sqlite_url.removeprefix('sqlite:///'), disk / 'ledger.db')}"
+    told = chosen(disk, url)
     keys = open_keys(told)
-    with closing(Database(sqlite_url)) as database:
+    with closing(Database(url)) as database:
         key = create_key(database, "load", [EVENTS_WRITE])
         auditor = Auditor(database, keys)
-        acknowledged = torment(told, auditor, key)
-    assert acknowledged >= len(auditor.heads) == ROUNDS
+        counted = torment(told, auditor, key)
+    assert counted["acknowledged"] >= len(auditor.heads) == ROUNDS
     entries = auditor.heads[-1].size
-    figures(
-        "kill -9 under load (sqlite)",
-        rounds=ROUNDS,
-        acknowledged=acknowledged,
-        lost=0,
-        duplicates=0,
-        entries=entries,
-    )
+    figures("kill -9 under load (sqlite)", rounds=ROUNDS, **counted, lost=0, duplicates=0, entries=entries)
 
 
 @pytest.mark.crash
@@ -260,12 +257,12 @@ def test_what_a_killed_server_had_acknowledged_is_in_the_postgresql_ledger(
                 durable_postgres.kill()
                 durable_postgres.start()
 
-        acknowledged = torment(told, auditor, key, also=kill_the_database)
-    assert acknowledged >= len(auditor.heads) == ROUNDS
+        counted = torment(told, auditor, key, also=kill_the_database)
+    assert counted["acknowledged"] >= len(auditor.heads) == ROUNDS
     figures(
         "kill -9 under load, every fifth time of the database too (postgresql)",
         rounds=ROUNDS,
-        acknowledged=acknowledged,
+        **counted,
         lost=0,
         duplicates=0,
         entries=auditor.heads[-1].size,

@@ -140,10 +140,12 @@ BESIDE_BITS = [
 ]
 
 
-@pytest.mark.parametrize(("table", "column", "which", "named"), LOG_BITS)
-def test_one_flipped_bit_of_the_log_is_found_and_named(ledger, table, column, which, named):
+@pytest.mark.parametrize("bit", LOG_BITS, ids=lambda bit: "-".join(bit[:3]))
+def test_one_flipped_bit_of_the_log_is_found_and_named(ledger, bit, figures):
+    table, column, which, named = bit
     found = flipped(ledger, table, column, which, log_only=True)
     assert any(one.startswith(named) for one in found), found
+    figures(f"flipped bit in {table}.{column} ({ledger.dialect})", named=named.rstrip(":"))
 
 
 @pytest.mark.parametrize(("table", "column", "which", "named"), BESIDE_BITS)
@@ -241,7 +243,7 @@ def test_an_entry_behind_the_last_node_is_found_by_the_right_edge(ledger):
 
 
 @pytest.mark.parametrize("table", ["leaf", "node", "dedupe", "checkpoint"])
-def test_a_table_restored_from_an_older_backup_is_found(ledger, table):
+def test_a_table_restored_from_an_older_backup_is_found(ledger, table, figures):
     with behind_the_walls(ledger.url) as intruder:
         intruder.run(f"CREATE TABLE older AS SELECT * FROM {table}")
     with running.start(ledger) as intake:
@@ -258,6 +260,7 @@ def test_a_table_restored_from_an_older_backup_is_found(ledger, table):
     named = {"leaf": "leaf, entries ", "node": "node, level 1, index 2: missing"}
     found = findings(ledger)
     assert any(one.startswith(named.get(table, f"{table}, ")) for one in found), found
+    figures(f"table {table} of an older backup ({ledger.dialect})", findings=len(found))
 
 
 @pytest.mark.parametrize("table", ["leaf", "node", "checkpoint", "log_state"])
@@ -305,7 +308,7 @@ STORED = {
 
 @pytest.mark.parametrize("ledger", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("stored", STORED)
-def test_one_bit_of_the_sqlite_file_itself_is_found(ledger, stored):
+def test_one_bit_of_the_sqlite_file_itself_is_found(ledger, stored, figures):
     table, column, which = STORED[stored]
     with ledger.read() as tx:
         value = bytes(tx.execute(text(f"SELECT {column} FROM {table} WHERE {which}")).scalar_one())
@@ -318,7 +321,9 @@ def test_one_bit_of_the_sqlite_file_itself_is_found(ledger, stored):
         data[at + len(value) // 2] ^= 4
     path.write_bytes(data)
     with closing(Database(ledger.url)) as again:
-        assert findings(again)
+        found = findings(again)
+    assert found
+    figures(f"flipped bit of the SQLite file, in {stored}", places=len(places), findings=len(found))
 
 
 def _all(data: bytes, value: bytes) -> list[int]:
@@ -330,7 +335,7 @@ def _all(data: bytes, value: bytes) -> list[int]:
 
 
 def test_a_page_that_postgresql_itself_refuses_is_a_finding_and_the_rest_is_looked_at(
-    durable_postgres, tmp_path
+    durable_postgres, tmp_path, figures
 ):
     url = durable_postgres.url("ledger")
     with closing(Database(url)) as database:
@@ -350,6 +355,7 @@ def test_a_page_that_postgresql_itself_refuses_is_a_finding_and_the_rest_is_look
         found = findings(database)
     assert f"log: {UNREADABLE}" in found
     assert not any(one.startswith("events and payloads") for one in found)
+    figures("flipped bit of a page (postgresql)", refused_by_the_servers_checksums=1, findings=len(found))
 
 
 SIGNED_OVER = [one for one in LOG_BITS if one[0] in ("leaf", "node", "log_state")]

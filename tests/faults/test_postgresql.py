@@ -23,7 +23,8 @@ WAITING = "SELECT pid FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
 
 @pytest.mark.crash
 @pytest.mark.timeout(ROUNDS * A_ROUND_S)
-def test_an_immediate_shutdown_under_load_costs_no_acknowledged_event(durable_postgres, figures):
+@pytest.mark.parametrize("end", [Postgres.stop_at_once, Postgres.kill], ids=["immediate shutdown", "kill -9"])
+def test_a_server_that_ends_at_once_under_load_costs_no_acknowledged_event(durable_postgres, end, figures):
     outages: list[float] = []
     with closing(Database(durable_postgres.url("ledger"))) as database, running.start(database) as intake:
         load = Load(intake, "down")
@@ -32,7 +33,7 @@ def test_an_immediate_shutdown_under_load_costs_no_acknowledged_event(durable_po
                 reached = len(load.receipts)
                 until(lambda reached=reached: len(load.receipts) >= reached + 20, within_s=60)
                 began, known = time.monotonic(), len(load.receipts)
-                durable_postgres.stop_at_once()
+                end(durable_postgres)
                 durable_postgres.start()
                 until(lambda known=known: len(load.receipts) > known + 8, within_s=60)
                 outages.append(time.monotonic() - began)
@@ -40,7 +41,7 @@ def test_an_immediate_shutdown_under_load_costs_no_acknowledged_event(durable_po
         entries = look(database, load.receipts)
         assert findings(database) == []
     figures(
-        "immediate shutdown under load (postgresql)",
+        f"{'kill -9' if end is Postgres.kill else 'immediate shutdown'} of PostgreSQL under load",
         rounds=len(outages),
         acknowledged=len(load.receipts),
         lost=0,

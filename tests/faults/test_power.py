@@ -8,7 +8,7 @@ from contextlib import closing
 import psycopg
 import pytest
 
-from service.db import Database, migrate
+from service.db import Database
 from service.ledger.proof import verify_receipt
 from service.ledger.store import Store
 from tests import running

@@ -1,6 +1,7 @@
 """Restoring yesterday's backup must never sign a second history (reliability.md, R09)."""
 
 import shutil
+import time
 from contextlib import closing, contextmanager
 
 import pytest
@@ -72,7 +73,7 @@ def record(intake, number, prefix):
         checked(found)
 
 
-def test_a_restored_backup_is_read_and_never_appended_to(database_url, backup, fence):
+def test_a_restored_backup_is_read_and_never_appended_to(database_url, backup, fence, figures):
     with running(database_url, fence) as intake:
         record(intake, 5, "before")
     backup.make()
@@ -80,7 +81,10 @@ def test_a_restored_backup_is_read_and_never_appended_to(database_url, backup, f
         record(intake, 5, "lost")
         newest = head(intake)
     backup.restore()
+    began = time.monotonic()
     with running(database_url, fence) as intake:
+        noticed_s = round(time.monotonic() - began, 3)
+        assert intake.trouble is not None
         restored = head(intake)
         assert restored.size < newest.size
         assert f"the fence knows {newest.size}" in intake.trouble
@@ -93,6 +97,10 @@ def test_a_restored_backup_is_read_and_never_appended_to(database_url, backup, f
         with intake.db.read() as tx:
             assert len(intake.store.entries(tx, range(restored.size))) == restored.size
     assert fence.read() == newest
+    lost = newest.size - restored.size
+    figures(
+        f"older backup, at the start ({intake.db.dialect})", lost=lost, noticed_after_s=noticed_s, appended=0
+    )
 
 
 def test_the_newest_database_is_appended_to_again(database_url, fence):
@@ -105,7 +113,7 @@ def test_the_newest_database_is_appended_to_again(database_url, fence):
 
 
 def test_a_database_that_was_replaced_while_the_service_runs_is_not_appended_to(
-    postgresql_url, postgres, fence, request
+    postgresql_url, postgres, fence, request, figures
 ):
     server = postgres(request.node.callspec.params["postgresql_url"])
     backup = PostgresBackup(postgresql_url, server)
@@ -117,10 +125,13 @@ def test_a_database_that_was_replaced_while_the_service_runs_is_not_appended_to(
         newest = head(intake)
         until(lambda: fence.read() == newest, within_s=2)
         backup.restore()
+        began = time.monotonic()
         (refused,) = intake.record(people(1, "fork"))
         assert isinstance(refused, ReadOnly)
         until(lambda: intake.trouble is not None, within_s=2)
+        noticed_s = round(time.monotonic() - began, 3)
         assert head(intake).size < newest.size
+    figures("older backup, swapped in while running (postgresql)", noticed_after_s=noticed_s, appended=0)
     with running(postgresql_url, fence) as intake:
         assert intake.trouble is not None
 

@@ -232,7 +232,7 @@ class _nothing:  # noqa: N801  # stands where pytest.raises would
         return False
 
 
-def test_all_persons_are_wrapped_under_a_new_kek_while_events_come_in(house, database):
+def test_all_persons_are_wrapped_under_a_new_kek_while_events_come_in(house, database, figures):
     with house.open(database) as intake, house.open(database) as busy:
         consent(intake, *(f"person-{number}@example.org" for number in range(1200)))
         before = intake.keys.kek_id
@@ -253,6 +253,7 @@ def test_all_persons_are_wrapped_under_a_new_kek_while_events_come_in(house, dat
             stop.set()
             thread.join()
         assert failures == []
+        figures(f"new KEK under load ({database.dialect})", events_meanwhile=len(written), refused=0)
         assert len(steps) >= 2
         assert written
         with database.read() as tx:

@@ -106,7 +106,7 @@ def test_a_kms_that_does_not_answer_is_an_outage_and_a_refusal_is_not(
 
 
 def test_during_an_outage_events_are_refused_with_503_and_afterwards_taken_again(
-    chosen, sqlite_url, endpoint, silent_endpoint
+    chosen, sqlite_url, endpoint, silent_endpoint, figures
 ):
     custody = KmsCustody(chosen.kms_key, context=chosen.origin, endpoint_url=endpoint)
     away = KmsCustody(chosen.kms_key, context=chosen.origin, endpoint_url=silent_endpoint)
@@ -118,14 +118,19 @@ def test_during_an_outage_events_are_refused_with_503_and_afterwards_taken_again
     ):
         assert not isinstance(intake.record([running.claim()])[0], Exception)
         custody._client, client = away._client, custody._client
+        with database.read() as tx:
+            size = intake.store.size(tx)
         [refused] = intake.record([running.claim()])
         assert isinstance(refused, Unavailable)
         assert refused.status == 503
+        with database.read() as tx:
+            assert intake.store.size(tx) == size
         assert "Nothing is recorded meanwhile" in str(refused)
         custody._client = client
         waited = threading.Event()
         waited.wait(1.1)
         assert not isinstance(intake.record([running.claim()])[0], Exception)
+    figures("KMS away", refused_with_503=1, recorded_meanwhile=0, local_keys_used=0)
 
 
 def test_a_new_kek_is_wrapped_by_kms_before_it_wraps_anybody(chosen, sqlite_url):
