@@ -222,6 +222,7 @@ _ACTIONS = (
     _row("/crm/lock", mischief.lock, mischief.Locked),
     _row("/crm/bounce", mischief.mail_bounce, mischief.MailBounced),
     _row("/crm/unique", mischief.unique, mischief.Unique),
+    _row("/crm/remove", mischief.take_away, mischief.Removed),
     _row("/oauth/code", oauth.self_client, oauth.SelfClient),
     _row("/reset", reset, None, "POST"),
     _row("/replant", replant, Planted),

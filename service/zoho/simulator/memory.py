@@ -21,6 +21,7 @@ class Memory(msgspec.Struct, kw_only=True):
     ahead_s: float
     last_record_id: int
     unique: dict[str, list[str]]
+    removed: list[str] = []
     switches: dict[str, Value]
     tokens: dict[str, Grant]
     codes: dict[str, Code]
@@ -45,6 +46,7 @@ def save(world: World) -> None:
         ahead_s=world.clock.ahead_s,
         last_record_id=world.last_record_id,
         unique=world.unique,
+        removed=sorted(world.removed),
         switches={name: value for name, value in world.switches.items() if value != standard[name]},
         tokens={t: g for t, g in world.tokens.live.items() if g.expires_at > now},
         codes=world.tokens.codes,
@@ -63,7 +65,7 @@ def load(world: World) -> None:
     world.contacts, world.seed = memory.contacts, memory.seed
     world.clock.ahead_s = memory.ahead_s
     world.last_record_id = memory.last_record_id
-    world.unique = memory.unique
+    world.unique, world.removed = memory.unique, set(memory.removed)
     world.switches = {**defaults(), **memory.switches}
     world.tokens.live, world.tokens.codes = memory.tokens, memory.codes
     world.tokens.refresh = memory.refresh

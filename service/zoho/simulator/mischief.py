@@ -9,6 +9,7 @@ from service.zoho.simulator.crm import mails
 from service.zoho.simulator.crm.fields import MODULES
 from service.zoho.simulator.crm.merge import merge_into
 from service.zoho.simulator.crm.records import Author, of_address, remove, user_number
+from service.zoho.simulator.crm.visible import is_removable
 from service.zoho.simulator.wire import Call, Reply, json_reply
 from service.zoho.simulator.world import World
 
@@ -48,6 +49,12 @@ class Unique(msgspec.Struct, forbid_unknown_fields=True):
 
     module: str
     fields: list[str]
+
+
+class Removed(msgspec.Struct, forbid_unknown_fields=True):
+    """An admin has removed exactly these modules and fields (`Module.Field`); an empty list restores all."""
+
+    names: list[str]
 
 
 def delete(world: World, call: Call) -> Reply:
@@ -102,6 +109,15 @@ def unique(world: World, call: Call) -> Reply:
         return json_reply({"error": "no such module, or no such field in it"}, status=400)
     world.unique[body.module] = body.fields
     return json_reply({"ok": True})
+
+
+def take_away(world: World, call: Call) -> Reply:
+    """Let an admin remove modules or fields; what stood in them comes back with them."""
+    body = msgspec.json.decode(call.body, type=Removed)
+    if wrong := [name for name in body.names if not is_removable(name)]:
+        return json_reply({"error": f"no such module or field: {wrong[0]}"}, status=400)
+    world.removed = set(body.names)
+    return json_reply({"ok": True, "removed": sorted(world.removed)})
 
 
 def _done(records: int) -> Reply:

@@ -39,6 +39,8 @@ class World:
     faults: Faults = field(default_factory=Faults)
     last_record_id: int = FIRST_RECORD_ID
     unique: dict[str, list[str]] = field(default_factory=dict)
+    removed: set[str] = field(default_factory=set)
+    """Modules, and fields as `Module.Field`, that an admin has taken away."""
     news: list[News] = field(default_factory=list)
     workflow_runs: list[tuple[str, int]] = field(default_factory=list)
     requests: deque[tuple[float, str, str, int | str, int]] = field(default_factory=_last)
@@ -65,6 +67,7 @@ class World:
         self.tokens = Tokens()
         self.last_record_id = FIRST_RECORD_ID
         self.unique = {}
+        self.removed = set()
         self.news = []
         self.workflow_runs.clear()
         self.outbox.forget()

@@ -11,6 +11,7 @@ import msgspec
 from service.zoho.simulator.clock import parse as parse_time
 from service.zoho.simulator.crm.fields import MODULES, Field, Kind
 from service.zoho.simulator.crm.gate import error_item, problem
+from service.zoho.simulator.crm.visible import fields_of, modules_of
 from service.zoho.simulator.names import VIEWS
 from service.zoho.simulator.wire import AnswerError, json_reply
 from service.zoho.simulator.world import World
@@ -62,7 +63,7 @@ def read(world: World, body: bytes) -> tuple[BulkQuery, dict[str, Any]]:
     if paging == "page_token" and int(query.get("page", 1)) > 1:
         details = {"api_name": "page", "limit": 1}
         raise refuse("PAGE_RANGE_EXCEEDED", "use page_token beyond the first page", details)
-    return _fresh(query), asked
+    return _fresh(world, query), asked
 
 
 def where(query: BulkQuery) -> tuple[str, list[object]]:
@@ -90,14 +91,15 @@ def _continued(world: World, text: str) -> BulkQuery:
     return query
 
 
-def _fresh(query: Mapping[str, Any]) -> BulkQuery:
+def _fresh(world: World, query: Mapping[str, Any]) -> BulkQuery:
     module = query.get("module")
     name = str(module.get("api_name") if isinstance(module, dict) else module)
-    if name not in MODULES:
+    if name not in modules_of(world):
         raise refuse("MODULE_NOT_AVAILABLE", "The module is not available", {"module": name})
-    fields = query.get("fields") or list(MODULES[name])
+    known = fields_of(world, name)
+    fields = query.get("fields") or list(known)
     for field in fields:
-        if field not in MODULES[name]:
+        if field not in known:
             raise refuse("FIELD_NOT_AVAILABLE", "The field is not available", {"field": field})
     page, cvid, criteria = query.get("page", 1), query.get("cvid"), query.get("criteria")
     if not isinstance(page, int) or page < 1:

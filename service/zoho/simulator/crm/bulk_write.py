@@ -10,11 +10,12 @@ from service.zoho.simulator.clock import iso
 from service.zoho.simulator.crm import archive
 from service.zoho.simulator.crm.bulk_query import check_callback, check_json
 from service.zoho.simulator.crm.bulk_rows import Outcome, write_row
-from service.zoho.simulator.crm.fields import MODULE_IDS, MODULES
+from service.zoho.simulator.crm.fields import MODULE_IDS
 from service.zoho.simulator.crm.gate import error_item, problem
 from service.zoho.simulator.crm.jobs import STARTED_AT, Job, call_back, find, finish_due, progress
 from service.zoho.simulator.crm.records import API_USER
 from service.zoho.simulator.crm.rows import user_objects
+from service.zoho.simulator.crm.visible import fields_of, modules_of
 from service.zoho.simulator.crm.writes import Item, automate
 from service.zoho.simulator.wire import Call, Reply, json_reply
 from service.zoho.simulator.world import World
@@ -87,7 +88,7 @@ def _resource(world: World, asked: Mapping[str, Any]) -> Job:
         raise _missing("resource")
     resource: Job = resources[0]
     module = str((resource.get("module") or {}).get("api_name"))
-    if module not in MODULES:
+    if module not in modules_of(world):
         raise problem("INVALID_MODULE", "the module name given seems to be invalid", {"api_name": "module"})
     if asked["operation"] != "insert" and not resource.get("find_by"):
         raise _missing("find_by")
@@ -95,7 +96,7 @@ def _resource(world: World, asked: Mapping[str, Any]) -> Job:
     if not mappings:
         raise problem("MANDATORY_FIELDS_NOT_MAPPED", "Mandatory fields are not mapped")
     for mapping in mappings:
-        if mapping.get("api_name") not in MODULES[module]:
+        if mapping.get("api_name") not in fields_of(world, module):
             details = {"api_name": mapping.get("api_name")}
             raise problem("INVALID_FIELD", "The field is not available", details)
     file_id = str(resource.get("file_id"))

@@ -23,6 +23,7 @@ def answer(world: World, endpoint: Endpoint, call: Call) -> Reply:
     if left is None:
         return _throttled(world)
     try:
+        _require_module(world, call)
         reply = endpoint.handle(world, call)
     except AnswerError as early:
         reply = early.reply
@@ -61,6 +62,15 @@ def module_of(call: Call) -> str:
         message = "the module name given seems to be invalid"
         raise problem("INVALID_MODULE", message, {"resource_path_index": 0})
     return module
+
+
+def _require_module(world: World, call: Call) -> None:
+    """Refuse a module that an admin has removed, in the path or as a parameter."""
+    message = "the module name given seems to be invalid"
+    if call.slots.get("module") in world.removed:
+        raise problem("INVALID_MODULE", message, {"resource_path_index": 0})
+    if call.query.get("module") in world.removed:
+        raise read_problem(world, "INVALID_MODULE", message, {"param_name": "module"})
 
 
 def wrong_address() -> Reply:

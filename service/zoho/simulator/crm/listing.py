@@ -10,6 +10,7 @@ import msgspec
 from service.zoho.simulator.clock import iso, parse
 from service.zoho.simulator.crm.gate import module_of, read_problem
 from service.zoho.simulator.crm.rows import columns, render, select_list, table
+from service.zoho.simulator.crm.visible import visible
 from service.zoho.simulator.names import VIEWS
 from service.zoho.simulator.wire import Call, Reply, json_reply
 from service.zoho.simulator.world import World
@@ -86,7 +87,7 @@ def _listing(world: World, call: Call) -> Listing:
     listing = Listing(
         module=module,
         source=_source(module, query.get("converted", "false")),
-        names=columns(module, wanted),
+        names=columns(module, visible(world, module, wanted)),
         sort_by=sort_by,
         order=order,
         per_page=whole_number(world, call, "per_page", PAGE),

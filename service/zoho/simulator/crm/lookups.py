@@ -4,6 +4,7 @@ from service.zoho.simulator.clock import parse
 from service.zoho.simulator.crm.fields import MODULES
 from service.zoho.simulator.crm.gate import module_of, read_problem
 from service.zoho.simulator.crm.rows import columns, converted, load, table
+from service.zoho.simulator.crm.visible import visible
 from service.zoho.simulator.wire import Call, Reply, json_reply
 from service.zoho.simulator.world import World
 
@@ -15,6 +16,7 @@ def get_record(world: World, call: Call) -> Reply:
     """
     module = module_of(call)
     wanted = call.query["fields"].split(",") if "fields" in call.query else list(MODULES[module])
+    wanted = visible(world, module, wanted)
     number = call.slots["record_id"]
     if number.isdigit() and _is_unchanged(world, call, module, int(number)):
         return Reply(status=304)

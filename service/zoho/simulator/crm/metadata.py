@@ -7,6 +7,7 @@ from service.zoho.simulator.clock import parse
 from service.zoho.simulator.crm.fields import JSON_TYPES, MODULE_IDS, MODULES, Field, Kind, field_id
 from service.zoho.simulator.crm.gate import read_problem
 from service.zoho.simulator.crm.rows import user_objects
+from service.zoho.simulator.crm.visible import fields_of, modules_of
 from service.zoho.simulator.wire import Call, Reply, json_reply
 from service.zoho.simulator.world import World
 
@@ -65,14 +66,14 @@ def user(world: World, call: Call) -> Reply:
     return json_reply({"users": [_user(everybody[number])]}) if number in everybody else Reply(status=204)
 
 
-def modules(_world: World, _call: Call) -> Reply:
+def modules(world: World, _call: Call) -> Reply:
     """Answer `GET /settings/modules`."""
-    return json_reply({"modules": [_module(module) for module in MODULES]})
+    return json_reply({"modules": [_module(module) for module in modules_of(world)]})
 
 
 def module(world: World, call: Call) -> Reply:
     """Answer `GET /settings/modules/{api_name}`."""
-    if call.slots["name"] not in MODULES:
+    if call.slots["name"] not in modules_of(world):
         raise read_problem(world, "INVALID_MODULE", "the module name given seems to be invalid", {})
     return json_reply({"modules": [_module(call.slots["name"])]})
 
@@ -87,7 +88,9 @@ def fields(world: World, call: Call) -> Reply:
         message = "the module name given seems to be invalid"
         raise read_problem(world, "INVALID_MODULE", message, {"param_name": "module"})
     unique = world.unique.get(name, [])
-    return json_reply({"fields": [field_item(name, field, unique) for field in MODULES[name].values()]})
+    return json_reply(
+        {"fields": [field_item(name, field, unique) for field in fields_of(world, name).values()]}
+    )
 
 
 PROFILE = {"name": "Administrator", "id": "5725767000000026011"}

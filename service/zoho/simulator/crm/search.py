@@ -5,6 +5,7 @@ from service.zoho.simulator.crm.fields import MODULES
 from service.zoho.simulator.crm.gate import module_of, read_problem
 from service.zoho.simulator.crm.listing import BY_NUMBER, PAGE, whole_number
 from service.zoho.simulator.crm.rows import columns, render, select_list, table
+from service.zoho.simulator.crm.visible import fields_of, visible
 from service.zoho.simulator.names import VIEWS
 from service.zoho.simulator.wire import Call, Reply, json_reply
 from service.zoho.simulator.world import World
@@ -20,7 +21,8 @@ def search(world: World, call: Call) -> Reply:
     if page * per_page > BY_NUMBER:
         details = {"limit": BY_NUMBER, "param_name": "page"}
         raise read_problem(world, "LIMIT_EXCEEDED", "limit exceeded", details)
-    names = columns(module, call.query["fields"].split(",") if "fields" in call.query else MODULES[module])
+    wanted = call.query["fields"].split(",") if "fields" in call.query else MODULES[module]
+    names = columns(module, visible(world, module, wanted))
     query = (
         f"SELECT {select_list(module, names)} FROM ({_index(world, module)}) WHERE {where}"
         " ORDER BY id LIMIT ? OFFSET ?"
@@ -80,7 +82,7 @@ def _searched(world: World, call: Call, module: str) -> _Where:
 
 def _by_criteria(world: World, text: str, module: str) -> _Where:
     try:
-        criteria = parse(text, MODULES[module])
+        criteria = parse(text, fields_of(world, module))
     except CriteriaError:
         details = {"param_name": "criteria"}
         raise read_problem(world, "INVALID_QUERY", "Invalid query formed", details) from None

@@ -6,10 +6,11 @@ import msgspec
 
 from service.zoho.simulator.clock import parse as parse_time
 from service.zoho.simulator.crm import coql
-from service.zoho.simulator.crm.fields import MODULES, Field, Kind
+from service.zoho.simulator.crm.fields import Field, Kind
 from service.zoho.simulator.crm.gate import problem
 from service.zoho.simulator.crm.lexer import SyntaxProblemError
 from service.zoho.simulator.crm.rows import columns, render, select_list, table
+from service.zoho.simulator.crm.visible import fields_of, modules_of
 from service.zoho.simulator.wire import AnswerError, Call, Reply, json_reply
 from service.zoho.simulator.world import World
 
@@ -23,7 +24,7 @@ def run(world: World, call: Call) -> Reply:
     """Answer `POST /coql` with the rows and whether there are more; 204 when there is none."""
     query = _query(world, call)
     limit = DEFAULT_LIMIT if query.limit is None else query.limit
-    fields = MODULES[query.module]
+    fields = fields_of(world, query.module)
     names = columns(query.module, (_column(fields, name).api_name for name in query.columns))
     where, values = _condition(world, fields, query.where)
     order = ", ".join(f"{_column(fields, name).api_name} {direction}" for name, direction in query.order)
@@ -53,7 +54,7 @@ def _query(world: World, call: Call) -> coql.Query:
     except SyntaxProblemError as error:
         details = {"clause": error.clause, "line": 1, "column": error.column, "near": error.near}
         raise problem("SYNTAX_ERROR", "error occurred while parsing the query", details) from None
-    if query.module not in MODULES:
+    if query.module not in modules_of(world):
         raise problem("INVALID_MODULE", "the module name given seems to be invalid", {"module": query.module})
     maximum = world.number("crm.coql_limit")
     if query.limit is not None and query.limit > maximum:

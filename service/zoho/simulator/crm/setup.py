@@ -6,6 +6,7 @@ from service.zoho.simulator import names, shelf
 from service.zoho.simulator.crm.fields import MODULE_IDS, MODULES, field_id
 from service.zoho.simulator.crm.gate import problem, read_problem
 from service.zoho.simulator.crm.metadata import PROFILE, field_item
+from service.zoho.simulator.crm.visible import fields_of
 from service.zoho.simulator.wire import Call, Reply, json_reply
 from service.zoho.simulator.world import World
 
@@ -16,7 +17,7 @@ READ_ONLY_PROFILE = {"name": "Standard", "id": "5725767000000026014"}
 
 def layouts(world: World, call: Call) -> Reply:
     """Answer `GET /settings/layouts?module=`: where each field stands, and Leads' conversion mapping."""
-    return json_reply({"layouts": [_layout(_module(world, call))]})
+    return json_reply({"layouts": [_layout(world, _module(world, call))]})
 
 
 def layout(world: World, call: Call) -> Reply:
@@ -24,7 +25,7 @@ def layout(world: World, call: Call) -> Reply:
     module = _module(world, call)
     if call.slots["layout_id"] != LAYOUT_IDS[module]:
         return Reply(status=204)
-    return json_reply({"layouts": [_layout(module)]})
+    return json_reply({"layouts": [_layout(world, module)]})
 
 
 def custom_views(world: World, call: Call) -> Reply:
@@ -136,10 +137,10 @@ def _module(world: World, call: Call) -> str:
     return name
 
 
-def _layout(module: str) -> Json:
+def _layout(world: World, module: str) -> Json:
     found = [
         {**field_item(module, field, []), "sequence_number": position}
-        for position, field in enumerate(MODULES[module].values(), start=1)
+        for position, field in enumerate(fields_of(world, module).values(), start=1)
     ]
     section = {
         "display_label": f"{module.removesuffix('s')} Information",

@@ -12,6 +12,7 @@ from service.zoho.simulator.crm.records import Author, add, change
 from service.zoho.simulator.crm.rows import table, user_objects
 from service.zoho.simulator.crm.uniqueness import clash
 from service.zoho.simulator.crm.values import bad, refusal, stored
+from service.zoho.simulator.crm.visible import kept
 from service.zoho.simulator.wire import Call, Reply, json_reply
 from service.zoho.simulator.world import World
 
@@ -96,6 +97,7 @@ def update_one(
     world: World, module: str, position: int, record: Mapping[str, Any], *, unmodified_since: int | None
 ) -> Item:
     """Write one record that exists and return its result."""
+    record = kept(world, module, record)
     if record["id"] is None:
         details = {"api_name": "id", "json_path": f"$.data[{position}].id"}
         return error_item("MANDATORY_NOT_FOUND", "required field not found", details)
@@ -123,6 +125,7 @@ def update_one(
 
 def insert_one(world: World, module: str, position: int, record: Mapping[str, Any]) -> Item:
     """Add one record and return its result."""
+    record = kept(world, module, record)
     if not record.get("Last_Name"):
         details = {"api_name": "Last_Name", "json_path": f"$.data[{position}].Last_Name"}
         return error_item("MANDATORY_NOT_FOUND", "required field not found", details)
