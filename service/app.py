@@ -288,13 +288,14 @@ def _watching(
     settings = parts.settings
     watch = Watch(context=context, sweep=timedelta(seconds=settings.sweep_seconds))
     heed = Heed(context=context, watch=Watch(context=context), worker=name)
-    if not settings.hooks_url:
+    base = settings.hooks_url or settings.public_url
+    if not (settings.hooks_url or base.startswith("https://")):
         return watch.look, heed.turn
     subscription = Subscription(
         db=parts.db,
         client=Notifications(zoho.transports["crm"]),
         mapping=parts.policy.zoho,
-        url=settings.hooks_url.rstrip("/") + NOTIFIED_AT,
+        url=base.rstrip("/") + NOTIFIED_AT,
         origin=settings.origin,
         now=now,
     )

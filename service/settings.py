@@ -93,8 +93,8 @@ class Settings(BaseSettings):
     hooks_url: Annotated[
         str,
         Field(
-            description="where Zoho reaches this service, `https://host`; "
-            "empty: CRM is not asked for notifications"
+            description="where Zoho reaches this service, if not at the public URL; "
+            "CRM is asked for notifications where either is https"
         ),
     ] = ""
     hook_token: Annotated[
