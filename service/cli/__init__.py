@@ -28,6 +28,8 @@ COMMANDS = {
     "migrate": "operate:migrate",
     "simulate": "operate:simulate",
     "reconcile": "reconcile:reconcile",
+    "plan": "plans:plan",
+    "canaries": "canaries:canaries",
     "report": "reconcile:report",
     "audit": "audit:audit",
     "harm": "audit:harm",

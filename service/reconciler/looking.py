@@ -37,10 +37,9 @@ def look(context: Context, *, applying: bool) -> tuple[int, int | None, list[Tri
     with context.db.begin() as tx:
         mirror.drop_unseen(tx, run_id, keep=frozenset(unread))
         breakers.keep(tx, run_id, trips, context.now())
-        facts: dict[str, object] = {"seen": _believable(seen, before, unread)}
+        runs.advance(tx, run_id, "observing", seen=_believable(seen, before, unread))
         if breakers.CRM in breakers.blind(trips):
-            facts["crm"] = {}  # no increment builds on what is not believed
-        runs.advance(tx, run_id, "observing", **facts)
+            runs.advance(tx, run_id, "observing", crm={})  # no increment builds on what is not believed
     context.progress("observed", sum(seen.values()), sum(seen.values()))
     return run_id, previous, trips
 

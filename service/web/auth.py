@@ -27,8 +27,15 @@ LOG_READ: Final = "log:read"
 ERASURE_WRITE: Final = "erasure:write"
 LINKS_READ: Final = "links:read"
 AUDIT_WRITE: Final = "audit:write"
-SCOPES: Final = frozenset({EVENTS_WRITE, HISTORY_READ, LOG_READ, ERASURE_WRITE, LINKS_READ, AUDIT_WRITE})
-ROLES: Final = frozenset({"auditor", "legal", "admin", "privacy"})
+PLANS_READ: Final = "plans:read"
+PLANS_DECIDE: Final = "plans:decide"
+SCOPES: Final = frozenset(
+    {
+        *(EVENTS_WRITE, HISTORY_READ, LOG_READ, ERASURE_WRITE, LINKS_READ, AUDIT_WRITE),
+        *(PLANS_READ, PLANS_DECIDE),
+    }
+)
+ROLES: Final = frozenset({"auditor", "legal", "admin", "privacy", "approver"})
 LOOKUP_ROLES: Final = frozenset({"auditor", "legal"})
 """Who may ask about a person; running the service is no reason to read people's histories."""
 
@@ -168,6 +175,12 @@ def check_password(db: Database, name: str, password: str, now: datetime) -> str
     if not right:
         raise Unauthenticated(_WRONG)
     return name
+
+
+def role_of(db: Database, name: str) -> str | None:
+    """Return the role that an account has now, None where there is no such account."""
+    with db.read() as tx:
+        return tx.scalar(select(account.c.role).where(account.c.name == name))
 
 
 def _verify(hashed: str, password: str) -> bool:

@@ -16,6 +16,8 @@ from service.web.hooks import NotificationIn, WorkflowIn
 from service.web.links import LinksIn, LinksOut
 from service.web.login import LoginIn, LogoutIn
 from service.web.pages import SearchIn
+from service.web.plans import DecisionFormIn, PlanNamesIn
+from service.web.plans_api import DecisionIn, DecisionOut
 from service.web.problems import Problem
 from service.web.receipts import ReceiptOut
 from service.web.strict import JSON, URLENCODED
@@ -31,6 +33,10 @@ STRUCTS: Final = (
     ErasureIn,
     FormIn,
     FormOut,
+    DecisionFormIn,
+    PlanNamesIn,
+    DecisionIn,
+    DecisionOut,
     LoginIn,
     LogoutIn,
     SearchIn,
@@ -79,6 +85,12 @@ def _in_path(name: str) -> Schema:
     return {"name": name, "in": "path", "required": True, "schema": _TEXT}
 
 
+_FROM: Final = {
+    "name": "from",
+    "in": "query",
+    "description": "the first change to list, counted from 0",
+    "schema": {"type": "integer", "minimum": 0},
+}
 _KEY: Final = {
     "name": "Idempotency-Key",
     "in": "header",
@@ -354,6 +366,77 @@ OPERATIONS: Final = (
         reads={JSON: _OBJECT},
         gives={200: {"text/plain": _TEXT}},
         errors=(404, *_HOOK_ERRORS),
+    ),
+    Operation(
+        path="/plans",
+        method="get",
+        name="plans-page",
+        summary="The newest plans, those that wait for an approval first",
+        gives={200: _PAGE, 303: {}},
+        errors=(403,),
+        security="session",
+    ),
+    Operation(
+        path="/plans/{number}",
+        method="get",
+        name="plan-page",
+        summary="One plan: totals, cost, deadlines, who decided, every change; people are pseudonyms",
+        gives={200: _PAGE, 303: {}},
+        errors=(403, 404),
+        security="session",
+        parameters=(_in_path("number"), _FROM),
+    ),
+    Operation(
+        path="/plans/{number}/decision",
+        method="post",
+        name="plan-decision",
+        summary="Approve or refuse exactly the plan that the page showed; needs the role approver",
+        reads={URLENCODED: reference(DecisionFormIn)},
+        gives={303: {}},
+        errors=(401, 403, 404, 409, *_BODY_ERRORS),
+        security="session",
+        parameters=(_in_path("number"),),
+    ),
+    Operation(
+        path="/plans/{number}/names",
+        method="post",
+        name="plan-names",
+        summary="The plan with the addresses of its first people, each recorded as a look-up",
+        reads={URLENCODED: reference(PlanNamesIn)},
+        gives={200: _PAGE},
+        errors=(*_LOOKUP_ERRORS, 404),
+        security="session",
+        parameters=(_in_path("number"),),
+    ),
+    Operation(
+        path="/api/plans",
+        method="get",
+        name="plans",
+        summary="The newest plans, those that wait for an approval first; needs the scope plans:read",
+        gives={200: {JSON: {"type": "array", "items": _OBJECT}}},
+        errors=(401, 403),
+        security="key",
+    ),
+    Operation(
+        path="/api/plans/{number}",
+        method="get",
+        name="plan",
+        summary="One plan with up to 200 of its changes; needs the scope plans:read",
+        gives={200: {JSON: _OBJECT}},
+        errors=(401, 403, 404),
+        security="key",
+        parameters=(_in_path("number"), _FROM),
+    ),
+    Operation(
+        path="/api/plans/{number}/decision",
+        method="post",
+        name="plan-decide",
+        summary="Approve or refuse a plan by its digest; needs the scope plans:decide and an approver's name",
+        reads={JSON: reference(DecisionIn)},
+        gives={200: {JSON: reference(DecisionOut)}},
+        errors=(401, 403, 404, 409, *_BODY_ERRORS),
+        security="key",
+        parameters=(_in_path("number"),),
     ),
     Operation(
         path="/log/checkpoint",

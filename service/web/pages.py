@@ -13,6 +13,7 @@ from litestar.di import NamedDependency
 from litestar.response import Redirect
 
 from service.errors import Malformed, Unauthenticated
+from service.reconciler.plans import APPROVER
 from service.web import sessions
 from service.web.api import zipped
 from service.web.audits import AUDIT_ROLES
@@ -40,9 +41,11 @@ class SearchIn(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 async def show_search(request: AnyRequest, edge: NamedDependency[Edge]) -> Response[bytes] | Redirect:
     """Show the search form, the way to the log-in page, or to what this role may see."""
     try:
-        who = await sessions.person(edge, request, LOOKUP_ROLES | AUDIT_ROLES)
+        who = await sessions.person(edge, request, LOOKUP_ROLES | AUDIT_ROLES | {APPROVER})
     except Unauthenticated:
         return Redirect("/login", status_code=303)
+    if who.role == APPROVER:
+        return Redirect("/plans", status_code=303)
     if who.role not in LOOKUP_ROLES:
         return Redirect("/audit", status_code=303)
     return _search(edge, who, error=None, posted=None)

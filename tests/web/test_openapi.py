@@ -10,7 +10,7 @@ from .conftest import Site
 
 def routes() -> set[tuple[str, str]]:
     return {
-        (re.sub(r"\{(\w+):(?:str|path)\}", r"{\1}", path) or "/", method.lower())
+        (re.sub(r"\{(\w+):(?:str|path|int)\}", r"{\1}", path) or "/", method.lower())
         for route in ROUTES
         for path in route.paths
         for method in route.http_methods

@@ -1,0 +1,50 @@
+"""Commands about canaries: contacts of our own that show that stop still means stop."""
+
+import click
+from rich.table import Table
+
+from service import app, settings
+from service.cli import show
+from service.reconciler import canaries as keeping
+
+
+@click.group()
+def canaries() -> None:
+    """Contacts of our own in every state, written and read back by each run."""
+
+
+@canaries.command("create")
+def create() -> None:
+    """Create those that do not exist yet, in CRM and in Campaigns, on the domains of enforcement.toml.
+
+    Look at them once in both products: what they say there is what every later run is held against.
+    """
+    with app.running(settings.load()) as parts, parts.zoho() as zoho:
+        made = keeping.create(parts.context(zoho))
+    for one in made:
+        click.echo(f"{one.state:<12} {one.address}  {one.module} {one.record_id}")
+    click.echo(
+        "check in both products that each is in its state; the bounced one bounces with the next campaign"
+    )
+
+
+@canaries.command("show")
+def show_all() -> None:
+    """Show when each was last written and seen as it should be, and what is wrong with it."""
+    with app.running(settings.load()) as parts, parts.db.read() as tx:
+        rows = keeping.shown(tx)
+    table = Table(box=None, pad_edge=False)
+    for title in ("canary", "written", "seen right", "trouble"):
+        table.add_column(title)
+    for row in rows:
+        times = (f"{at:%Y-%m-%d %H:%M}" if at else "never" for at in (row.driven_at, row.seen_at))
+        table.add_row(row.state, *times, row.trouble or "")
+    show.console().print(table if rows else "there are none; consent-ledger canaries create makes them")
+
+
+@canaries.command("forget")
+def forget() -> None:
+    """Forget them here, to create others; delete the old ones in both products by hand."""
+    with app.running(settings.load()) as parts, parts.db.begin() as tx:
+        keeping.forget(tx)
+    click.echo("forgotten")
