@@ -27,6 +27,8 @@ REFUSED_FOR = timedelta(minutes=1)
 """How long a refusal is remembered, so that twenty threads do not ask twenty times."""
 
 THROTTLED_FOR = timedelta(minutes=10)
+OWN_WINDOW = "OWN_WINDOW"
+"""The code of a limit that we keep ourselves."""
 
 ADVICE = {
     "invalid_code": "the refresh token is revoked or of another data centre: run `consent-ledger connect "
@@ -112,7 +114,10 @@ class OAuth:
         try:
             return self._read(self._ask())
         except QuotaExhausted as error:
-            self._refusal = (error.until or self._pace.clock() + THROTTLED_FOR, error)
+            until = error.until or self._pace.clock() + THROTTLED_FOR
+            self._refusal = (until, error)
+            if error.code != OWN_WINDOW:  # Zoho's own throttle: other processes hear of it too
+                self._windows.lock(ENDPOINT, until)
             raise
         except ZohoDenied as error:
             self._refusal = (self._pace.clock() + REFUSED_FOR, error)
@@ -136,9 +141,10 @@ class OAuth:
     def _once(self) -> Answer | Lost:
         if (free_at := self._windows.reserve(ENDPOINT, self._pace.spare, who=self._pace.who)) is not None:
             raise QuotaExhausted(
-                f"nine access tokens were used up in ten minutes, more would block the refresh token until "
-                f"{free_at:%H:%M} UTC; if the products keep refusing them, check the data centre of the URLs",
-                code="OWN_WINDOW",
+                "nine access tokens were used up in ten minutes by this organisation's processes, or Zoho gives "
+                f"none; more would block the refresh token until {free_at:%H:%M} UTC. If the products keep "
+                "refusing them, check the data centre of the URLs",
+                code=OWN_WINDOW,
                 endpoint=ENDPOINT,
                 until=free_at,
             )

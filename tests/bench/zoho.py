@@ -138,6 +138,8 @@ def measure(name: str, context: Context, zoho: Zoho, clock: Moving, *, contacts:
     before, ahead, began = charged(clock), clock.ahead, time.monotonic()
     done = reconcile(context, applying=applying)
     seconds, after = time.monotonic() - began, charged(clock)
+    if done.changes is not None and (done.changes.stopped or done.changes.failed):
+        print(f"{done.changes}", file=sys.stderr)
     print(
         json.dumps(
             {

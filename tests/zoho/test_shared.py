@@ -266,3 +266,16 @@ def test_a_lock_out_of_campaigns_is_one_for_everybody(node, time):
     until = time.now + timedelta(minutes=30)
     node().gate("campaigns").lock("topics", until, 0.2)
     assert node().gate("campaigns").reserve("topics") == until
+
+
+def test_a_token_throttle_that_one_process_met_is_heeded_by_the_next(stub, node, mapping, time):
+    busy = b'{"error":"Access Denied","error_description":"You have made too many requests continuously."}'
+    stub.says("POST /oauth/v2/token", Said(busy, status=400))
+    for _ in range(2):
+        with (
+            connect(settings_for(stub.url), mapping, pace=time.pace(), quota=node()) as zoho,
+            pytest.raises(QuotaExhausted) as caught,
+        ):
+            zoho.crm.org()
+        assert caught.value.until == time.now + timedelta(minutes=10)
+    assert len(stub.calls("POST /oauth/v2/token")) == 1
