@@ -141,7 +141,7 @@ class OAuth:
     def _once(self) -> Answer | Lost:
         if (free_at := self._windows.reserve(ENDPOINT, self._pace.spare, who=self._pace.who)) is not None:
             raise QuotaExhausted(
-                "nine access tokens were used up in ten minutes by this organisation's processes, or Zoho gives "
+                "nine access tokens were used up in ten minutes by all our processes, or Zoho gives "
                 f"none; more would block the refresh token until {free_at:%H:%M} UTC. If the products keep "
                 "refusing them, check the data centre of the URLs",
                 code=OWN_WINDOW,
