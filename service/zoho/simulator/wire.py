@@ -75,6 +75,11 @@ def one_credit(_call: Call) -> int:
     return 1
 
 
+def nothing_more(_call: Call) -> str:
+    """Return that a call needs no scope beside its endpoint's."""
+    return ""
+
+
 def light(_call: Call) -> bool:
     """Return that a call does not count against the smaller concurrency limit."""
     return False
@@ -96,6 +101,8 @@ class Endpoint:
     credits: Callable[[Call], int] | str = one_credit
     heavy: Callable[[Call], bool] = light
     windows: tuple[Window, ...] = ()
+    more_scopes: Callable[[Call], str] = nothing_more
+    """Scopes that the body decides about, apart by spaces."""
     body: type[msgspec.Struct] | None = None
 
 

@@ -13,7 +13,7 @@ from service.zoho.simulator.crm.fields import MODULES, Field, Kind
 from service.zoho.simulator.crm.gate import error_item, problem
 from service.zoho.simulator.crm.visible import fields_of, modules_of
 from service.zoho.simulator.names import VIEWS
-from service.zoho.simulator.wire import AnswerError, json_reply
+from service.zoho.simulator.wire import AnswerError, Call, json_reply
 from service.zoho.simulator.world import World
 
 TOKEN_LIFE_S = 86_400
@@ -64,6 +64,15 @@ def read(world: World, body: bytes) -> tuple[BulkQuery, dict[str, Any]]:
         details = {"api_name": "page", "limit": 1}
         raise refuse("PAGE_RANGE_EXCEEDED", "use page_token beyond the first page", details)
     return _fresh(world, query), asked
+
+
+def scopes(call: Call) -> str:
+    """Return the scope of the module that is read, as far as the request tells."""
+    try:
+        module = msgspec.json.decode(call.body)["query"]["module"]
+        return f"ZohoCRM.modules.{module['api_name'] if isinstance(module, dict) else module}.READ"
+    except (msgspec.DecodeError, LookupError, TypeError):
+        return ""
 
 
 def where(query: BulkQuery) -> tuple[str, list[object]]:

@@ -94,8 +94,8 @@ def _authorise(world: World, endpoint: Endpoint, call: Call) -> None:
     if grant is None:
         raise problem("INVALID_TOKEN", "invalid oauth token", status=401)
     scope = world.text(endpoint.scope[1:]) if endpoint.scope.startswith("@") else endpoint.scope
-    needed = scope.replace("{module}", call.slots.get("module", ""))
-    if needed and not all(covers(grant.scopes, scope) for scope in needed.split()):
+    needed = f"{scope.replace('{module}', call.slots.get('module', ''))} {endpoint.more_scopes(call)}"
+    if not all(covers(grant.scopes, scope) for scope in needed.split()):
         raise problem("OAUTH_SCOPE_MISMATCH", "invalid oauth scope to access this URL", status=401)
 
 

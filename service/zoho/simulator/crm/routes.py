@@ -6,6 +6,7 @@ from litestar.types import Method
 
 from service.zoho.simulator.crm import (
     annotations,
+    bulk_query,
     bulk_read,
     bulk_write,
     conversion,
@@ -25,7 +26,17 @@ from service.zoho.simulator.crm import (
     workflows,
     writes,
 )
-from service.zoho.simulator.wire import Call, Endpoint, Handler, Reply, json_reply, light, one_credit, price
+from service.zoho.simulator.wire import (
+    Call,
+    Endpoint,
+    Handler,
+    Reply,
+    json_reply,
+    light,
+    nothing_more,
+    one_credit,
+    price,
+)
 from service.zoho.simulator.world import World
 
 _V8 = "/crm/v8"
@@ -92,9 +103,18 @@ def _row(
     *,
     credits: Callable[[Call], int] | str = one_credit,  # noqa: A002 - the vendor's word for its price
     heavy: Callable[[Call], bool] = light,
+    more_scopes: Callable[[Call], str] = nothing_more,
 ) -> Endpoint:
     full = f"ZohoCRM.{scope}" if scope and not scope.startswith("@") else scope
-    return Endpoint(methods=(method,), path=path, handle=handle, scope=full, credits=credits, heavy=heavy)
+    return Endpoint(
+        methods=(method,),
+        path=path,
+        handle=handle,
+        scope=full,
+        credits=credits,
+        heavy=heavy,
+        more_scopes=more_scopes,
+    )
 
 
 _READ, _CREATE, _UPDATE, _DELETE = (
@@ -130,7 +150,15 @@ _ORGANISATION = (
     _row("DELETE", _PREFERENCE, setup.drop_duplicate_preference, f"{_PREFERENCES}.DELETE"),
 )
 _RECORDS = (
-    _row("POST", f"{_V8}/coql", select.run, "coql.READ", credits=select.price, heavy=_always),
+    _row(
+        "POST",
+        f"{_V8}/coql",
+        select.run,
+        "coql.READ",
+        credits=select.price,
+        heavy=_always,
+        more_scopes=select.scopes,
+    ),
     _row("GET", _MODULE, listing.get_records, _READ, credits=_listing_price, heavy=_is_sorted),
     _row("PUT", _MODULE, writes.update, _UPDATE, credits=writes.price, heavy=writes.many),
     _row("POST", _MODULE, writes.insert, _CREATE, credits=writes.price, heavy=writes.many),
@@ -167,7 +195,14 @@ _RECORDS = (
 )
 _BULK = "/crm/bulk/v8"
 _JOBS = (
-    _row("POST", f"{_BULK}/read", bulk_read.create, "bulk.READ", credits="bulk.read_credits"),
+    _row(
+        "POST",
+        f"{_BULK}/read",
+        bulk_read.create,
+        "bulk.READ",
+        credits="bulk.read_credits",
+        more_scopes=bulk_query.scopes,
+    ),
     _row("GET", f"{_BULK}/read/{{job_id:str}}", bulk_read.status, "bulk.READ"),
     _row("GET", f"{_BULK}/read/{{job_id:str}}/result", bulk_read.result, "bulk.READ"),
     Endpoint(methods=("POST",), path=f"{_V8}/upload", handle=upload.upload, scope="ZohoFiles.files.ALL"),

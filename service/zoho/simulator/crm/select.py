@@ -18,6 +18,8 @@ DEFAULT_LIMIT = 200
 REACH = 100_000
 """Rows that LIMIT and OFFSET reach together; beyond them a query goes by `id > last`."""
 COLUMNS_LIMIT = 50
+USER_COLUMNS = ("name", "email")
+"""What a query may follow a user look-up to; the only look-ups of the simulated modules."""
 
 
 def run(world: World, call: Call) -> Reply:
@@ -25,18 +27,33 @@ def run(world: World, call: Call) -> Reply:
     query = _query(world, call)
     limit = DEFAULT_LIMIT if query.limit is None else query.limit
     fields = fields_of(world, query.module)
-    names = columns(query.module, (_column(fields, name).api_name for name in query.columns))
+    asked = list(dict.fromkeys(query.columns))
+    joined = [name for name in asked if _joined(fields, name)]
+    names = columns(query.module, (_column(fields, name).api_name for name in asked if name not in joined))
+    shown = ", ".join([select_list(query.module, names), *(_expression(fields, name) for name in joined)])
     where, values = _condition(world, fields, query.where)
-    order = ", ".join(f"{_column(fields, name).api_name} {direction}" for name, direction in query.order)
+    order = ", ".join(f"{_expression(fields, name)} {direction}" for name, direction in query.order)
     sql = (
-        f"SELECT {select_list(query.module, names)} FROM {table(query.module)} WHERE {where}"
+        f"SELECT {shown} FROM {table(query.module)} WHERE {where}"
         f" ORDER BY {order or 'id asc'} LIMIT ? OFFSET ?"
     )
     rows = world.db.execute(sql, (*values, limit + 1, query.offset)).fetchall()
     if not rows:
         return Reply(status=204)
-    data = render(world.db, query.module, names, rows[:limit])
+    data = render(world.db, query.module, names, [row[: len(names)] for row in rows[:limit]])
+    for record, row in zip(data, rows, strict=False):
+        record.update(zip(joined, row[len(names) :], strict=True))
     return json_reply({"data": data, "info": {"count": len(data), "more_records": len(rows) > limit}})
+
+
+def scopes(call: Call) -> str:
+    """Return the scopes of the module that is asked about, and of fields where they are to be described."""
+    try:
+        module = coql.parse(_text(call)).module
+        meta = msgspec.json.decode(call.body).get("include_meta") or ()
+    except (AnswerError, SyntaxProblemError):
+        return ""
+    return f"ZohoCRM.modules.{module}.READ" + (" ZohoCRM.settings.fields.READ" if "fields" in meta else "")
 
 
 def price(call: Call) -> int:
@@ -86,6 +103,20 @@ def _column(fields: Mapping[str, Field], name: str) -> Field:
     return field
 
 
+def _joined(fields: Mapping[str, Field], name: str) -> bool:
+    """Return whether a column follows a look-up to the user behind it: `Owner.email`."""
+    base, _, inner = name.partition(".")
+    return inner in USER_COLUMNS and base in fields and fields[base].kind is Kind.USER
+
+
+def _expression(fields: Mapping[str, Field], name: str) -> str:
+    """Return a column as SQL; one of a joined user is asked for beside the record."""
+    if not _joined(fields, name):
+        return _column(fields, name).api_name
+    base, _, inner = name.partition(".")
+    return f"(SELECT {inner} FROM users WHERE users.id = {fields[base].api_name})"
+
+
 def _invalid(column: str, reason: str) -> AnswerError:
     return problem("INVALID_QUERY", "invalid query formed", {"column_name": column, "reason": reason})
 
@@ -95,6 +126,8 @@ def _condition(world: World, fields: Mapping[str, Field], node: coql.Node) -> tu
         left, left_values = _condition(world, fields, node.left)
         right, right_values = _condition(world, fields, node.right)
         return f"({left} {node.joint} {right})", left_values + right_values
+    if _joined(fields, node.column):
+        return _sql(_expression(fields, node.column), node.operator, len(node.values)), list(node.values)
     field = _column(fields, node.column)
     if not field.stored:
         raise _invalid(node.column, "column does not support filtering")

@@ -170,3 +170,43 @@ def test_a_body_without_a_query_says_what_is_missing(reader):
     assert refused(answer) == "MANDATORY_NOT_FOUND"
     assert answer.json()["details"] == {"api_name": "select_query"}
     assert refused(reader.post("/crm/v8/coql", content=b"select id")) == "INVALID_DATA"
+
+
+def test_a_query_follows_look_ups_to_the_users_behind_them(reader):
+    found = rows(reader, "select Email, Owner.name, Owner.email, Owner from Contacts where id > 0 limit 3")
+    assert len(found) == 3
+    for row in found:
+        assert list(row) == ["id", "Email", "Owner", "Owner.name", "Owner.email"]
+        assert (row["Owner.name"], row["Owner.email"]) == (row["Owner"]["name"], row["Owner"]["email"])
+    name = found[0]["Owner.name"]
+    query = "select id, Owner.name from Contacts where Owner.name = '{}' order by Owner.email asc limit 5"
+    assert {row["Owner.name"] for row in rows(reader, query.format(name))} == {name}
+    assert rows(reader, query.format("Nobody At All")) == []
+    assert refused(ask(reader, "select Owner.shoe_size from Contacts where id > 0")) == "INVALID_QUERY"
+    assert refused(ask(reader, "select Email.name from Contacts where id > 0")) == "INVALID_QUERY"
+
+
+@pytest.mark.parametrize(
+    ("scopes", "body", "status"),
+    [
+        ("ZohoCRM.coql.READ ZohoCRM.modules.contacts.READ", {}, 200),
+        ("ZohoCRM.coql.READ ZohoCRM.modules.leads.READ", {}, 401),
+        ("ZohoCRM.coql.READ", {}, 401),
+        ("ZohoCRM.modules.ALL", {}, 401),
+        ("ZohoCRM.coql.READ ZohoCRM.modules.ALL", {"include_meta": ["fields"]}, 401),
+        (
+            "ZohoCRM.coql.READ ZohoCRM.modules.ALL ZohoCRM.settings.fields.READ",
+            {"include_meta": ["fields"]},
+            200,
+        ),
+    ],
+)
+def test_a_query_needs_the_scope_of_the_module_and_of_what_it_describes(still, scopes, body, status):
+    token = still.world.tokens.issue("test", tuple(scopes.split()), still.world.clock.now())
+    answer = still.client.post(
+        "/crm/v8/coql",
+        json={"select_query": "select id from Contacts where id > 0 limit 1", **body},
+        headers={"Authorization": f"Zoho-oauthtoken {token}"},
+    )
+    assert answer.status_code == status
+    assert status == 200 or answer.json()["code"] == "OAUTH_SCOPE_MISMATCH"
