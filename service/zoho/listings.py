@@ -5,6 +5,7 @@ the code for "empty" is. A listing that repeats itself has no end, and nothing i
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from service.errors import ZohoError
@@ -18,10 +19,61 @@ BASE = "/api/v1.1/"
 PAGE = 500
 """Rows asked for at once; verified on the live service, while the default is 20."""
 
+SEAM = 10
+"""Rows of a full page that the next one repeats: so many may leave a listing while a page is under way."""
+
 RECIPIENTS = "getcampaignrecipientsdata"
 MOST_PAGES = 10_000
+MOST_STEPS = 5
 LATE = timedelta(days=120)
 """How long after the sending a link may still be clicked, or a mail may still bounce."""
+
+
+def calls(rows: int) -> int:
+    """Return the calls that read a listing of so many rows: the last one finds it empty."""
+    if rows < PAGE:
+        return 2 if rows else 1
+    return (rows - PAGE) // (
+        PAGE - SEAM
+    ) + 3  # the first page, whole ones, one that shows the seam or the rest, and the empty one
+
+
+@dataclass(slots=True)
+class Place:
+    """Where in a listing the next page begins, and who was read last: the seam to the page before."""
+
+    start: int = 1
+    seam: frozenset[str] = frozenset()
+    full: int = PAGE
+    """Rows of a page that is not the last; smaller where Campaigns truncates."""
+    steps: int = 0
+
+    def fresh(self, page: Sequence[Row]) -> Sequence[Row] | None:
+        """Return the rows behind the seam; None where the page does not show it."""
+        if not self.seam:
+            return page
+        last = max((n for n, row in enumerate(page) if _key(row) in self.seam), default=None)
+        return None if last is None else page[last + 1 :]
+
+    def move_on(self, page: Sequence[Row]) -> None:
+        """Go to the next page: a little early behind a full one, exactly behind a short one."""
+        self.steps = 0
+        if self.start > 1 and not self.seam and len(page) < self.full:
+            self.full = max(len(page), 1)
+        overlap = min(SEAM, len(page) // 10) if len(page) >= self.full else 0
+        keys = frozenset(key for row in page[len(page) - overlap :] if (key := _key(row)))
+        self.seam, self.start = keys, self.start + len(page) - (overlap if keys else 0)
+
+    def step_back(self, endpoint: str) -> None:
+        """Begin the page earlier: more rows have left than the seam is long."""
+        self.steps += 1
+        if self.steps > MOST_STEPS or self.start == 1:
+            raise ZohoError(
+                f"Campaigns' listing {endpoint} changes faster than it can be read; run again later",
+                code="LISTING_MOVES",
+                endpoint=endpoint,
+            )
+        self.start = max(1, self.start - self.full // 2)
 
 
 class Listings:
@@ -32,18 +84,28 @@ class Listings:
         self._times_in_json = True
 
     def rows(self, endpoint: str, params: Mapping[str, str]) -> Iterator[Row]:
-        """Yield all rows of a listing; raises `ZohoError` for an error or for a page that comes again."""
-        start, before = 1, None
+        """Yield all rows of a listing; raises `ZohoError` for an error or for a page that comes again.
+
+        Rows that leave a listing while it is read move the others up: each full page is therefore begun a
+        few rows early, and has to show one of those that were read last.
+        """
+        place, before = Place(), None
         for _ in range(MOST_PAGES):
-            envelope = self._get(endpoint, {**params, "fromindex": str(start), "range": str(PAGE)})
-            if envelope.empty(endpoint) or (envelope.ok and envelope.rows == []):
-                return
-            if not envelope.ok:
+            envelope = self._get(endpoint, {**params, "fromindex": str(place.start), "range": str(PAGE)})
+            if not envelope.ok and not envelope.empty(endpoint):
                 raise envelopes.failure(envelope, endpoint)
-            if envelope.rows is None or envelope.rows == before:
+            page = [] if envelope.empty(endpoint) else envelope.rows
+            if page is None or (page and page == before):
                 break
-            yield from envelope.rows
-            start, before = start + len(envelope.rows), envelope.rows
+            fresh = place.fresh(page)
+            if fresh is None:
+                place.step_back(endpoint)
+                continue
+            if not page:
+                return
+            yield from fresh
+            place.move_on(page)
+            before = page
         raise ZohoError(
             f"Campaigns' listing {endpoint} repeats itself or is none; its end is unknown, do not use it",
             code="PAGE_REPEATED",
@@ -120,3 +182,8 @@ class Listings:
 
 def _is_over(sent: Campaign, since: datetime | None) -> bool:
     return since is not None and sent.sent_at is not None and sent.sent_at < since - LATE
+
+
+def _key(row: Row) -> str | None:
+    """Return what names a row, whatever it is a row of."""
+    return text(row, "contact_email", "contactemailaddress", "campaign_key", "listkey")
