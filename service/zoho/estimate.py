@@ -182,7 +182,7 @@ def _write(found: Estimate, size: Sizes) -> None:
 
 def _pages(rows: int) -> int:
     """Return the calls that read a listing: the last one finds it empty."""
-    return ceil(rows / listings.PAGE) + 1
+    return listings.calls(rows)
 
 
 def _waits_s(endpoint: str, calls: int) -> float:
