@@ -14,7 +14,7 @@ from tests.faults.load import Load, look
 from tests.proxy import between
 from tests.scrubbing import findings
 from tests.servers import Postgres
-from tests.test_crash import A_ROUND_S, ROUNDS
+from tests.test_crash import A_ROUND_S, BEGIN_S, ROUNDS
 from tests.waiting import until
 
 CUTS = 20
@@ -22,7 +22,7 @@ WAITING = "SELECT pid FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
 
 
 @pytest.mark.crash
-@pytest.mark.timeout(ROUNDS * A_ROUND_S)
+@pytest.mark.timeout(BEGIN_S + ROUNDS * A_ROUND_S)
 @pytest.mark.parametrize("end", [Postgres.stop_at_once, Postgres.kill], ids=["immediate shutdown", "kill -9"])
 def test_a_server_that_ends_at_once_under_load_costs_no_acknowledged_event(durable_postgres, end, figures):
     outages: list[float] = []

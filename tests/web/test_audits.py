@@ -13,10 +13,10 @@ from service.reconciler.audit.budget import Spending
 from service.reconciler.audit.fields import Metadata
 from service.reconciler.crm_mirror import put_records
 from service.reconciler.port import CrmRecord
-from service.web.auth import AUDIT_WRITE, create_account, create_key
+from service.web.auth import AUDIT_WRITE, create_key
 from service.web.site import create_site
 
-from .conftest import PASSWORD, Site, form_token, log_in
+from .conftest import Site, form_token, let_in
 
 SPENDING = Spending(
     allowance=50_000,
@@ -89,8 +89,7 @@ def test_without_a_connected_organisation_nothing_is_audited(site: Site):
 
 
 def test_the_page_shows_the_last_audit_and_makes_a_new_one_by_a_post_alone(audited: Site):
-    create_account(audited.edge.db, "adm", PASSWORD, "admin")
-    log_in(audited.client, "adm", PASSWORD)
+    let_in(audited, "adm", "admin")
     assert "No audit was made yet" in audited.client.get("/audit").text
     token = form_token(audited.client.get("/audit").text)
     assert "No audit was made yet" in audited.client.get("/audit").text

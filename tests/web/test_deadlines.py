@@ -2,9 +2,7 @@
 
 import pytest
 
-from service.web.auth import create_account
-
-from .conftest import PASSWORD, Site, form_token, log_in
+from .conftest import Site, form_token, let_in
 
 CYD = "cyd@example.com"
 
@@ -18,8 +16,7 @@ def late(site: Site) -> Site:
 
 
 def opened(site: Site, role: str) -> str:
-    create_account(site.edge.db, "kim", PASSWORD, role)
-    log_in(site.client, "kim", PASSWORD)
+    let_in(site, "kim", role)
     return site.client.get("/deadlines").text
 
 

@@ -15,10 +15,10 @@ from service.ledger import merkle, tiles
 from service.ledger.proof import open_checkpoint
 from service.ledger.publication import Publisher
 from service.ledger.tiles import Tile, decode_entries, hash_tile
-from service.web.auth import EVENTS_WRITE, LOG_READ, create_account, create_key
+from service.web.auth import EVENTS_WRITE, LOG_READ, create_key
 from service.web.site import create_site
 
-from .conftest import PASSWORD, Site, log_in
+from .conftest import Site, let_in
 
 SIZES = (3, 256, 259)
 
@@ -136,8 +136,7 @@ def test_entries_are_for_nobody_else(published: Site):
 
 @pytest.mark.parametrize(("role", "status"), [("auditor", 200), ("legal", 403), ("admin", 403)])
 def test_entries_are_for_the_role_auditor(published: Site, role: str, status: int):
-    create_account(published.edge.db, "ada", PASSWORD, role)
-    log_in(published.client, "ada", PASSWORD)
+    let_in(published, "ada", role)
     assert published.client.get("/log/tile/entries/000").status_code == status
 
 

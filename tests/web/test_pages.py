@@ -4,9 +4,8 @@ from datetime import timedelta
 import pytest
 
 from service.ledger.verify import State, verify_bundle
-from service.web.auth import create_account
 
-from .conftest import PASSWORD, Site, form_token, log_in
+from .conftest import PASSWORD, Site, form_token, let_in, log_in
 
 CYD = "cyd@example.com"
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(1)>\"'>"
@@ -33,8 +32,7 @@ def test_nobody_sees_the_pages_without_logging_in(site: Site):
     ("role", "first", "status"), [("auditor", "/", 200), ("legal", "/", 200), ("admin", "/audit", 403)]
 )
 def test_auditors_and_legal_may_look_people_up_and_admins_may_not(site: Site, role, first, status):
-    create_account(site.edge.db, "ada", PASSWORD, role)
-    log_in(site.client, "ada", PASSWORD)
+    let_in(site, "ada", role)
     shown = site.client.get("/")
     assert (shown.status_code, shown.url.path) == (200, first)
     token = re.search('name="form_token" value="([^"]+)"', shown.text)[1]
@@ -43,8 +41,7 @@ def test_auditors_and_legal_may_look_people_up_and_admins_may_not(site: Site, ro
 
 
 def test_the_privacy_role_sees_no_page(site: Site):
-    create_account(site.edge.db, "ada", PASSWORD, "privacy")
-    log_in(site.client, "ada", PASSWORD)
+    let_in(site, "ada", "privacy")
     assert site.client.get("/").status_code == 403
 
 

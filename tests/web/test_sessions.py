@@ -11,7 +11,7 @@ from service.web.auth import create_account
 from service.web.sessions import close_session, find_session, open_session, require_token
 from service.web.site import create_site
 
-from .conftest import PASSWORD, Clock, Site, form_token, log_in
+from .conftest import PASSWORD, Clock, Site, form_token, give_account, log_in
 
 
 def cookies(answer) -> dict:
@@ -22,7 +22,7 @@ def cookies(answer) -> dict:
 
 
 def test_a_session_ends_after_eight_hours_and_is_then_forgotten(database: Database, clock: Clock):
-    create_account(database, "ada", PASSWORD, "auditor")
+    give_account(database, "ada", "auditor")
     token = open_session(database, "ada", clock())
     assert find_session(database, token, clock()).role == "auditor"
     clock.advance(hours=8)
@@ -33,7 +33,7 @@ def test_a_session_ends_after_eight_hours_and_is_then_forgotten(database: Databa
 
 
 def test_a_session_ends_with_its_account(database: Database, clock: Clock):
-    create_account(database, "ada", PASSWORD, "auditor")
+    give_account(database, "ada", "auditor")
     token = open_session(database, "ada", clock())
     with database.begin() as tx:
         tx.execute(delete(account))
@@ -41,14 +41,14 @@ def test_a_session_ends_with_its_account(database: Database, clock: Clock):
 
 
 def test_a_closed_session_is_over(database: Database, clock: Clock):
-    create_account(database, "ada", PASSWORD, "auditor")
+    give_account(database, "ada", "auditor")
     token = open_session(database, "ada", clock())
     close_session(database, token)
     assert find_session(database, token, clock() + timedelta(seconds=1)) is None
 
 
 def test_the_database_does_not_hold_the_cookie(database: Database, clock: Clock):
-    create_account(database, "ada", PASSWORD, "auditor")
+    give_account(database, "ada", "auditor")
     token = open_session(database, "ada", clock())
     with database.read() as tx:
         assert token not in str(tx.execute(select(session)).one())
