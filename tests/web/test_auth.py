@@ -14,7 +14,7 @@ from service.web.auth import (
     revoke_key,
 )
 
-from .conftest import PASSWORD, Clock, Site
+from .conftest import PASSWORD, Clock, Site, give_account
 
 
 def header(key: str) -> str:
@@ -107,7 +107,7 @@ def test_only_the_right_password_opens_an_account(database: Database, clock: Clo
 
 
 def test_an_account_is_locked_after_five_failures_and_opens_again(database: Database, clock: Clock):
-    create_account(database, "ada", PASSWORD, "auditor")
+    give_account(database, "ada", "auditor")
     for _ in range(5):
         with pytest.raises(Unauthenticated):
             check_password(database, "ada", "wrong", clock())
@@ -118,7 +118,7 @@ def test_an_account_is_locked_after_five_failures_and_opens_again(database: Data
 
 
 def test_a_success_forgets_the_failures_before_it(database: Database, clock: Clock):
-    create_account(database, "ada", PASSWORD, "auditor")
+    give_account(database, "ada", "auditor")
     for _ in range(3):
         with pytest.raises(Unauthenticated):
             check_password(database, "ada", "wrong", clock())
@@ -128,7 +128,7 @@ def test_a_success_forgets_the_failures_before_it(database: Database, clock: Clo
 
 
 def test_unknown_names_wrong_passwords_and_locked_accounts_get_one_text(database: Database, clock: Clock):
-    create_account(database, "ada", PASSWORD, "auditor")
+    give_account(database, "ada", "auditor")
     told = set()
     for name, password in [("bob", PASSWORD), *[("ada", "wrong")] * 5, ("ada", PASSWORD)]:
         with pytest.raises(Unauthenticated) as caught:
