@@ -4,6 +4,7 @@ from service import app
 from service.app import Parts
 from service.errors import Refused, Unsafe
 from service.reconciler import push as pushing
+from service.reconciler import sizes
 from service.reconciler.context import Context
 from service.reconciler.port import Meter
 from service.zoho import estimate as estimating
@@ -43,6 +44,12 @@ def of_audit(parts: Parts, zoho: Zoho, *, last: bool) -> Estimate:
 def of_push(parts: Parts) -> Estimate:
     """Return what putting everybody on the lists that lack them costs."""
     return estimating.of_push(_waiting_for_lists(parts))
+
+
+def of_approved(parts: Parts) -> Estimate:
+    """Return what writing everything that was approved costs."""
+    with parts.db.read() as tx:
+        return estimating.of_permits(sizes.approved(tx))
 
 
 def require_off_hours(parts: Parts, context: Context) -> None:

@@ -7,7 +7,7 @@ import click
 from rich.table import Table
 
 from service import app, settings
-from service.cli import show
+from service.cli import estimating, show
 from service.errors import Forbidden
 from service.reconciler import plans, showing
 from service.reconciler.letting import let_go
@@ -105,18 +105,23 @@ def refuse(number: int, digest: str, account: str, reason: str) -> None:
 
 
 @plan.command("apply")
-def apply_approved() -> None:
+@click.option("--estimate", "estimated", is_flag=True, help="Ask Zoho nothing; print what it would cost.")
+def apply_approved(*, estimated: bool) -> None:
     """Write what was approved, if the off-hours allow it now; the nightly run does so by itself."""
     out = show.console()
     with app.running(settings.load()) as parts, parts.zoho() as zoho, show.steps(out) as progress:
-        now = app.now()
-        opens = parts.policy.enforcement.permissive.opens(now)
+        context, now = parts.context(zoho, progress), app.now()
+        if estimated:
+            click.echo(estimating.tell(estimating.of_approved(parts), zoho))
+            return
+        opens = context.opens(now)
         if opens > now:
             out.print(f"nothing was written: the off-hours begin at {opens:%H:%M} UTC")
             return
-        stopped = let_go(parts.context(zoho, progress))
+        stopped = let_go(context)
     for product, reason in stopped.items():
         out.print(f"{product.rstrip(':')}: {reason}", soft_wrap=True)
+    out.print(estimating.compare(None, zoho.meter))
     out.print("written and read back" if not stopped else "the rest waits for the next run")
     sys.exit(1 if stopped else 0)
 

@@ -3,13 +3,14 @@
 For estimates before anything is asked. Counts rows of the mirrors; asks neither product.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, func, select
 
-from service.db import change, contact, crm_address, crm_record, drift, member, outcome
+from service.db import change, contact, crm_address, crm_record, drift, member, outcome, plan
 from service.policy import PolicySet
 from service.reconciler import runs
 from service.reconciler.context import Context
@@ -24,7 +25,7 @@ LATE = timedelta(days=120)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stops:
-    """What is still to be stopped by the last comparison: records by module, and contacts of Campaigns."""
+    """What is to be written: records of CRM by module, and contacts of Campaigns."""
 
     records: Mapping[str, int] = field(default_factory=dict)
     contacts: int = 0
@@ -88,6 +89,19 @@ def sizes(tx: Connection, context: Context) -> Sizes | None:
         lists=len(_governed(policy)),
         stops=_stops(tx, last[0], _governed(policy)),
     )
+
+
+def approved(tx: Connection) -> Stops:
+    """Return what people have approved to be let go and is not written yet."""
+    waiting = (change.c.direction == "permit") & change.c.state.in_(["proposed", "planned"])
+    begun = plan.c.state.in_(["approved", "applying"])
+    targets = tx.scalars(
+        select(change.c.target).join(plan, plan.c.run_id == change.c.run_id).where(waiting, begun)
+    ).all()
+    modules = Counter(
+        name.removeprefix(CRM).partition("/")[0] for name in set(targets) if name.startswith(CRM)
+    )
+    return Stops(records=modules, contacts=sum(not name.startswith(CRM) for name in targets))
 
 
 def _governed(policy: PolicySet) -> tuple[str, ...]:

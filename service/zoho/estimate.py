@@ -14,7 +14,7 @@ from service.reconciler import sizes
 from service.reconciler.context import Context
 from service.reconciler.plan import CRM_BATCH, CRM_READ, FEW
 from service.reconciler.port import OutcomeKind
-from service.reconciler.sizes import Sizes
+from service.reconciler.sizes import Sizes, Stops
 from service.zoho import listings
 from service.zoho.bulk_read import JOB_CREDITS
 from service.zoho.bulk_read import PAGE as BULK_PAGE
@@ -96,6 +96,18 @@ def of_next(context: Context, quota: Quota, *, applying: bool, contacts: int = 0
     )
 
 
+def of_permits(changes: Stops) -> Estimate:
+    """Return what letting people go costs: each record is read before and after, each contact is put on."""
+    found = Estimate(oauth=1)
+    for module, count in changes.records.items():
+        _write_records(found, module, count)
+        reads = ceil(count / CRM_READ)
+        found.ask_crm("POST /crm/v8/coql", reads, reads)
+    found.campaigns["json/listsubscribe"] += changes.contacts
+    found.campaigns["getlistsubscribers"] += _pages(changes.contacts) if changes.contacts else 0
+    return found
+
+
 def require_off_hours(context: Context, quota: Quota, *, longest: timedelta) -> None:
     """Raise `QuotaExhausted` where a large reading can wait for off-hours, which begin within `longest`.
 
@@ -165,10 +177,7 @@ def _read_campaigns(found: Estimate, size: Sizes) -> None:
 def _write(found: Estimate, size: Sizes) -> None:
     """Add the writes, and the reading back of each."""
     for module, count in size.stops.records.items():
-        reads = ceil(count / CRM_READ)
-        writes = [CRM_BATCH] * (count // CRM_BATCH) + ([count % CRM_BATCH] if count % CRM_BATCH else [])
-        found.ask_crm(f"PUT /crm/v8/{module}", len(writes), sum(map(write_credits, writes)))
-        found.ask_crm("POST /crm/v8/coql", reads, reads)
+        _write_records(found, module, count)
     contacts = size.stops.contacts
     found.campaigns["json/listsubscribe"] += contacts
     found.campaigns["json/listunsubscribe"] += contacts * size.lists
@@ -178,6 +187,13 @@ def _write(found: Estimate, size: Sizes) -> None:
     else:
         active = sum(count for (_, status), count in size.members.items() if status == "unsub") + contacts
         found.campaigns["getlistsubscribers"] += _pages(active)
+
+
+def _write_records(found: Estimate, module: str, count: int) -> None:
+    reads = ceil(count / CRM_READ)
+    writes = [CRM_BATCH] * (count // CRM_BATCH) + ([count % CRM_BATCH] if count % CRM_BATCH else [])
+    found.ask_crm(f"PUT /crm/v8/{module}", len(writes), sum(map(write_credits, writes)))
+    found.ask_crm("POST /crm/v8/coql", reads, reads)
 
 
 def _pages(rows: int) -> int:

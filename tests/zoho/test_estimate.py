@@ -6,7 +6,7 @@ import pytest
 
 from service.reconciler.port import Member
 from service.reconciler.sizes import Sizes, Stops
-from service.zoho.estimate import of_push, of_run
+from service.zoho.estimate import of_permits, of_push, of_run
 from service.zoho.licence import EDITIONS
 
 
@@ -55,3 +55,9 @@ def test_the_duration_counts_the_waits_for_windows():
     assert of_push(450).waits_s == 0
     assert of_push(451).waits_s == 60
     assert of_push(13_000).waits_s == 3_600
+
+
+def test_letting_people_go_is_read_before_and_after():
+    found = of_permits(Stops(records={"Contacts": 120}, contacts=40))
+    assert found.credits == 12 + 3 + 3
+    assert found.campaigns["json/listsubscribe"] == 40
