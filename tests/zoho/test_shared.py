@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import timedelta
+from random import Random
 
 import pytest
 
@@ -279,3 +280,25 @@ def test_a_token_throttle_that_one_process_met_is_heeded_by_the_next(stub, node,
             zoho.crm.org()
         assert caught.value.until == time.now + timedelta(minutes=10)
     assert len(stub.calls("POST /oauth/v2/token")) == 1
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_no_order_of_bookings_pauses_and_crashes_ever_exceeds_a_window(node, time, seed):
+    chance = Random(seed)  # noqa: S311  # the same every time, and no secret
+    nodes, booked = [node() for _ in range(3)], []
+    for _ in range(60):
+        place = chance.randrange(3)
+        for _ in range(chance.randrange(12)):
+            spare = chance.choice([0.0, 0.2])
+            if nodes[place].gate("campaigns").reserve("custom/add", spare) is None:
+                booked.append(time.now)
+        match chance.randrange(8):
+            case 0:
+                nodes[place] = node()  # the other one died with its blocks
+            case 1:
+                nodes[place].settle()
+            case _:
+                time.now += timedelta(seconds=chance.randrange(20))
+    window = timedelta(seconds=300)
+    busiest = max(sum(at <= other < at + window for other in booked) for at in booked)
+    assert 60 <= busiest <= 90
