@@ -232,13 +232,13 @@ def test_a_second_opt_out_field_is_pointed_at(chosen, zoho):
     assert "Email_Opt_out1" in one.seen
 
 
-def mapped(chosen, tmp_path, old, new):
-    """Return the settings with a mapping in which one word was changed."""
+def mapped(chosen, tmp_path, old, new, file="zoho.toml"):
+    """Return the settings with a policy file in which one word was changed."""
     folder = tmp_path / "policies"
     shutil.copytree(HERE / "policies", folder)
-    mapping = (folder / "zoho.toml").read_text()
+    mapping = (folder / file).read_text()
     assert old in mapping
-    (folder / "zoho.toml").write_text(mapping.replace(old, new))
+    (folder / file).write_text(mapping.replace(old, new))
     return chosen.model_copy(update={"policies_dir": folder})
 
 
@@ -317,6 +317,12 @@ def test_few_credits_left_and_a_small_edition_warn(chosen, zoho):
     breaks(zoho, "GET /crm/v8/org", {"org": [org]})
     (one,) = only(examined(chosen), "plan", Outcome.WARN)
     assert "edition free" in one.seen
+
+
+def test_a_policy_that_reckons_with_more_credits_than_there_are_warns(chosen, tmp_path):
+    changed = mapped(chosen, tmp_path, "credits_per_day = 0", "credits_per_day = 70_000", "enforcement.toml")
+    (one,) = only(examined(changed), "plan", Outcome.WARN)
+    assert "70,000" in one.seen
 
 
 def test_no_credits_at_all_fail_and_say_until_when(chosen, zoho):

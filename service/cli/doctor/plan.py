@@ -35,8 +35,15 @@ def plan(scene: Scene) -> Iterator[Look]:
         yield warn(f"{seen}, the least that any edition has", todo, DETAILS)
     else:
         yield fine(seen)
+    own = scene.policy.need().enforcement.quota.credits_per_day
+    if own > found.allowance:
+        yield warn(
+            f"the policy reckons with {own:,} credits a day, more than the edition has",
+            "correct credits_per_day, or leave it at 0 for the edition's own",
+            "policies/enforcement.toml",
+        )
     yield from _left(_org(zoho), found.allowance)
-    yield from _need(scene, found.allowance)
+    yield from _need(scene, min(own or found.allowance, found.allowance))
 
 
 def _left(answer: Answer, allowance: int) -> Iterator[Look]:

@@ -95,8 +95,10 @@ class Scene:
 
     def _open_zoho(self) -> Zoho:
         chosen = connection.applied(self.settings, self.stored())
-        quota = SharedQuota(self.db.need()) if self.is_migrated else None
-        found = mapping.connect(chosen, self.policy.need(), quota=quota)
+        policy = self.policy.need()
+        own = policy.enforcement.quota.credits_per_day or None
+        quota = SharedQuota(self.db.need(), own_allowance=own) if self.is_migrated else None
+        found = mapping.connect(chosen, policy, quota=quota)
         try:
             found.oauth.token()
         except BaseException:
