@@ -32,20 +32,24 @@ def observe(context: Context, run_id: int, *, since: datetime | None) -> None:
     at = context.now()
     with ThreadPoolExecutor(max_workers=2, thread_name_prefix="observe") as threads:
         reads = [
-            threads.submit(_read_crm, context, run_id),
-            threads.submit(_read_campaigns, context, run_id, at, since),
+            threads.submit(observe_crm, context, run_id),
+            threads.submit(observe_campaigns, context, run_id, at, since),
         ]
     for read in reads:
         read.result()
 
 
-def _read_crm(context: Context, run_id: int) -> None:
+def observe_crm(context: Context, run_id: int) -> None:
+    """Read CRM into its mirror."""
     put = partial(mirror.put_records, run_id=run_id, vault=context.vault, policy=context.policy)
     read_crm(context, run_id, lambda records: _stream(context, "read crm", records, put))
 
 
-def _read_campaigns(context: Context, run_id: int, at: datetime, since: datetime | None) -> None:
-    """Read segments before members (see `put_members`), and who left last: the later reading wins."""
+def observe_campaigns(context: Context, run_id: int, at: datetime, since: datetime | None) -> None:
+    """Read Campaigns into its mirrors, as of `at`; outcomes from `since` on, less an overlap, if given.
+
+    Segments come before members (see `put_members`), and who left comes last: the later reading wins.
+    """
     vault, campaigns = context.vault, context.campaigns
     for permission in ("granted", "refused"):
         put = partial(mirror.put_permissions, permission=permission, run_id=run_id, at=at, vault=vault)

@@ -14,6 +14,7 @@ import click
 from service.cli import show
 from service.cli.bench.asking import ARRAY, measure_log
 from service.cli.bench.posting import BARE, NAIVE, measure_arrays, measure_posts
+from service.cli.bench.reach import SIZES, measure_reach
 from service.cli.bench.targets import Target, bare_handler, naive_design, our_service, own_database
 
 CONNECTIONS: Final = (1, 16, 64, 256)
@@ -29,7 +30,8 @@ CONNECTIONS: Final = (1, 16, 64, 256)
 @click.option("--rounds", default=5, show_default=True, help="How often each is measured; medians are shown.")
 @click.option("--seconds", default=3.0, show_default=True, help="Length of one measurement of posts.")
 @click.option("--connections", default=CONNECTIONS, multiple=True, show_default=True, help="Posts at once.")
-@click.option("--only", type=click.Choice(["posts", "log"]), help="Measure one half alone.")
+@click.option("--only", type=click.Choice(["posts", "log", "zoho"]), help="Measure one part alone.")
+@click.option("--contacts", default=SIZES, multiple=True, show_default=True, help="Organisations to read.")
 def bench(
     *,
     postgresql: str | None,
@@ -38,8 +40,9 @@ def bench(
     seconds: float,
     connections: tuple[int, ...],
     only: str | None,
+    contacts: tuple[int, ...],
 ) -> None:
-    """Measure the service beside a bare handler and a naive design, then a long log, in temporary folders.
+    """Measure the service beside a bare handler and a naive design, a long log, and simulated organisations.
 
     Server, load and database share the machine, so rates say less than ratios: those were taken in turn.
     """
@@ -47,10 +50,12 @@ def bench(
     plan = Plan(connections=connections, rounds=rounds, seconds=seconds)
     with tempfile.TemporaryDirectory(prefix="consent-bench-") as name, show.steps(out) as progress:
         folder = Path(name)
-        if only != "log":
+        if only in (None, "posts"):
             _posts(folder, postgresql, plan, progress)
-        if only != "posts":
+        if only in (None, "log"):
             measure_log(folder, entries, rounds, progress, click.echo)
+        if only in (None, "zoho"):
+            out.print(measure_reach(folder, contacts, progress))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -77,7 +77,7 @@ def bare_handler() -> Iterator[Target]:
 def our_service(folder: Path, url: str, processes: int) -> Iterator[Target]:
     """Serve the service on this database, as `consent-ledger serve` does."""
     port = _free_port()
-    environment = _prepared(folder, url) | {"CONSENT_PORT": str(port)}
+    environment = prepared(folder, url) | {"CONSENT_PORT": str(port)}
     with closing(db.Database(url)) as database:
         token = auth.create_key(database, "bench", [auth.EVENTS_WRITE])
     with _served(
@@ -89,8 +89,17 @@ def our_service(folder: Path, url: str, processes: int) -> Iterator[Target]:
 @contextmanager
 def naive_design(folder: Path, url: str) -> Iterator[Target]:
     """Serve the naive design on this database."""
-    with _uvicorn_app("service.cli.bench.naive:create", _prepared(folder, url), "--factory") as target:
+    with _uvicorn_app("service.cli.bench.naive:create", prepared(folder, url), "--factory") as target:
         yield Target(target.port, target.pid, database=url)
+
+
+@contextmanager
+def simulated_zoho(file: Path) -> Iterator[Target]:
+    """Serve the simulated organisation in this file, as `consent-ledger simulate` does."""
+    port = _free_port()
+    command = [sys.executable, "-m", "service", "simulate", "--port", str(port), "--file", str(file)]
+    with _served(command, {}, port) as pid:
+        yield Target(port, pid)
 
 
 @contextmanager
@@ -117,7 +126,7 @@ def _uvicorn_app(where: str, environment: Mapping[str, str], *more: str) -> Iter
         yield Target(port, pid)
 
 
-def _prepared(folder: Path, url: str) -> dict[str, str]:
+def prepared(folder: Path, url: str) -> dict[str, str]:
     """Make keys and tables; return the environment of a service over them."""
     folder.mkdir()
     create_keys(settings.load(database_url=url, state_dir=folder))
@@ -127,7 +136,9 @@ def _prepared(folder: Path, url: str) -> dict[str, str]:
 
 @contextmanager
 def _served(command: list[str], environment: Mapping[str, str], port: int) -> Iterator[int]:
-    process = subprocess.Popen(command, env={**os.environ, **environment}, stderr=subprocess.DEVNULL)  # noqa: S603  # our own
+    everything = {**os.environ, **environment}
+    quiet = subprocess.DEVNULL
+    process = subprocess.Popen(command, env=everything, stdout=quiet, stderr=quiet)  # noqa: S603  # our own
     try:
         _wait(process, port)
         yield process.pid
