@@ -108,22 +108,23 @@ def _write_lists(context: Context) -> None:
 
 
 def _still_approved(context: Context, batch: Sequence[Item]) -> list[Item]:
-    """Return those of the changes that are still what was approved; the others are superseded."""
+    """Return those of the changes that are still what was approved; the others are superseded.
+
+    One that a product shows already is: a crash lost the answer to its write.
+    """
+    rules, now, right = context.policy, context.now(), set[tuple[int, str, bytes, int | None]]()
     with context.db.read() as tx:
-        right = {
-            (run_id, one.target, one.address_index, one.cause_idx, one.basis)
-            for run_id in {item.run_id for item in batch}
-            for one in permissible.permits(tx, run_id, policy=context.policy, now=context.now(), waiting=True)
-        }
-        under = {item.run_id for item in batch} - set(
-            tx.scalars(select(plan.c.run_id).where(plan.c.policy == context.policy.digest))
+        under = select(plan.c.run_id).where(
+            plan.c.run_id.in_({item.run_id for item in batch}), plan.c.policy == rules.digest
         )
-    kept = [
-        item
-        for item in batch
-        if (item.run_id, item.target, item.address_index, item.cause_idx, item.basis) in right
-        and item.run_id not in under
-    ]
+        for run_id in tx.scalars(under).all():
+            basis = {(item.target, item.address_index): item.basis for item in batch if item.run_id == run_id}
+            for one in permissible.permits(tx, run_id, policy=rules, now=now, waiting=True):
+                if basis.get((one.target, one.address_index)) == one.basis:
+                    right.add((run_id, one.target, one.address_index, one.cause_idx))
+            there = permissible.reached(tx, run_id, policy=rules, now=now)
+            right |= {(run_id, *key) for key in there}
+    kept = [i for i in batch if (i.run_id, i.target, i.address_index, i.cause_idx) in right]
     moved = Ended(state="superseded", code="MOVED", error="not what was approved any more")
     _mark(context, {item: moved for item in batch if item not in kept})
     return kept

@@ -55,6 +55,35 @@ def permits(
     return sorted(left, key=urgency)
 
 
+def reached(
+    tx: Connection, run_id: int, *, policy: PolicySet, now: datetime
+) -> set[tuple[str, bytes, int | None]]:
+    """Return the changes (target, person, cause) that the ledger still wants and a product shows already.
+
+    That is how a write looks of which a crash lost the answer.
+    """
+    target = literal(CRM) + crm_record.c.module + literal("/") + crm_record.c.record_id
+    purpose = policy.zoho.governs
+    columns = (standing.c.decided_by.label("cause_idx"),)
+    allowed = _may_permit(run_id, policy, now)
+    in_records = _in_records(person_rows(purpose, target.label("target"), *columns))
+    lists = governed_lists(policy)
+    on = and_(on_lists(lists, Member.ACTIVE), ~on_lists(lists, Member.UNSUBSCRIBED))
+    listed = _decided(person_rows(purpose, literal(CAMPAIGNS).label("target"), *columns))
+    granted = select(contact.c.address_index).where(
+        contact.c.address_index == drift.c.address_index, contact.c.permission == "granted"
+    )
+    rows = [
+        *tx.execute(in_records.where(allowed, crm_record.c.opted_out == 0)),
+        *tx.execute(listed.where(allowed, on, granted.correlate(drift).exists())),
+    ]
+    return {(row.target, row.address_index, row.cause_idx) for row in rows}
+
+
+def _in_records(rows: Select[Any]) -> Select[Any]:
+    return in_crm(_decided(rows))
+
+
 def _crm_permits(run_id: int, policy: PolicySet, now: datetime) -> Select[Any]:
     target = literal(CRM) + crm_record.c.module + literal("/") + crm_record.c.record_id
     rows = person_rows(
@@ -68,7 +97,7 @@ def _crm_permits(run_id: int, policy: PolicySet, now: datetime) -> Select[Any]:
         crm_record.c.unsubscribed_at,
     )
     shown = and_(crm_record.c.opted_out == 1, crm_record.c.unknown == 0)
-    return in_crm(_decided(rows)).where(_may_permit(run_id, policy, now), shown, _no_other_address(policy))
+    return _in_records(rows).where(_may_permit(run_id, policy, now), shown, _no_other_address(policy))
 
 
 def _list_permits(run_id: int, policy: PolicySet, now: datetime) -> Select[Any]:
