@@ -257,7 +257,8 @@ def work(parts: Parts, stop: threading.Event, *, nightly: bool = True, watch: bo
             name = node()
             carry_out = lambda: enforce.carry_out(quick, worker=name, others=modest).total  # noqa: E731  # one line, one use
             if watch:
-                look, heed = _watching(parts, modest, second, name)
+                looking, heed = _watching(parts, modest, second, name)
+                look = lambda: _informed(second, looking)  # noqa: E731  # one line, one use
             if nightly:
                 opening = lambda _night: _fill(parts, slow)  # noqa: E731  # one line, one use
             turns["reconcile"] = lambda _night: _reconcile(parts, slow)
@@ -279,6 +280,12 @@ def work(parts: Parts, stop: threading.Event, *, nightly: bool = True, watch: bo
         )
         parts.intake.ring_for_tasks(worker.tasks.ring)
         worker.run(stop)
+
+
+def _informed(zoho: Zoho, look: Callable[[], int]) -> int:
+    """Look, and before that ask once a day what the edition allows: not every worker has nights."""
+    learn(zoho)
+    return look()
 
 
 def _watching(

@@ -7,8 +7,9 @@ forgets no call, and counts a few too many. What a block has left goes back when
 import os
 import socket
 import threading
+import time
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 from uuid import uuid4
 
@@ -17,6 +18,7 @@ import structlog
 from sqlalchemy.exc import DBAPIError
 
 from service.db import Database
+from service.errors import ZohoDenied
 from service.zoho import blocks, licence
 from service.zoho.blocks import Use
 from service.zoho.gate import LIFE, Node, SharedGate
@@ -31,6 +33,10 @@ log = structlog.get_logger(__name__)
 
 CREDITS: Final = "crm"
 """The account of CRM's credits."""
+ASK_AGAIN = timedelta(minutes=10)
+"""How long a refusal to tell the edition is remembered: somebody has to grant a scope first."""
+KNOWN_FOR_S = 60.0
+"""How long what another node learnt about the edition may stay unseen."""
 
 
 class SharedQuota:
@@ -53,6 +59,8 @@ class SharedQuota:
         self._own_allowance = own_allowance
         self._name = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
         self._known: tuple[Licence, datetime] | None = None
+        self._known_until = 0.0
+        self._ask_again_at: datetime | None = None
         self._sweeper: threading.Timer | None = None
         self._mutex = threading.Lock()
         self.slots = SharedSlots(
@@ -78,8 +86,8 @@ class SharedQuota:
 
     @property
     def licence(self) -> Licence:
-        """Return what is known about the edition: from memory, else the database, else the least of all."""
-        known = self._known or self._read()
+        """Return what is known about the edition, as of a minute ago at most; else the least of all."""
+        known = self._known if time.monotonic() < self._known_until else self._read()
         return Licence() if known is None else known[0]
 
     @property
@@ -99,12 +107,22 @@ class SharedQuota:
         return known is not None and known[1] > self._clock() - LEARNED_FOR
 
     def learn(self, crm: Transport) -> Licence:
-        """Ask CRM about the edition unless a node did lately, for all nodes; raises `ZohoError`."""
-        if not self.is_learned:
-            found, now = licence.read(crm), self._clock()
-            with self._db.begin() as tx:
-                blocks.keep_facts(tx, CREDITS, msgspec.json.encode(found).decode(), now)
-            self._known = (found, now)
+        """Ask CRM about the edition unless a node did lately, and keep it for all nodes.
+
+        Who may not ask goes on with what is known, and tries again later. Raises other `ZohoError`s.
+        """
+        now = self._clock()
+        if self.is_learned or (self._ask_again_at is not None and now < self._ask_again_at):
+            return self.licence
+        try:
+            found = licence.read(crm)
+        except ZohoDenied as error:
+            log.warning("quota.edition", code=error.code, endpoint=error.endpoint)
+            self._ask_again_at = now + ASK_AGAIN
+            return self.licence
+        with self._db.begin() as tx:
+            blocks.keep_facts(tx, CREDITS, msgspec.json.encode(found).decode(), now)
+        self._read()
         return self.licence
 
     def limits(self, account: str) -> Sequence[Limit]:
@@ -145,8 +163,8 @@ class SharedQuota:
     def _read(self) -> tuple[Licence, datetime] | None:
         with self._db.read() as tx:
             found = blocks.facts(tx, CREDITS)
-        if found is not None:
-            self._known = (msgspec.json.decode(found[0], type=Licence), found[1])
+        self._known = None if found is None else (msgspec.json.decode(found[0], type=Licence), found[1])
+        self._known_until = time.monotonic() + KNOWN_FOR_S
         return self._known
 
     def _sweep(self) -> None:

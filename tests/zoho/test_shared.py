@@ -302,3 +302,17 @@ def test_no_order_of_bookings_pauses_and_crashes_ever_exceeds_a_window(node, tim
     window = timedelta(seconds=300)
     busiest = max(sum(at <= other < at + window for other in booked) for at in booked)
     assert 60 <= busiest <= 90
+
+
+def test_who_may_not_ask_for_the_edition_keeps_to_the_least_and_asks_seldom(sim, node, mapping, time):
+    sim.control("/_control/switches", {"oauth.scopes": "ZohoCRM.coql.READ"})
+    quota = node()
+    with connect(settings_for(sim.url), mapping, pace=time.pace(), quota=quota) as zoho:
+        for _ in range(3):
+            assert quota.learn(zoho.transports["crm"]).edition == "free"
+        assert sim.control("meter")["by_endpoint"]["GET /crm/v8/org"] == 1
+        sim.control("/_control/switches", {"oauth.scopes": "ZohoCRM.org.READ"})
+    time.now += timedelta(minutes=10)
+    with connect(settings_for(sim.url), mapping, pace=time.pace(), quota=quota) as zoho:
+        learned = quota.learn(zoho.transports["crm"])
+    assert (learned.edition, learned.prices) == ("enterprise", {})
