@@ -1,6 +1,7 @@
 """Two verifiers, written apart, reach the stated verdict on every case; as commands, by their exit codes."""
 
 import ast
+import json
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +12,7 @@ import pytest
 from service.ledger import standalone
 from tests.ledger.commands import ROOT, Runner
 from tests.ledger.corpus import BAD, CASES, GOOD, INCOMPLETE, Case
+from tests.servers import locked
 
 pytestmark = pytest.mark.timeout(600)  # the first test waits for some 350 processes
 
@@ -51,8 +53,17 @@ def program(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def verdicts(tmp_path_factory, program):
-    """Every case judged by both commands, two at a time."""
+def verdicts(shared, tmp_path_factory, program):
+    """Every case judged by both commands, once for all test processes of a run."""
+    kept = shared / "verdicts.json"
+    with locked(shared / "verdicts.lock"):
+        if not kept.exists():
+            kept.write_text(json.dumps(judged(tmp_path_factory, program)))
+    return json.loads(kept.read_text())
+
+
+def judged(tmp_path_factory, program):
+    """Judge every case, two at a time."""
 
     def judge(first):
         found = {}
