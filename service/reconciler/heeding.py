@@ -89,9 +89,10 @@ class Heed:
             fresh = _unlike_mirror(tx, read)
             if fresh:
                 mirror.put_records(tx, fresh, run_id=run_id, vault=context.vault, policy=context.policy)
-        recorded = news.record(context, at, about=list(indexes), enforce=True).total if fresh else 0
+        about = list(indexes) if fresh else []
+        recorded = sum(news.record(context, at, about=part, enforce=True).total for part in chunks(about))
         with context.db.begin() as tx:
-            again = stop_again(tx, list(indexes), policy=context.policy, now=at) if fresh else 0
+            again = stop_again(tx, about, policy=context.policy, now=at)
             hints.finish(tx, [one.id for one in taken], at=at)
             hints.forget(tx, now=at)
         log.info("hints.crm", hints=len(taken), recorded=recorded, again=again)
@@ -134,7 +135,7 @@ def stop_again(tx: Connection, indexes: Sequence[bytes], *, policy: PolicySet, n
 
 def _undone(indexes: Sequence[bytes], policy: PolicySet, now: datetime) -> Select[Any]:
     """Select (sub, jurisdiction, cause) of whom CRM permits, the ledger stops, and nothing is under way."""
-    person = people(policy, now)
+    person = people(policy, now, only=indexes)
     cause = case((standing.c.suppressed.is_not(None), standing.c.suppressed_by), else_=standing.c.decided_by)
     theirs = task.c.sub == person.c.sub
     tried = select(func.count()).where(theirs, task.c.cause_idx == cause).scalar_subquery()

@@ -122,7 +122,7 @@ def _people(
     about: Sequence[bytes] | None,
     without: frozenset[str] = frozenset(),
 ) -> Iterator[Sequence[Any]]:
-    person = people(context.policy, at, without)
+    person = people(context.policy, at, without, about)
     index = person.c.address_index
     with context.db.read() as tx:
         rows = tx.execute(

@@ -20,12 +20,17 @@ from service.reconciler.sides import facts
 Bool = ColumnElement[bool]
 
 
-def people(policy: PolicySet, now: datetime, without: frozenset[str] = frozenset()) -> CTE:
-    """Return the CTE of all addresses in either mirror, judged; see the labels at its end.
+def people(
+    policy: PolicySet,
+    now: datetime,
+    without: frozenset[str] = frozenset(),
+    only: Sequence[bytes] | None = None,
+) -> CTE:
+    """Return the CTE of all addresses in either mirror, or of `only` these, judged; see its labels.
 
     The products `without` are as if nobody were in them.
     """
-    return _judged(facts(policy, now, without), policy).cte("person")
+    return _judged(facts(policy, now, without, only), policy).cte("person")
 
 
 def familiar(tx: Connection, indexes: Sequence[bytes]) -> tuple[set[bytes], bool]:

@@ -3,6 +3,7 @@
 Pure SQL over the mirrors and the standing projection; nothing is judged here.
 """
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -17,6 +18,7 @@ from sqlalchemy import (
     literal,
     or_,
     select,
+    true,
     type_coerce,
     union,
 )
@@ -48,25 +50,43 @@ MINUTE = timedelta(minutes=1)
 """How exactly CRM and Campaigns tell times: a later moment of the same second, or minute, is possible."""
 
 
-def facts(policy: PolicySet, now: datetime, without: frozenset[str] = frozenset()) -> CTE:
+def facts(
+    policy: PolicySet,
+    now: datetime,
+    without: frozenset[str] = frozenset(),
+    only: Sequence[bytes] | None = None,
+) -> CTE:
     """Put the sides together; every column is named once and may be NULL where a side knows nothing.
 
     The products `without` (`crm`, `campaigns`) are as if nobody were in them. Our own canaries never count.
+    `only` are the addresses to look at, where not all: each side then reads no more than theirs.
     """
     lists = [entry for entry in policy.zoho.campaigns.lists if entry.purpose == policy.zoho.governs]
     names = [entry.name for entry in lists]
-    crm, on_lists, mailed = _crm(names), _lists(names), _outcomes(policy, now)
-    ledger = _ledger(policy.zoho.governs, now)
+    crm, on_lists, mailed = _crm(names, only), _lists(names, only), _outcomes(policy, now, only)
+    ledger = _ledger(policy.zoho.governs, now, only)
     ours = select(canary.c.address_index)
     sources = [
-        ("crm", select(crm_address.c.address_index).where(crm_address.c.address_index.not_in(ours))),
+        (
+            "crm",
+            select(crm_address.c.address_index).where(
+                crm_address.c.address_index.not_in(ours), _among(crm_address.c.address_index, only)
+            ),
+        ),
         (
             "campaigns",
             select(member.c.address_index).where(
-                member.c.list_name.in_(names), member.c.address_index.not_in(ours)
+                member.c.list_name.in_(names),
+                member.c.address_index.not_in(ours),
+                _among(member.c.address_index, only),
             ),
         ),
-        ("campaigns", select(outcome.c.address_index).where(outcome.c.address_index.not_in(ours))),
+        (
+            "campaigns",
+            select(outcome.c.address_index).where(
+                outcome.c.address_index.not_in(ours), _among(outcome.c.address_index, only)
+            ),
+        ),
     ]
     left = [source.distinct() for product, source in sources if product not in without]
     everybody = (union(*left) if len(left) > 1 else left[0]).cte("everybody")
@@ -97,7 +117,7 @@ def facts(policy: PolicySet, now: datetime, without: frozenset[str] = frozenset(
     )
 
 
-def _crm(lists: list[str]) -> CTE:
+def _crm(lists: list[str], only: Sequence[bytes] | None) -> CTE:
     """Return CRM's side: how many records, how many opted out, since when; the strictest country of them."""
     out = crm_record.c.opted_out == 1
     known = func.nullif(crm_record.c.jurisdiction, "unknown")
@@ -122,12 +142,13 @@ def _crm(lists: list[str]) -> CTE:
             (crm_record.c.module == crm_address.c.module)
             & (crm_record.c.record_id == crm_address.c.record_id),
         )
+        .where(_among(crm_address.c.address_index, only))
         .group_by(crm_address.c.address_index)
         .cte("in_crm")
     )
 
 
-def _lists(names: list[str]) -> CTE:
+def _lists(names: list[str], only: Sequence[bytes] | None) -> CTE:
     """Return Campaigns' side: on how many governed lists in which status, and since when as far as we saw."""
 
     def count(status: Member) -> ColumnElement[int]:
@@ -146,13 +167,13 @@ def _lists(names: list[str]) -> CTE:
             func.max(case((left & member.c.was.is_not(None), member.c.since))).label("left_seen_at"),
             func.max(case((bounced, member.c.since))).label("bounced_since"),
         )
-        .where(member.c.list_name.in_(names))
+        .where(member.c.list_name.in_(names), _among(member.c.address_index, only))
         .group_by(member.c.address_index)
         .cte("on_lists")
     )
 
 
-def _outcomes(policy: PolicySet, now: datetime) -> CTE:
+def _outcomes(policy: PolicySet, now: datetime, only: Sequence[bytes] | None) -> CTE:
     """Return what became of mails: opt-outs, complaints and bounces, counted and dated."""
     since = now - timedelta(days=policy.enforcement.soft_bounce_days)
     columns = [
@@ -171,6 +192,7 @@ def _outcomes(policy: PolicySet, now: datetime) -> CTE:
             func.max(case((opted_out, outcome.c.observed_at))).label("optout_seen_at"),
             *columns,
         )
+        .where(_among(outcome.c.address_index, only))
         .group_by(outcome.c.address_index)
         .cte("mailed")
     )
@@ -202,9 +224,9 @@ def _counted(name: str, where: ColumnElement[bool]) -> list[ColumnElement[Any]]:
     ]
 
 
-def _ledger(purpose: str, now: datetime) -> CTE:
+def _ledger(purpose: str, now: datetime, only: Sequence[bytes] | None) -> CTE:
     """Return the ledger's side: standing for the purpose, the live grant that decided, our last write."""
-    deciding, told = happening.alias("deciding"), _told()
+    deciding, told = happening.alias("deciding"), _told(only)
     ran_out = and_(
         standing.c.state == State.PERMITTED.value, standing.c.valid_until <= literal(now, Moment())
     )
@@ -230,13 +252,19 @@ def _ledger(purpose: str, now: datetime) -> CTE:
         .outerjoin(standing, and_(standing.c.sub == subject.c.sub, standing.c.purpose == purpose))
         .outerjoin(deciding, and_(deciding.c.log_id == LOG_ID, deciding.c.idx == standing.c.decided_by))
         .outerjoin(told, told.c.sub == subject.c.sub)
+        .where(_among(subject.c.address_index, only))
         .cte("known")
     )
 
 
-def _told() -> CTE:
+def _told(only: Sequence[bytes] | None) -> CTE:
     """Return each person's last withdrawal (its time), and last hard bounce and write of ours (recorded)."""
     kinds = (Category.WITHDRAWN, Category.BOUNCE_HARD, Category.ENFORCEMENT)
+    theirs = (
+        true()
+        if only is None
+        else happening.c.sub.in_(select(subject.c.sub).where(_among(subject.c.address_index, only)))
+    )
     # What lets somebody be mailed again explains no later opt-out.
     counts = happening.c.source != PERMITS
 
@@ -250,7 +278,7 @@ def _told() -> CTE:
             last(Category.BOUNCE_HARD, happening.c.recorded_at).label("hard_recorded_at"),
             _shifted(last(Category.ENFORCEMENT, happening.c.recorded_at), CLOCKS_DIFFER).label("ours_until"),
         )
-        .where(happening.c.category.in_([kind.value for kind in kinds]), counts)
+        .where(happening.c.category.in_([kind.value for kind in kinds]), counts, theirs)
         .group_by(happening.c.sub)
         .cte("told")
     )
@@ -259,3 +287,7 @@ def _told() -> CTE:
 def _shifted(moment: ColumnElement[Any], by: timedelta) -> ColumnElement[Any]:
     milliseconds = type_coerce(moment, BigInteger) + by // timedelta(milliseconds=1)
     return type_coerce(milliseconds, Moment())
+
+
+def _among(index: ColumnElement[bytes], only: Sequence[bytes] | None) -> ColumnElement[bool]:
+    return true() if only is None else index.in_(only)
