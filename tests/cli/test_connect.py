@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 
 import httpx
 import pytest
@@ -20,7 +21,6 @@ from service.cli.connect_asking import at
 from service.cli.connect_browser import catching
 from service.errors import Misconfigured, ServiceError, Unavailable, ZohoDenied
 from service.settings import Settings
-from service.vault.keys import create_keys
 from service.zoho.scopes import ASKED
 from service.zoho.simulator import names, running
 
@@ -40,13 +40,12 @@ def zoho(land):
 
 
 @pytest.fixture
-def told(tmp_path, sqlite_url, zoho):
+def told(tmp_path, begun, zoho):
     """An environment that knows where the simulated Zoho is, and nothing of its client."""
-    create_keys(Settings(state_dir=tmp_path / "state"))
     return {
         "HOME": str(tmp_path),
-        "CONSENT_STATE_DIR": str(tmp_path / "state"),
-        "CONSENT_DATABASE_URL": sqlite_url,
+        "CONSENT_STATE_DIR": str(begun.state_dir),
+        "CONSENT_DATABASE_URL": begun.database_url,
         **{f"CONSENT_ZOHO_{name}_URL": zoho.url for name in ("ACCOUNTS", "CRM", "CAMPAIGNS")},
     }
 
@@ -74,7 +73,7 @@ def code_of(zoho, scope=ASKED, minutes=3):
 
 
 def rows(environment):
-    with sqlite3.connect(environment["CONSENT_DATABASE_URL"].removeprefix("sqlite:///")) as db:
+    with closing(sqlite3.connect(environment["CONSENT_DATABASE_URL"].removeprefix("sqlite:///"))) as db, db:
         return db.execute("SELECT * FROM zoho_connection").fetchall()
 
 
@@ -236,7 +235,7 @@ def test_the_environment_wins_over_what_is_stored_and_connect_says_so(client, zo
 def test_a_row_that_was_turned_towards_another_host_does_not_open(client, zoho):
     connected(client, zoho)
     path = client["CONSENT_DATABASE_URL"].removeprefix("sqlite:///")
-    with sqlite3.connect(path) as db:
+    with closing(sqlite3.connect(path)) as db, db:
         db.execute("UPDATE zoho_connection SET accounts_url = 'https://elsewhere.example'")
     with pytest.raises(Misconfigured, match="changed by hand"):
         reached(client)

@@ -56,11 +56,11 @@ def zoho(land):
 
 
 @pytest.fixture
-def chosen(tmp_path, sqlite_url, zoho):
-    """Settings of an installation that was begun and published once, on SQLite."""
-    settings = Settings(
-        state_dir=tmp_path / "state",
-        database_url=sqlite_url,
+def chosen(begun, zoho):
+    """Settings of a sound installation on SQLite that is connected with the simulated organisation."""
+    return Settings(
+        state_dir=begun.state_dir,
+        database_url=begun.database_url,
         zoho_accounts_url=zoho.url,
         zoho_crm_url=zoho.url,
         zoho_campaigns_url=zoho.url,
@@ -70,10 +70,6 @@ def chosen(tmp_path, sqlite_url, zoho):
         mail_to="law@acme.example",
         mail_from="ledger@acme.example",
     )
-    create_keys(settings)
-    with app.running(settings) as parts:
-        parts.publisher().publish()
-    return settings
 
 
 def examined(settings, now=app.now):
@@ -401,7 +397,7 @@ def test_keys_that_do_not_belong_together_or_are_missing_fail(chosen, tmp_path):
 
 
 def test_keys_of_an_older_generation_than_the_ledger_fail(chosen):
-    with sqlite3.connect(chosen.database_url.removeprefix("sqlite:///")) as db:
+    with closing(sqlite3.connect(chosen.database_url.removeprefix("sqlite:///"))) as db, db:
         db.execute("UPDATE log_state SET generation = generation + 1")
     assert "of generation 0, the ledger of 1" in failure(chosen, "keys").seen
 
@@ -448,13 +444,13 @@ def test_a_mail_servers_password_is_never_told(chosen):
 
 
 def test_a_wall_that_was_taken_down_fails(chosen):
-    with sqlite3.connect(chosen.database_url.removeprefix("sqlite:///")) as db:
+    with closing(sqlite3.connect(chosen.database_url.removeprefix("sqlite:///"))) as db, db:
         db.execute("DROP TRIGGER leaf_no_delete")
     assert "trigger leaf_no_delete" in failure(chosen, "database").seen
 
 
 def test_an_older_schema_fails_and_what_needs_the_newest_is_still_looked_at(chosen):
-    with sqlite3.connect(chosen.database_url.removeprefix("sqlite:///")) as db:
+    with closing(sqlite3.connect(chosen.database_url.removeprefix("sqlite:///"))) as db, db:
         db.execute("UPDATE alembic_version SET version_num = '0007'")
     one = failure(chosen, "database")
     assert (one.seen.split(",")[0], "consent-ledger migrate" in one.todo) == (
@@ -472,13 +468,13 @@ def test_a_log_that_nobody_publishes_fails(chosen):
 
 def test_a_database_that_is_older_than_its_fence_fails(chosen, tmp_path):
     path = chosen.database_url.removeprefix("sqlite:///")
-    with sqlite3.connect(path) as db:
+    with closing(sqlite3.connect(path)) as db:
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     shutil.copyfile(path, tmp_path / "older.db")
     with app.running(chosen) as parts, parts.db.begin() as tx:
         parts.intake.announce(tx, "policy.adopted", {})
     for suffix in ("", "-wal", "-shm"):
-        (tmp_path / f"ledger.db{suffix}").unlink(missing_ok=True)
+        (chosen.state_dir / f"ledger.db{suffix}").unlink(missing_ok=True)
     shutil.copyfile(tmp_path / "older.db", path)
     assert "were lost, as after restoring an older backup" in failure(chosen, "log").seen
 
