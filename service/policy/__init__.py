@@ -7,7 +7,7 @@ both into the parameters of the fold, `checking` says all that is wrong at once.
 """
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import date, datetime
 from functools import cached_property
 from pathlib import Path
 
@@ -134,9 +134,16 @@ class PolicySet(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         self, received_at: datetime, jurisdiction: str, *, address: str | None = ""
     ) -> list[tuple[datetime, Deadline]]:
         """Return every deadline to stop that applies, as `stop_by` says, the strictest first."""
-        day = received_at.date()
-        counted = [(j, d) for j, d in self._deadlines(jurisdiction, address) if d.effective(day)]
-        ends = [(d.ends(received_at, j.calendar), d) for j, d in counted or self._deadlines(UNKNOWN, "")]
+        domain = None if address is None else address.rpartition("@")[2].casefold()
+        asked = (
+            jurisdiction,
+            domain if domain is None or domain in self._mailboxes else "",
+            received_at.date(),
+        )
+        applying = self._applying.get(asked)
+        if applying is None:
+            applying = self._applying[asked] = self._in_effect(*asked)
+        ends = [(d.ends(received_at, j.calendar), d) for j, d in applying]
         return sorted(ends, key=lambda pair: pair[0])
 
     @cached_property
@@ -152,8 +159,22 @@ class PolicySet(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     def _demands(self) -> dict[tuple[str | None, str], Mapping[str, str]]:
         return {}
 
-    def _deadlines(self, jurisdiction: str, address: str | None) -> Iterable[tuple[Jurisdiction, Deadline]]:
-        domain = None if address is None else address.rpartition("@")[2].casefold()
+    @cached_property
+    def _mailboxes(self) -> frozenset[str]:
+        return frozenset(domain for one in self.jurisdictions.values() for domain in one.domains)
+
+    @cached_property
+    def _applying(self) -> dict[tuple[str, str | None, date], list[tuple[Jurisdiction, Deadline]]]:
+        """Deadlines that were asked for before: a comparison asks for hundreds of thousands of people."""
+        return {}
+
+    def _in_effect(
+        self, jurisdiction: str, domain: str | None, day: date
+    ) -> list[tuple[Jurisdiction, Deadline]]:
+        counted = [(j, d) for j, d in self._deadlines(jurisdiction, domain) if d.effective(day)]
+        return counted or list(self._deadlines(UNKNOWN, ""))
+
+    def _deadlines(self, jurisdiction: str, domain: str | None) -> Iterable[tuple[Jurisdiction, Deadline]]:
         chain = self.atlas.chain(jurisdiction)
         known = any(one.counted for one in chain)
         for rules in self.jurisdictions.values():

@@ -9,10 +9,24 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, case, func, insert, literal, not_, or_, select
+from sqlalchemy import (
+    ColumnElement,
+    CompoundSelect,
+    Connection,
+    Select,
+    and_,
+    case,
+    func,
+    literal,
+    not_,
+    null,
+    or_,
+    select,
+    union_all,
+)
 
 from service.consent import State
-from service.db import Moment, drift
+from service.db import Moment, drift, insert_rows
 from service.policy import PolicySet
 from service.reconciler.people import people
 from service.reconciler.sealed import sealed_address
@@ -66,25 +80,46 @@ def compare(
 
     The products `without` are as if nobody were in them.
     """
-    person = people(policy, now, without)
-    named = select(person, _kind(person, policy).label("kind")).cte("named")
-    found = tx.execute(
-        select(
-            named.c.address_index,
-            named.c.sub,
-            named.c.jurisdiction,
-            named.c.kind,
-            _since(named, now).label("since"),
-            sealed_address(named.c.address_index).label("address"),
-        ).where(named.c.kind.is_not(None))
-    ).all()
     kinds: dict[str, int] = {}
-    for start in range(0, len(found), CHUNK):
-        rows = [_row(row, run_id, policy, vault) for row in found[start : start + CHUNK]]
-        tx.execute(insert(drift), rows)
+    uncounted: dict[tuple[str, str], int] = {}
+    found = tx.execute(disagreeing(policy, now, without), execution_options={"yield_per": CHUNK})
+    for part in found.partitions():
+        rows = [_row(row, run_id, policy, vault) for row in part if row.address_index is not None]
+        insert_rows(tx, drift, rows)
         for row in rows:
             kinds[row["kind"]] = kinds.get(row["kind"], 0) + 1
-    return Found(kinds=kinds, without_consent=_without_consent(tx, person, policy))
+        uncounted |= {(row.jurisdiction, row.kind): row.people for row in part if row.address_index is None}
+    return Found(
+        kinds=kinds,
+        without_consent={
+            (jurisdiction, state): count
+            for (jurisdiction, state), count in uncounted.items()
+            if policy.enforcement.choice(jurisdiction, state) == "report"
+        },
+    )
+
+
+def disagreeing(
+    policy: PolicySet, now: datetime, without: frozenset[str] = frozenset()
+) -> CompoundSelect[Any]:
+    """Select everybody about whom a product and the ledger disagree: the one statement of the comparison.
+
+    Rows without an address count the people whom a product permits although the ledger knows no
+    permission; `kind` is their state there. Both stores work the people out once, because both halves
+    ask for them.
+    """
+    person = people(policy, now, without)
+    named = select(person, _kind(person, policy).label("kind")).cte("named")
+    kinds = select(
+        named.c.address_index,
+        named.c.sub,
+        named.c.jurisdiction,
+        named.c.kind,
+        _since(named, now).label("since"),
+        sealed_address(named.c.address_index).label("address"),
+        literal(1).label("people"),
+    ).where(named.c.kind.is_not(None))
+    return union_all(kinds, _without_consent(person))
 
 
 def new_since(tx: Connection, run_id: int, previous: int | None) -> dict[str, int]:
@@ -199,16 +234,19 @@ def _action(kind: str) -> str:
     return "permit" if kind == RE_PERMISSION else "report"
 
 
-def _without_consent(tx: Connection, person: Any, policy: PolicySet) -> dict[tuple[str, str], int]:  # noqa: ANN401  # as above
-    """Count whom a product permits although the ledger knows no permission, where the policy says report."""
+def _without_consent(person: Any) -> Select[Any]:  # noqa: ANN401  # as above
+    """Count whom a product permits although the ledger knows no permission, by jurisdiction and state."""
     p = person.c
-    rows = tx.execute(
-        select(p.jurisdiction, p.state, func.count())
+    return (
+        select(
+            null().label("address_index"),
+            null().label("sub"),
+            p.jurisdiction,
+            p.state.label("kind"),
+            null().label("since"),
+            null().label("address"),
+            func.count().label("people"),
+        )
         .where(p.permits == 1, not_(p.stop == 1), p.state.in_(["unknown", "pending", "expired"]))
         .group_by(p.jurisdiction, p.state)
     )
-    return {
-        (jurisdiction, state): count
-        for jurisdiction, state, count in rows
-        if policy.enforcement.choice(jurisdiction, state) == "report"
-    }
