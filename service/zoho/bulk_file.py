@@ -4,6 +4,7 @@ Implements facts `zoho-crm` section 3.1. Nothing of the file is held in memory b
 """
 
 import csv
+import hashlib
 import io
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,6 +31,15 @@ def rows(file: BinaryIO, columns: Sequence[str], *, expected: int | None) -> Ite
             raise _broken("it does not hold exactly one CSV")
         with archive.open(inside[0]) as entry, io.TextIOWrapper(entry, "utf-8-sig", newline="") as text:
             yield from _rows(csv.reader(text, strict=True), columns, expected)
+
+
+def sha256(file: BinaryIO) -> bytes:
+    """Return the SHA-256 of a whole file, which is at its beginning again afterwards."""
+    digest = hashlib.sha256()
+    while chunk := file.read(65_536):
+        digest.update(chunk)
+    file.seek(0)
+    return digest.digest()
 
 
 def _rows(lines: Iterator[Sequence[str]], columns: Sequence[str], expected: int | None) -> Iterator[Row]:

@@ -84,12 +84,16 @@ class Page:
 
 
 class BulkReader:
-    """Reads whole modules of one organisation; `credits` is what a job costs there."""
+    """Reads whole modules of one organisation."""
 
-    def __init__(self, transport: Transport, *, job_credits: int = JOB_CREDITS) -> None:
+    def __init__(self, transport: Transport) -> None:
         self._transport = transport
         self._pace = transport.pace
-        self.job_credits = job_credits
+
+    @property
+    def job_credits(self) -> int:
+        """Return what a job costs in this organisation, as far as that is known."""
+        return self._transport.price(CREATE, JOB_CREDITS)
 
     def rows(self, module: str, columns: Sequence[str]) -> Iterator[Row]:
         """Yield every row of a module as texts, in CRM's order, each with `columns`.
@@ -130,7 +134,7 @@ class BulkReader:
             endpoint=CREATE,
             headers={"Content-Type": "application/json"},
             body=msgspec.json.encode({"query": page.query(), "file_type": "csv"}),
-            credits=self.job_credits,
+            credits=JOB_CREDITS,
         )
         answer = self._transport.send(call)
         found = crm_answers.rows(answer, CREATE, about=f"module {page.module!r}")

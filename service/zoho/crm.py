@@ -4,6 +4,7 @@ Implements the port's `Crm` by facts `zoho-crm` sections 2 and 5. It writes noth
 opt-out field, by record id, with `trigger: []`, so that no automation of the organisation answers to us.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
@@ -15,12 +16,14 @@ from service.policy import ZohoMapping
 from service.reconciler.port import CrmChange, CrmRecord, Meter, Result
 from service.zoho import coql, crm_answers, crm_writes
 from service.zoho.bulk_read import BulkReader
+from service.zoho.bulk_write import MOST_ROWS
 from service.zoho.crm_reads import BASE, Reads
 from service.zoho.crm_sweeps import Sweeps
 from service.zoho.records import Layout, layouts, mailbox, same_address, spellings
 from service.zoho.transport import Call, Transport
 
 T = TypeVar("T")
+
 
 class Organisation(msgspec.Struct, frozen=True, kw_only=True):
     """What `GET /org` tells that the audit needs."""
@@ -56,6 +59,7 @@ class ZohoCrm:
         self._opt_out = mapping.crm.opt_out_field
         self._reads = Reads(transport)
         self._sweeps = Sweeps(self._reads, BulkReader(transport), mapping.crm.sweep)
+        self._bulk_write_from = mapping.crm.bulk_write_from
         self.meter: Meter = transport.till.meter
 
     def org(self) -> Organisation:
@@ -175,7 +179,26 @@ class ZohoCrm:
         A lost answer gives results with the code UNREACHABLE and `retry`: read those records back. Raises
         `ZohoDenied` or `QuotaExhausted` only while nothing was written; later they end up in the results.
         """
-        return crm_writes.enforce(self._transport, self._opt_out, changes)
+        if not self._in_bulk(changes):
+            return crm_writes.enforce(self._transport, self._opt_out, changes)
+        zgid = str(self.org().zgid)
+        return crm_writes.enforce_in_bulk(self._transport, self._opt_out, changes, zgid=zgid)
+
+    def at_once(self, waiting: int) -> int:
+        """Return how many stops of one module are best written together when so many wait."""
+        return MOST_ROWS if 0 < self._bulk_write_from <= waiting else crm_writes.BATCH
+
+    def _in_bulk(self, changes: Sequence[CrmChange]) -> bool:
+        """Return whether a job is to write these: policy allows it, they are stops, and enough of each."""
+        if not self._bulk_write_from or any(c.unmodified_since or not c.opted_out for c in changes):
+            return False
+        modules = Counter(change.module for change in changes)
+        return bool(modules) and min(modules.values()) >= self._bulk_write_from
+
+    def add(self, module: str, address: str, *, opted_out: bool) -> tuple[str, Result]:
+        """Add a record of our own (a canary) with this address; return its id, empty where it failed."""
+        values: dict[str, str | bool] = {self._layout(module).emails[0]: address, self._opt_out: opted_out}
+        return crm_writes.add(self._transport, module, values, last_name="Consent ledger canary")
 
     def _chosen(self, modules: Sequence[str] | None) -> Sequence[Layout]:
         return [self._layout(module) for module in (self._layouts if modules is None else modules)]

@@ -96,6 +96,20 @@ def rows(answer: Answer, endpoint: str, *, key: str = "data", about: str = "") -
     return found
 
 
+def single(answer: Answer, endpoint: str) -> Row:
+    """Return the one object that an answer is; raises `ZohoDenied` or `ZohoError` for either error shape."""
+    if answer.status >= HTTPStatus.BAD_REQUEST or _error(answer) is not None:
+        raise failure(answer, endpoint)
+    payload = answer.json(endpoint)
+    if not isinstance(payload, dict):
+        raise Unreachable(
+            f"CRM answered {endpoint} with something else than an object; try again later",
+            code="UNREADABLE",
+            endpoint=endpoint,
+        )
+    return payload
+
+
 def number(answer: Answer, endpoint: str, key: str) -> int:
     """Return the number under `key` of a read; raises `ZohoDenied` or `ZohoError` for either error shape."""
     if answer.status >= HTTPStatus.BAD_REQUEST or _error(answer) is not None:

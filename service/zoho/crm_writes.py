@@ -3,7 +3,7 @@
 Implements facts `zoho-crm` section 2.5. Only the mapped field is written, by id, with `trigger: []`.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -11,6 +11,7 @@ import msgspec
 from service.errors import QuotaExhausted, Unreachable, ZohoDenied, ZohoError
 from service.reconciler.port import CrmChange, Result
 from service.zoho import crm_answers
+from service.zoho.bulk_write import MOST_ROWS, BulkWriter
 from service.zoho.quota import write_credits
 from service.zoho.records import iso
 from service.zoho.transport import Call, Transport
@@ -22,11 +23,40 @@ BATCH = 100
 
 def enforce(transport: Transport, opt_out: str, changes: Sequence[CrmChange]) -> Sequence[Result]:
     """Return one result per change, in order; `opt_out` is the field that says stop."""
+    return _each(changes, _batches(changes), lambda batch: _write(transport, opt_out, batch))
+
+
+def enforce_in_bulk(
+    transport: Transport, opt_out: str, changes: Sequence[CrmChange], *, zgid: str
+) -> Sequence[Result]:
+    """Return one result per change, in order; all are stops, written by one job for 25,000 of a module.
+
+    What bulk write does not take is written as usual.
+    """
+    writer = BulkWriter(transport, opt_out)
+
+    def stop(batch: Sequence[CrmChange]) -> Sequence[Result]:
+        try:
+            return writer.stop(zgid, batch)
+        except (QuotaExhausted, Unreachable):
+            raise
+        except ZohoError:
+            return enforce(transport, opt_out, batch)
+
+    return _each(changes, _batches(changes, MOST_ROWS), stop)
+
+
+def _each(
+    changes: Sequence[CrmChange],
+    batches: Iterable[Sequence[int]],
+    write: Callable[[Sequence[CrmChange]], Sequence[Result]],
+) -> Sequence[Result]:
+    """Write batch by batch; an error that is not the first thing that happens ends up in results."""
     results: dict[int, Result] = {}
-    for places in _batches(changes):
+    for places in batches:
         batch = [changes[place] for place in places]
         try:
-            written = _write(transport, opt_out, batch)
+            written = write(batch)
         except ZohoError as error:
             if not results and isinstance(error, ZohoDenied | QuotaExhausted):
                 raise
@@ -79,7 +109,7 @@ def _write(transport: Transport, opt_out: str, batch: Sequence[CrmChange]) -> Se
     return [_result(change, item, answer.sha256) for change, item in zip(batch, items, strict=True)]
 
 
-def _batches(changes: Sequence[CrmChange]) -> Iterator[Sequence[int]]:
+def _batches(changes: Sequence[CrmChange], size: int = BATCH) -> Iterator[Sequence[int]]:
     """Yield the places of the changes that go into one call each: one module, stops apart from goes."""
     groups: dict[tuple[str, bool], list[int]] = {}
     for place, change in enumerate(changes):
@@ -88,8 +118,8 @@ def _batches(changes: Sequence[CrmChange]) -> Iterator[Sequence[int]]:
         else:
             groups.setdefault((change.module, change.opted_out), []).append(place)
     for places in groups.values():
-        for start in range(0, len(places), BATCH):
-            yield places[start : start + BATCH]
+        for start in range(0, len(places), size):
+            yield places[start : start + size]
 
 
 def _result(change: CrmChange, item: Mapping[str, Any], answer_sha256: bytes) -> Result:

@@ -45,6 +45,8 @@ class Call:
     body: bytes | None = field(default=None, repr=False)
     into: BinaryIO | None = field(default=None, repr=False)
     """A file that the body of a good answer is streamed to, instead of into memory."""
+    host: Callable[[str], str] | None = field(default=None, repr=False)
+    """Turns the address of the product's API into that of another of its hosts."""
     credits: int = 0
     repeatable: bool = True
 
@@ -92,6 +94,10 @@ class Transport:
         """Return the clock and the sleep that these calls keep to, for who waits between them."""
         return self._pace
 
+    def price(self, endpoint: str, usual: int) -> int:
+        """Return what a call costs in this organisation, as far as that is known; else what is usual."""
+        return self._windows.price(endpoint, usual)
+
     def send(self, call: Call) -> Answer:
         """Return the product's answer, which may still be an error in the product's own words.
 
@@ -130,7 +136,7 @@ class Transport:
         with self._place(call, price):
             outcome = self._line.exchange(
                 call.method,
-                self._product.base(token) + call.path,
+                self._address(call, token),
                 headers={"Authorization": f"Zoho-oauthtoken {token.value}", "Accept": "*/*", **call.headers},
                 params=call.params,
                 form=call.form,
@@ -139,6 +145,10 @@ class Transport:
             )
         self._hear(outcome)
         return outcome
+
+    def _address(self, call: Call, token: Token) -> str:
+        base = self._product.base(token)
+        return (base if call.host is None else call.host(base)) + call.path
 
     @contextmanager
     def _place(self, call: Call, price: int) -> Iterator[None]:
