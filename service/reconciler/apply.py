@@ -73,7 +73,10 @@ def _write_all(context: Context, applied: Applied, without: frozenset[str]) -> N
     totals = {name: len(queue) for name, queue in queues.items()}
     while queues:
         name = min(queues, key=lambda one: changes.urgency(queues[one][0]))
-        size, write = (CAMPAIGNS_BATCH, _write_campaigns) if name == CAMPAIGNS else (CRM_BATCH, _write_crm)
+        if name == CAMPAIGNS:
+            size, write = CAMPAIGNS_BATCH, _write_campaigns
+        else:
+            size, write = context.crm.at_once(len(queues[name])), _write_crm
         batch, queues[name] = queues[name][:size], queues[name][size:]
         try:
             _write(context, name, batch, write, done=totals[name] - len(batch) - len(queues[name]))

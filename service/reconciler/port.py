@@ -147,6 +147,9 @@ class Crm(Protocol):
     def read(self, targets: Sequence[tuple[str, str]]) -> Sequence[CrmRecord]:
         """Return the records named by (module, id) as they are now; those that are gone are left out."""
 
+    def at_once(self, waiting: int) -> int:
+        """Return how many stops of one module are best handed to `enforce` together when so many wait."""
+
     def enforce(self, changes: Sequence[CrmChange]) -> Sequence[Result]:
         """Write the changes in batches of 100 with `trigger: []`; one result per change, in order.
 
