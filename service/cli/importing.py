@@ -54,7 +54,11 @@ class Effect:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--skip-wrong", is_flag=True, help="Record the other lines of a file with wrong ones.")
 @click.option(
-    "--processes", type=click.IntRange(1, 64), default=1, show_default=True, help="PostgreSQL only."
+    "--processes",
+    type=click.IntRange(1, 64),
+    default=1,
+    show_default=True,
+    help="Processes that sign and seal.",
 )
 def command(file: Path, *, dry_run: bool, yes: bool, skip_wrong: bool, processes: int) -> None:
     """Record what the lines of FILE say: a .csv with a header, or one JSON object per line.
@@ -63,8 +67,6 @@ def command(file: Path, *, dry_run: bool, yes: bool, skip_wrong: bool, processes
     any evidence that POST /api/events takes, such as notice_sha256 or import_batch.
     """
     chosen = settings.load()
-    if processes > 1 and chosen.database_url.startswith("sqlite"):
-        raise Malformed("SQLite has one writer; --processes is for PostgreSQL")
     out = show.console()
     with app.running(chosen) as parts, show.steps(out) as progress:
         effect = _judge(parts, file, progress)

@@ -34,7 +34,10 @@ def serve(host: str | None, port: int | None, *, processes: int, companion: bool
     signal.signal(signal.SIGTERM, _leave)
     with app.running(chosen) as parts, ExitStack() as stack:
         _tell_trouble(parts)
-        listener = _listen(chosen.host, chosen.port, shared=companion or processes > 1)
+        shared = companion or processes > 1
+        if shared and not companion:
+            _listen(chosen.host, chosen.port, shared=False).close()  # another service would share it unseen
+        listener = _listen(chosen.host, chosen.port, shared=shared)
         at = ("--host", chosen.host, "--port", str(listener.getsockname()[1]))
         if companion:
             leave_with_parent()

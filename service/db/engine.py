@@ -17,6 +17,7 @@ from sqlalchemy.exc import ArgumentError, OperationalError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from service.db.ledger import LEDGER_TABLES
+from service.db.turn import Turn
 from service.errors import Misconfigured
 
 Begin = Callable[[], AbstractContextManager[Connection]]
@@ -53,6 +54,7 @@ class Database:
         self.engine = engine_from_url(url)
         self._writes = self.engine.execution_options(sqlite_begin="BEGIN IMMEDIATE")
         self._reads: Engine = self.engine
+        self._turn = Turn(self.engine.url.database if self.dialect == "sqlite" else None)
         if self.dialect == "sqlite":
             event.listen(self.engine, "connect", _guard_sqlite)
         else:
@@ -72,7 +74,7 @@ class Database:
         Raises `OperationalError` after a COMMIT whose wait for the standby was cancelled: the server
         calls that a success, yet the rows may be lost with this node (reliability.md, fact 4).
         """
-        with self._writes.connect() as tx:
+        with self._turn.taken(), self._writes.connect() as tx:
             with tx.begin():
                 yield tx
             if tx.info.pop(_UNREPLICATED, False):
@@ -101,6 +103,7 @@ class Database:
     def close(self) -> None:
         """Give all connections back to the operating system."""
         self.engine.dispose()
+        self._turn.close()
 
 
 def engine_from_url(url: str) -> Engine:

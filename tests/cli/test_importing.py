@@ -14,6 +14,7 @@ from tests.running import claim
 
 EMAIL = "ana@example.org"
 WHEN = "2024-05-01T09:00:00+02:00"
+LATER = "2024-06-01T09:00:00+02:00"
 GRANT = {"kind": "grant", "email": EMAIL, "purpose": "marketing", "occurred_at": WHEN}
 WITHDRAWAL = {"kind": "withdraw", "email": "bo@example.org", "occurred_at": WHEN, "import_batch": "old shop"}
 SUPPRESSION = {"kind": "suppress", "email": "cyd@example.org", "occurred_at": WHEN, "country": "DE"}
@@ -141,5 +142,12 @@ def test_an_older_refusal_does_not_undo_what_the_person_said_since(tmp_path):
     assert standings(EMAIL)["marketing"] == "permitted"
 
 
-def test_sqlite_is_not_written_by_several_processes(tmp_path):
-    assert isinstance(run(ndjson(tmp_path, GRANT), "--processes", 2).exception, Malformed)
+def test_several_processes_record_each_their_share_of_the_people(tmp_path):
+    rows = [{**GRANT, "email": f"p{number}@example.org"} for number in range(40)]
+    rows += [
+        {**WITHDRAWAL, "email": f"p{number}@example.org", "occurred_at": LATER} for number in range(0, 40, 2)
+    ]
+    assert (
+        "recorded                       60" in run(ndjson(tmp_path, *rows), "--yes", "--processes", 2).output
+    )
+    assert [standings(f"p{number}@example.org")["marketing"] for number in (0, 1)] == ["refused", "unknown"]
