@@ -6,6 +6,7 @@ from rich.table import Table
 from service import app, settings
 from service.cli import show
 from service.reconciler import canaries as keeping
+from service.reconciler import hatching
 
 
 @click.group()
@@ -20,7 +21,7 @@ def create() -> None:
     Look at them once in both products: what they say there is what every later run is held against.
     """
     with app.running(settings.load()) as parts, parts.zoho() as zoho:
-        made = keeping.create(parts.context(zoho))
+        made = hatching.create(parts.context(zoho))
     for one in made:
         click.echo(f"{one.state:<12} {one.address}  {one.module} {one.record_id}")
     click.echo(

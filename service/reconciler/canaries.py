@@ -1,21 +1,22 @@
 """Canaries: contacts of our own in every state, which show in each run that stop still means stop.
 
 They go through the same mapping as everybody else. A run writes each one's state again and then reads it
-back from both products. After a change of the mapping they are only read at first: what an older mapping
-wrote must look right through the new one, else the two values have changed places. Nobody is behind them:
-they are left out of comparisons, news and figures.
+back from both products. After a change of the mapping they are read first: what the older mapping wrote
+must look right through the new one, else the two values have changed places; only then are they written
+through it, and read once more before anybody else is. Nobody is behind them: they are left out of
+comparisons, news and figures.
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, delete, select, update
 
 from service.db import canary, contact, member
-from service.errors import Malformed, Misconfigured, ZohoError
+from service.errors import ZohoError
 from service.ledger.canonical import canonical
 from service.policy import PolicySet
 from service.reconciler.breakers import CRM, Trip, wrong_polarity
@@ -43,41 +44,19 @@ class Canary:
     trouble: str | None
 
 
-def create(context: Context) -> list[Canary]:
-    """Create the canaries that do not exist yet, in both products, and return all of them.
-
-    The bounced one is a contact like any other until the first campaign finds its mailbox dead: no API
-    makes a bounce. Raises `Misconfigured` without a domain, `ZohoError` where a product refuses.
-    """
-    rules = context.policy.enforcement.canaries
-    if not rules.domain or not rules.dead_domain:
-        raise Misconfigured("name domain and dead_domain under [canaries] in policies/enforcement.toml first")
-    known = {one.state for one in _all(context)}
-    for state in STATES:
-        if state in known:
-            continue
-        address = f"consent-canary-{state}@{rules.dead_domain if state == 'bounced' else rules.domain}"
-        record_id = _in_crm(context, state, address)
-        for result in _drive_list(context, state, address, fresh=True):
-            _require(result)
-        with context.db.begin() as tx:
-            tx.execute(insert(canary).values(_row(context, state, address, record_id)))
-    return _all(context)
-
-
-def drive(context: Context) -> None:
+def drive(context: Context, *, anew: bool = False) -> None:
     """Write each canary's state again, where the mapping is the one under which it was last read right.
 
-    A canary that a product does not take is noted; it stops nobody.
+    `anew` writes them under any. A canary that a product does not take is noted; it stops nobody.
     """
-    for one in _all(context):
-        if one.mapping != fingerprint(context.policy):
+    for one in everybody(context):
+        if one.mapping != fingerprint(context.policy) and not anew:
             continue
         trouble = None
         try:
             opted_out = OPTED_OUT[one.state]
             written = [CrmChange(module=one.module, record_id=one.record_id, opted_out=opted_out)]
-            results = [*context.crm.enforce(written), *_drive_list(context, one.state, one.address)]
+            results = [*context.crm.enforce(written), *write_list(context, one.state, one.address)]
             trouble = next((f"{r.target}: {r.code}" for r in results if not r.done), None)
         except ZohoError as error:
             trouble = error.code or type(error).__name__
@@ -85,33 +64,69 @@ def drive(context: Context) -> None:
             _note(tx, one.state, driven_at=context.now(), trouble=trouble)
 
 
-def judge(context: Context) -> list[Trip]:
+def judge(context: Context, *, applying: bool) -> list[Trip]:
     """Read the canaries back, from CRM itself and from what was just read of Campaigns; return what is wrong.
 
-    One that is not there any more proves nothing either way: that is noted, and told by `show`.
+    One that is not there any more proves nothing either way: that is noted, and told by `show`. Under a
+    mapping that is new they are written, too, and read once more, unless this is a dry run.
     """
-    known = _all(context)
+    known = everybody(context)
     if not known:
         return []
-    records = {(r.module, r.record_id): r for r in context.crm.read([(c.module, c.record_id) for c in known])}
+    with context.db.read() as tx:
+        lists = {one.state: _shown(tx, one, context.lists) for one in known}
+    wrong = _judged(context, known, lists)
+    if any(wrong.values()) or all(one.mapping == fingerprint(context.policy) for one in known):
+        return _trips(wrong)
+    if not applying:
+        return []
+    drive(context, anew=True)
+    now_there = _segments(context, known)
+    lists = {state: (status, now_there.get(state)) for state, (status, _) in lists.items()}
+    wrong = _judged(context, known, lists)
+    if not any(wrong.values()):
+        with context.db.begin() as tx:
+            tx.execute(update(canary).values(mapping=fingerprint(context.policy)))
+    return _trips(wrong)
+
+
+def _judged(
+    context: Context, known: Sequence[Canary], lists: Mapping[str, tuple[str | None, str | None]]
+) -> dict[str, list[str]]:
+    """Return what is wrong by product, and note with each canary what is."""
+    read = context.crm.read([(one.module, one.record_id) for one in known])
+    records = {(record.module, record.record_id): record for record in read}
     wrong: dict[str, list[str]] = {CRM: [], CAMPAIGNS: []}
     with context.db.begin() as tx:
         for one in known:
             record = records.get((one.module, one.record_id))
             in_crm = None if record is None else record.opted_out
-            shown = _shown(tx, one, context.lists)
-            troubles = [*_wrong_in_crm(one.state, in_crm), *_wrong_in_campaigns(one.state, shown)]
+            troubles = [*_wrong_in_crm(one.state, in_crm), *_wrong_in_campaigns(one.state, lists[one.state])]
             for product, words in troubles:
                 if product is not None:
                     wrong[product].append(words)
             _note_seen(tx, one, [words for _, words in troubles], context)
-        if not any(wrong.values()):
-            tx.execute(update(canary).values(mapping=fingerprint(context.policy)))
+    return wrong
+
+
+def _trips(wrong: Mapping[str, Sequence[str]]) -> list[Trip]:
     return [
         Trip(target=product, name="canary polarity", stops="all", reason=reason)
         for product, found in wrong.items()
         if (reason := wrong_polarity(found))
     ]
+
+
+def _segments(context: Context, known: Sequence[Canary]) -> dict[str, str]:
+    """Return the permission of each canary as the segments show it now; they are read to the end for it."""
+    ours = {one.address_index: one.state for one in known}
+    found: dict[str, str] = {}
+    for permission in ("granted", "refused"):
+        for address in context.campaigns.permissions(permission == "granted"):
+            state = ours.get(context.vault.address_index(address))
+            if state is not None:
+                found[state] = permission
+    return found
 
 
 def shown(tx: Connection) -> Sequence[Any]:
@@ -175,7 +190,7 @@ def _shown(tx: Connection, one: Canary, lists: Sequence[str]) -> tuple[str | Non
     return status, tx.scalar(select(contact.c.permission).where(contact.c.address_index == one.address_index))
 
 
-def _drive_list(context: Context, state: str, address: str, *, fresh: bool = False) -> list[Result]:
+def write_list(context: Context, state: str, address: str, *, fresh: bool = False) -> list[Result]:
     """Write one canary's state to Campaigns, through the mapping; a bounce writes itself."""
     name = context.lists[0]
     match state:
@@ -190,41 +205,8 @@ def _drive_list(context: Context, state: str, address: str, *, fresh: bool = Fal
             return [context.campaigns.place(name, address, granted=False)] if fresh else []
 
 
-def _in_crm(context: Context, state: str, address: str) -> str:
-    """Return the id of the canary's record, made now unless it is there already."""
-    module = context.policy.enforcement.canaries.module
-    there = [record for record in context.crm.find(address) if record.module == module]
-    if there:
-        wanted = CrmChange(module=module, record_id=there[0].record_id, opted_out=OPTED_OUT[state])
-        for result in context.crm.enforce([wanted]):
-            _require(result)
-        return there[0].record_id
-    record_id, result = context.crm.add(module, address, opted_out=OPTED_OUT[state])
-    _require(result)
-    return record_id
-
-
-def _require(result: Result) -> None:
-    if not result.done:
-        raise ZohoError(f"{result.target}: {result.code} {result.reason}".strip(), code=result.code)
-
-
-def _row(context: Context, state: str, address: str, record_id: str) -> dict[str, Any]:
-    if not record_id:
-        raise Malformed("CRM took the canary and gave it no id; look for it by hand")
-    return {
-        "state": state,
-        "address_index": context.vault.address_index(address),
-        "address": context.vault.seal_address(address),
-        "module": context.policy.enforcement.canaries.module,
-        "record_id": record_id,
-        "mapping": fingerprint(context.policy),
-        "made_at": context.now(),
-        "driven_at": context.now(),
-    }
-
-
-def _all(context: Context) -> list[Canary]:
+def everybody(context: Context) -> list[Canary]:
+    """Return all canaries, with their addresses."""
     with context.db.read() as tx:
         rows = tx.execute(select(canary)).mappings().all()
     order = {state: place for place, state in enumerate(STATES)}

@@ -27,7 +27,7 @@ def look(context: Context, *, applying: bool) -> tuple[int, int | None, list[Tri
         observe(context, run_id, since=since)
         with context.db.read() as tx:
             seen = mirror.count_seen(tx, run_id)
-        trips = _judged(context, run_id, seen, before, since)
+        trips = _judged(context, run_id, seen, before, since, applying=applying)
     except ServiceError as error:
         with context.db.begin() as tx:
             runs.advance(tx, run_id, "refused", finished_at=context.now(), reason=str(error))
@@ -50,11 +50,13 @@ def _judged(
     seen: Mapping[str, int],
     before: Mapping[str, int],
     since: datetime | None,
+    *,
+    applying: bool,
 ) -> list[Trip]:
     """Return the breakers that this read trips; raises `Unsafe` where nothing of it can be believed."""
     policy = context.policy
     trips = breakers.judge_reads(seen, before, policy.enforcement.largest_shrink)
-    trips += canaries.judge(context)
+    trips += canaries.judge(context, applying=applying)
     with context.db.read() as tx:
         trips += breakers.judge_values(tx, policy)
         trips += breakers.judge_actors(tx, policy, run_id, since)

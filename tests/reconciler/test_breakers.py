@@ -1,0 +1,256 @@
+"""Breakers and canaries: small rules, and what they stop in the simulated organisation."""
+
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+import msgspec
+import pytest
+from sqlalchemy import select
+
+from service.db import breaker, canary, drift
+from service.errors import Misconfigured
+from service.policy.limits import Breaker, Breakers, Canaries
+from service.reconciler import breakers, canaries, hatching
+from service.zoho.mapping import connect
+from tests.reconciler.conftest import World, hasty, settings, stopped
+from tests.running import claim, withdrawal
+
+LIMIT = Breaker(re_permissions=200, re_permission_share=0.02, re_permissions_free=10)
+
+
+@pytest.mark.parametrize(
+    ("seen", "before", "trips"),
+    [
+        ({"crm": 100}, {}, False),
+        ({"crm": 0}, {}, True),
+        ({"crm": 80}, {"crm": 100}, False),
+        ({"crm": 79}, {"crm": 100}, True),
+        ({"list:a": 10, "permission": 0}, {}, False),
+        ({"list:a": 0, "permission": 10}, {}, True),
+        ({"list:a": 10, "list:b": 2}, {"list:a": 10, "list:b": 3}, True),
+        ({"list:a": 10}, {"list:a": 10, "permission": 5}, True),
+    ],
+)
+def test_a_read_that_is_empty_or_lost_more_than_allowed_is_not_believed(seen, before, trips):
+    assert bool(breakers.shrunken_read(seen, before, 0.2)) is trips
+
+
+@pytest.mark.parametrize(("unknown", "of", "trips"), [(0, 0, False), (1, 100, False), (2, 100, True)])
+def test_more_unknown_values_than_allowed_are_not_believed(unknown, of, trips):
+    assert bool(breakers.unknown_values(unknown, of, 0.01)) is trips
+
+
+@pytest.mark.parametrize(
+    ("people", "of", "trips"),
+    [(9, 10, False), (10, 10, True), (10, 500, False), (200, 1_000_000, False), (201, 1_000_000, True)],
+)
+def test_too_many_re_permissions_trip_by_number_or_by_share(people, of, trips):
+    assert bool(breakers.many_re_permissions(people, of, LIMIT)) is trips
+
+
+@pytest.mark.parametrize(
+    ("by_actor", "trips"), [({}, False), ({"Petra": 100}, False), ({"Petra": 101, "Jo": 1}, True)]
+)
+def test_a_sudden_change_of_many_people_names_its_actor(by_actor, trips):
+    reason = breakers.sudden_change(by_actor, 100)
+    assert ("Petra" in (reason or "")) is trips
+
+
+def with_limits(made: World, **limits):
+    """The shipped rules with other limits for CRM."""
+    enforcement = msgspec.structs.replace(
+        made.intake.policy.enforcement, breakers=Breakers(crm=Breaker(**limits))
+    )
+    return msgspec.structs.replace(made.intake.policy, enforcement=enforcement)
+
+
+def test_too_many_re_permissions_let_nobody_go_in_that_product_alone(small):
+    (email, *_) = small.emails("opted_out_both")
+    small.intake.record([claim(email)])
+    result = small.run(policy=with_limits(small, re_permissions=0))
+    assert [(trip.target, trip.name, trip.stops) for trip in result.tripped] == [
+        ("crm", "re-permissions", "permissions")
+    ]
+    assert {item.target for item in result.plan.permits} == {"campaigns"}
+    assert not result.remaining
+
+
+def test_many_records_changed_by_one_person_let_nobody_go_and_stop_everybody_all_the_same(small):
+    small.run(applying=False)
+    emails = [*small.emails("opted_out_both"), *small.emails("unsubscribed_not_in_crm")][:1]
+    for email in [*emails, small.ordinary()]:
+        small.sim.control("crm/set", {"email": email, "fields": {"Email_Opt_Out": False}, "by": "Jo Beck"})
+        small.sim.control("crm/set", {"email": email, "fields": {"Email_Opt_Out": True}, "by": "Jo Beck"})
+    result = small.run(policy=with_limits(small, one_actor=0))
+    (trip,) = result.tripped
+    assert (trip.target, trip.name, trip.stops) == ("crm", "one actor", "permissions")
+    assert "Jo Beck" in trip.reason
+    assert not result.remaining
+
+
+@dataclass
+class Odd:
+    """A CRM whose checkbox holds words that nobody knows."""
+
+    crm: object
+
+    def observe(self, **more):
+        return (replace(record, understood=False) for record in self.crm.observe(**more))
+
+    def __getattr__(self, name):
+        return getattr(self.crm, name)
+
+
+def test_values_that_mean_neither_leave_the_product_out(small):
+    result = small.run(crm=Odd(small.zoho.crm))
+    assert [(trip.target, trip.name) for trip in result.tripped] == [("crm", "unknown values")]
+    assert {item.target for item in result.plan.changes} == {"campaigns"}
+
+
+def test_what_tripped_is_kept_with_the_run(small):
+    result = small.run(crm=Odd(small.zoho.crm))
+    with small.db.read() as tx:
+        assert breakers.tripped(tx, result.run_id) == list(result.tripped)
+        assert tx.scalar(select(breaker.c.run_id)) == result.run_id
+
+
+def test_what_only_the_ledger_knows_reaches_the_product_that_is_left(small):
+    email = small.ordinary()
+    small.intake.record([withdrawal(email)])
+    small.run(crm=Odd(small.zoho.crm))
+    assert "active" not in small.person(email)["campaigns"]["lists"].values()
+    small.run()
+    assert stopped(small, email)
+
+
+@contextmanager
+def mapped(made: World, **mapping):
+    """The same organisation through other rules: with canaries, and the mapping changed where said."""
+    policy = made.intake.policy
+    homes = Canaries(domain="canaries.example.com", dead_domain="dead.example.com")
+    enforcement = msgspec.structs.replace(policy.enforcement, canaries=homes)
+    crm = {name: value for name, value in mapping.items() if name == "opt_out_field"}
+    campaigns = {name: value for name, value in mapping.items() if name not in crm}
+    zoho = msgspec.structs.replace(
+        policy.zoho,
+        crm=msgspec.structs.replace(policy.zoho.crm, **crm),
+        campaigns=msgspec.structs.replace(policy.zoho.campaigns, **campaigns),
+    )
+    policy = msgspec.structs.replace(policy, enforcement=enforcement, zoho=zoho, digest=bytes(32))
+    with connect(settings(made.sim.url), policy, pace=hasty()) as clients:
+        context = replace(made.context, policy=policy, crm=clients.crm, campaigns=clients.campaigns)
+        yield replace(made, context=context, zoho=clients)
+
+
+@pytest.fixture
+def watched(small):
+    """A small organisation with canaries, and the rules that name them."""
+    with mapped(small) as made:
+        hatching.create(made.context)
+        yield made
+
+
+def address(made: World, state: str) -> str:
+    with made.db.read() as tx:
+        return made.intake.vault.open_address(
+            tx.scalar(select(canary.c.address).where(canary.c.state == state))
+        )
+
+
+def troubles(made: World) -> dict[str, str | None]:
+    with made.db.read() as tx:
+        return {row.state: row.trouble for row in canaries.shown(tx)}
+
+
+def test_canaries_are_created_in_every_state_that_the_products_permit(watched):
+    opted_out = {state: watched.person(address(watched, state))["crm"][0] for state in canaries.STATES}
+    assert {state: record["Email_Opt_Out"] for state, record in opted_out.items()} == canaries.OPTED_OUT
+    shown = {state: watched.person(address(watched, state))["campaigns"] for state in canaries.STATES}
+    assert {state: list(one["lists"].values()) for state, one in shown.items()} == {
+        "granted": ["active"],
+        "refused": ["active"],
+        "unsubscribed": ["unsub"],
+        "bounced": ["active"],
+    }
+    assert shown["granted"]["fields"]["Marketing Permission"] == "Granted"
+    assert shown["refused"]["fields"]["Marketing Permission"] == "Refused"
+
+
+def test_canaries_are_created_once(watched):
+    before = watched.products()
+    hatching.create(watched.context)
+    assert watched.products() == before
+
+
+def test_canaries_need_a_domain_of_their_own(small):
+    with pytest.raises(Misconfigured, match="dead_domain"):
+        hatching.create(small.context)
+
+
+def test_every_run_writes_the_canaries_and_reads_them_back(watched):
+    result = watched.run()
+    assert not result.tripped
+    assert troubles(watched) == {
+        "granted": None,
+        "refused": None,
+        "unsubscribed": None,
+        "bounced": "the bounced canary has not bounced yet",
+    }
+    watched.sim.control("campaigns/bounce", {"email": address(watched, "bounced")})
+    assert not watched.run().tripped
+    assert set(troubles(watched).values()) == {None}
+
+
+def test_canaries_are_nobody_in_drift_news_and_ledger(watched):
+    watched.sim.control("campaigns/bounce", {"email": address(watched, "bounced")})
+    result = watched.run()
+    assert dict(result.found) == watched.planted()
+    ours = {watched.intake.vault.address_index(address(watched, state)) for state in canaries.STATES}
+    with watched.db.read() as tx:
+        assert not ours & set(tx.scalars(select(drift.c.address_index)))
+    assert all(watched.events(address(watched, state)) == [] for state in canaries.STATES)
+
+
+def test_a_canary_that_somebody_changed_by_hand_is_put_right_and_trips_nothing(watched):
+    watched.run()
+    email = address(watched, "refused")
+    watched.sim.control("crm/set", {"email": email, "fields": {"Email_Opt_Out": False}})
+    assert not watched.run().tripped
+    assert watched.person(email)["crm"][0]["Email_Opt_Out"] is True
+
+
+INVERTED = {
+    "values": {"granted": "Refused", "refused": "Granted"},
+    "segments": {"granted_segment": "80696000000061003", "refused_segment": "80696000000061001"},
+}
+INVERTED["both"] = INVERTED["values"] | INVERTED["segments"]
+
+
+@pytest.mark.parametrize("which", INVERTED)
+def test_a_permission_whose_values_changed_places_leaves_campaigns_out(watched, which):
+    watched.run()
+    before = watched.products()
+    email = watched.ordinary()
+    with mapped(watched, **INVERTED[which]) as inverted:
+        result = inverted.run()
+    assert [(trip.target, trip.name) for trip in result.tripped] == [("campaigns", "canary polarity")]
+    assert "canary reads" in result.tripped[0].reason
+    assert watched.products() == before
+    assert watched.events(email) == []
+
+
+def test_an_opt_out_read_from_another_field_leaves_crm_out(watched):
+    watched.run()
+    before = watched.products()
+    with mapped(watched, opt_out_field="Newsletter") as inverted:
+        result = inverted.run()
+    assert ("crm", "canary polarity") in [(trip.target, trip.name) for trip in result.tripped]
+    assert watched.products() == before
+    assert all(not item.target.startswith("crm") for item in result.plan.changes)
+
+
+def test_the_right_mapping_is_believed_again(watched):
+    watched.run()
+    with mapped(watched, **INVERTED["both"]) as inverted:
+        assert inverted.run().tripped
+    assert not watched.run().tripped
