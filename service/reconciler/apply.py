@@ -20,7 +20,6 @@ from service.reconciler import changes, plans, proof
 from service.reconciler.changes import Ended, Item
 from service.reconciler.context import Context
 from service.reconciler.enforcement import CAMPAIGNS, CRM
-from service.reconciler.plan import CRM_BATCH
 from service.reconciler.port import CrmChange, Member, Result
 from service.reconciler.sealed import addresses_of
 
