@@ -85,6 +85,11 @@ SCOPES = (
         lost="full reads take many more calls",
     ),
     Scope(
+        name="ZohoSearch.securesearch.READ",
+        why="count a module's records, which tells that one vanished without a trace",
+        lost="every run reads large modules whole, by COQL",
+    ),
+    Scope(
         name="ZohoCRM.notifications.ALL",
         why="hear of a box that is ticked by hand within seconds",
         lost="changes by hand are seen when the service looks again",
