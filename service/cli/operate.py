@@ -16,6 +16,7 @@ from service.cli import show
 from service.cli.companions import companions, leave_with_parent
 from service.errors import Misconfigured
 from service.zoho import simulator
+from service.zoho.centres import CENTRES
 
 
 @click.command()
@@ -122,6 +123,15 @@ def migrate() -> None:
 @click.option("--contacts", default=5000, show_default=True, help="How many people the organisation has.")
 @click.option("--seed", default=1, show_default=True, help="The same seed plants the same organisation.")
 @click.option("--file", help="Keep the organisation in this file, and go on with it if it is there.")
-def simulate(host: str, port: int, contacts: int, seed: int, file: str | None) -> None:
+@click.option(
+    "--centre",
+    "centres",
+    multiple=True,
+    type=click.Choice(list(CENTRES)),
+    help="Let this data centre answer on a port of its own too; may be given several times.",
+)
+def simulate(
+    *, host: str, port: int, contacts: int, seed: int, file: str | None, centres: tuple[str, ...]
+) -> None:
     """Answer as Zoho does: a messy organisation over real HTTP, with a known truth."""
-    simulator.serve(host, port, contacts, seed, file=file)
+    simulator.serve(host, port, contacts, seed, file=file, centres=centres)

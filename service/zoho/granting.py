@@ -86,8 +86,10 @@ def revoke(line: Line, accounts_url: str, token: SecretStr) -> bool:
     Raises `Unreachable` where nothing is known.
     """
     client = Client(accounts_url=accounts_url, client_id="", client_secret=SecretStr(""))
-    params = {"token": token.get_secret_value()}
-    answer = _ask(line, client, "/oauth/v2/token/revoke", REVOKE, params=params)
+    form = {
+        "token": token.get_secret_value()
+    }  # as Zoho's own SDK does; an address would be logged by proxies
+    answer = _ask(line, client, "/oauth/v2/token/revoke", REVOKE, form=form)
     told = answer.json(REVOKE)
     return isinstance(told, dict) and told.get("status") == "success"
 
@@ -101,17 +103,9 @@ _ADVICE = {
 }
 
 
-def _ask(
-    line: Line,
-    client: Client,
-    path: str,
-    endpoint: str,
-    *,
-    form: Mapping[str, str] | None = None,
-    params: Mapping[str, str] | None = None,
-) -> Answer:
+def _ask(line: Line, client: Client, path: str, endpoint: str, *, form: Mapping[str, str]) -> Answer:
     """Send once; raises `Unreachable` where no answer below 500 came."""
-    found = line.exchange("POST", client.accounts_url.rstrip("/") + path, form=form, params=params)
+    found = line.exchange("POST", client.accounts_url.rstrip("/") + path, form=form)
     if isinstance(found, Answer) and found.status < HTTPStatus.INTERNAL_SERVER_ERROR:
         return found
     why = f"HTTP {found.status}" if isinstance(found, Answer) else found.why

@@ -84,7 +84,8 @@ def test_revoking_tells_whether_zoho_knew_the_token(stub, line):
     assert revoke(line, stub.url, SecretStr("1000.r")) is False
     with pytest.raises(Unreachable):
         revoke(line, stub.url, SecretStr("1000.r"))
-    assert stub.calls(REVOKE)[0].path == "/oauth/v2/token/revoke?token=1000.r"
+    heard = stub.calls(REVOKE)[0]
+    assert (heard.path, heard.body) == ("/oauth/v2/token/revoke", b"token=1000.r")
 
 
 def test_the_consent_page_is_asked_for_a_token_that_lasts():

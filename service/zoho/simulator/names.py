@@ -47,7 +47,7 @@ def policy_toml(_url: str = "") -> str:
     return (
         'governs = "marketing"\n\n'
         '[crm]\nopt_out_field = "Email_Opt_Out"\nmode_field = "Unsubscribed_Mode"\n'
-        'time_field = "Unsubscribed_Time"\n\n'
+        'time_field = "Unsubscribed_Time"\nsweep = "cheapest"\nbulk_write_from = 0\n\n'
         f"{modules}"
         '[campaigns]\naddress_label = "Contact Email"\n'
         f'permission_label = "{PERMISSION_LABEL}"\ngranted = "{GRANTED}"\nrefused = "{REFUSED}"\n'

@@ -471,4 +471,25 @@ def _() -> object:
     }
 
 
+@step("granted")
+def _() -> object:
+    scopes = "ZohoCRM.org.READ,ZohoCRM.users.READ"
+    token = OAuthToken(
+        client_id="1000.SIMULATOR",
+        client_secret="simulator-secret",
+        grant_token=control("oauth/code", {"scope": scopes})["code"],
+    )
+    Initializer.switch_user(
+        environment=DataCenter.Environment(BASE, f"{BASE}/oauth/v2/token", BASE), token=token
+    )
+    (org,) = OrgOperations().get_organization().get_object().get_org()
+    return {
+        "zgid": org.get_zgid(),
+        "refresh_token": token.get_refresh_token()[:5],
+        "revoked": OAuthToken.revoke_refresh_token(
+            token.get_refresh_token(), f"{BASE}/oauth/v2/token/revoke"
+        ),
+    }
+
+
 print(base64.b64encode(json.dumps(SEEN, default=str).encode()).decode())  # noqa: T201 - its answer

@@ -40,6 +40,10 @@ def test_the_token_is_taken_and_the_sdk_stays_on_loopback(seen):
     assert seen["initialize"] == {"token": "1000.", "url": seen["base"]}
 
 
+def test_a_grant_code_buys_the_sdk_a_refresh_token_which_it_can_take_back(seen):
+    assert seen["granted"] == {"zgid": "7000000001", "refresh_token": "1000.", "revoked": True}
+
+
 def test_organisation_users_and_fields_are_read(seen):
     assert seen["org"] == {"zgid": "7000000001", "paid": "enterprise"}
     assert seen["users"]["CurrentUser"] == ["consent.ledger@staff.example.com"]

@@ -37,10 +37,14 @@ def test_the_mapping_that_fits_is_the_one_that_ships():
 
 
 def test_alone_it_prints_one_line_with_its_address():
-    program = "from service.zoho.simulator import serve; serve(contacts=20, seed=1)"
+    program = "from service.zoho.simulator import serve; serve(contacts=20, seed=1, centres=('us', 'in'))"
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as process:
         try:
-            url = json.loads(process.stdout.readline())["url"]
+            told = json.loads(process.stdout.readline())
+            url = told.pop("url")
+            info = httpx.get(f"{url}/oauth/serverinfo", trust_env=False).json()
+            assert info == {"result": "success", "locations": told}
+            assert set(told) == {"us", "in"}
             assert httpx.get(f"{url}/_control/truth", trust_env=False).json()["contacts"] == 20
         finally:
             process.terminate()
