@@ -13,6 +13,7 @@ from service.db import (
     happening,
     harm,
     harm_window,
+    hint,
     member,
     outcome,
     payload,
@@ -37,10 +38,10 @@ def destroy(tx: Connection, sub: SubjectId, index: bytes | None) -> None:
 
 
 def _destroy_mirrored(tx: Connection, index: bytes) -> None:
-    """Delete what was read from the two products about an address, and records that nobody else shares."""
+    """Delete what was read or told of an address by the two products, and records that nobody else shares."""
     here = crm_address.c.address_index == index
     records = tx.execute(select(crm_address.c.module, crm_address.c.record_id).where(here)).all()
-    for mirror in (crm_address, contact, member, outcome, harm, harm_window):
+    for mirror in (crm_address, contact, member, outcome, harm, harm_window, hint):
         tx.execute(delete(mirror).where(mirror.c.address_index == index))
     for module, record_id in records:
         shared = exists().where(crm_address.c.module == module, crm_address.c.record_id == record_id)

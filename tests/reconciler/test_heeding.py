@@ -12,6 +12,8 @@ import uvicorn
 from sqlalchemy import func, select
 
 from service.db import hint, task
+from service.errors import Unreachable
+from service.intake.destruction import destroy
 from service.jobs import Worker
 from service.reconciler import channels, hints
 from service.reconciler.enforce import Carried, carry_out
@@ -189,13 +191,23 @@ def test_what_campaigns_never_shows_is_asked_for_a_few_times_and_stays_unconfirm
         assert tx.scalar(select(hint.c.address_index)) is None
 
 
+def test_what_campaigns_said_about_an_erased_person_goes_with_them(small):
+    email = small.ordinary()
+    small.intake.record([claim(email)])
+    tell_of(small, email, hints.UNSUBSCRIBED)
+    with small.db.begin() as tx:
+        sub = small.intake.vault.find(tx, email)
+        destroy(tx, sub, small.intake.vault.address_index(email))
+    assert states(small) == []
+
+
 def test_a_product_that_is_down_gives_the_hints_back(small):
     email = small.ordinary()
     small.run()
     tell(small, email)
     act(small, email, "crm")
     small.sim.control("break", {"match": "POST /crm/v8/coql", "times": 9, "how": "status", "status": 503})
-    with pytest.raises(Exception, match="no usable answer"):
+    with pytest.raises(Unreachable):
         heed(small).turn()
     assert states(small) == ["open"]
     small.sim.control("reset", {})
