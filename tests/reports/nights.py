@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, insert
 
-from service.db import drift, mailing, run, task
+from service.db import breaker, change, drift, mailing, plan, run, task
 
 NOW = datetime(2026, 11, 23, 4, 0, tzinfo=UTC)
 TONIGHT = datetime(2026, 11, 23, 2, 30, tzinfo=UTC)
@@ -126,3 +126,43 @@ def a_month(tx: Connection) -> int:
             tx, NOW - timedelta(hours=1 + number / 4), stopped_s=1.5 + number / 10, proved_s=2.5 + number / 8
         )
     return tonight
+
+
+def a_plan(tx: Connection, run_id: int, *, permits: int = 0, contested: int = 0, **changes: Any) -> None:
+    """A plan that waits for approval, and stops in it that somebody undoes."""
+    told = {
+        "digest": person(1),
+        "policy": person(2),
+        "state": "open",
+        "approvals": 1,
+        "calls": 1,
+        "credits": 1,
+    }
+    tx.execute(insert(plan).values({"run_id": run_id, "made_at": TONIGHT, **told, **changes}))
+    rows = [("permit", "proposed", number, None) for number in range(permits)]
+    rows += [("stop", "contested", 500 + number, "Petra Lindqvist") for number in range(contested)]
+    for direction, state, number, by in rows:
+        tx.execute(
+            insert(change).values(
+                run_id=run_id,
+                target=f"crm:Contacts/{number}",
+                address_index=person(number),
+                kind="complaint_not_in_crm",
+                direction=direction,
+                state=state,
+                undone_by=by,
+            )
+        )
+
+
+def tripped(tx: Connection, run_id: int, target: str, stops: str, name: str = "canary polarity") -> None:
+    tx.execute(
+        insert(breaker).values(
+            run_id=run_id,
+            target=target,
+            name=name,
+            stops=stops,
+            reason="the refused canary reads granted in Campaigns",
+            tripped_at=TONIGHT,
+        )
+    )

@@ -4,7 +4,18 @@ import pytest
 
 from service.reports.drift import Verdict, drift_report
 from service.reports.wording import summary
-from tests.reports.nights import NOW, RULE, TONIGHT, a_month, a_run, found, mailed, withdrawn
+from tests.reports.nights import (
+    NOW,
+    RULE,
+    TONIGHT,
+    a_month,
+    a_plan,
+    a_run,
+    found,
+    mailed,
+    tripped,
+    withdrawn,
+)
 from tests.running import ORIGIN, policies
 
 
@@ -253,3 +264,44 @@ def test_what_is_open_comes_first_in_the_table(report):
     rows = report(mixed).rows
     assert [row.state for row in rows] == ["failed"] * 2 + ["found"] * 3 + ["repaired"] * 3
     assert all(row.person.startswith("p-") for row in rows)
+
+
+def test_a_product_that_was_left_out_needs_action_and_says_why(report):
+    told = report(lambda tx: tripped(tx, a_run(tx), "campaigns", "all"))
+    assert told.verdict is Verdict.ACTION
+    assert told.decisions[0].title == "Products that a run could not believe"
+    (one,) = told.plans.tripped
+    assert (one.product, one.left_out, one.reason) == (
+        "Campaigns",
+        True,
+        "the refused canary reads granted in Campaigns",
+    )
+
+
+def test_a_breaker_that_lets_nobody_go_is_told_without_alarm(report):
+    told = report(lambda tx: tripped(tx, a_run(tx), "crm", "permissions", "re-permissions"))
+    assert told.verdict is Verdict.IN_ORDER
+    assert [one.left_out for one in told.plans.tripped] == [False]
+
+
+def test_breakers_of_earlier_nights_are_not_told_again(report):
+    told = report(
+        lambda tx: tripped(tx, a_run(tx), "crm", "all"), lambda tx: mailed(tx, "2026-11-22", TONIGHT)
+    )
+    assert told.plans.tripped == ()
+
+
+def test_plans_that_wait_and_stops_that_somebody_undoes_are_told_with_who(report):
+    def arranged(tx):
+        run_id = a_run(tx)
+        found(tx, run_id, "complaint_not_in_crm", range(500, 502), state="contested")
+        a_plan(tx, run_id, permits=3, contested=2)
+
+    told = report(arranged)
+    assert [(one.people, one.approved, one.needed) for one in told.plans.waiting] == [(3, 0, 1)]
+    assert told.plans.undoers == (("Petra Lindqvist", 2),)
+    assert next((one.title, one.count, one.urgent) for one in told.decisions) == (
+        "Stops that somebody undoes again and again",
+        2,
+        True,
+    )

@@ -13,7 +13,7 @@ from service.reconciler.audit.keeping import keep, people_before
 from service.reconciler.audit.point import compared
 from service.reports.drift import drift_report
 from service.reports.render import TREND, render
-from tests.reports.nights import NOW, TONIGHT, a_month, a_run, found, person, withdrawn
+from tests.reports.nights import NOW, TONIGHT, a_month, a_plan, a_run, found, person, tripped, withdrawn
 from tests.running import policies, start
 
 
@@ -156,6 +156,27 @@ def test_the_trend_is_a_png_and_the_same_nights_draw_the_same_picture(letter):
     assert first.startswith(b"\x89PNG\r\n")
     assert first == second
     assert len(first) < 60_000
+
+
+def test_breakers_waiting_plans_and_who_undoes_stops_are_told_in_text_and_html(letter):
+    def arranged(tx):
+        run_id = a_run(tx)
+        tripped(tx, run_id, "campaigns", "all")
+        a_plan(tx, run_id, permits=3, contested=2)
+
+    told = letter(arranged)
+    for shown in (told.text, told.html):
+        words = " ".join(shown.replace("&ldquo;", '"').replace("&rdquo;", '"').split())
+        assert 'Breaker "canary polarity" tripped in Campaigns' in words
+        assert "The refused canary reads granted in Campaigns." in words
+        assert "3 people could be mailed again; 0 of 1 approved it" in words
+        assert "undoes the stops of 2 people again and again" in words
+
+
+def test_a_quiet_night_has_no_section_about_plans(letter):
+    told = letter(a_run)
+    assert "BREAKERS" not in told.text
+    assert "breakers" not in told.html
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,14 @@ _FAILED = "These people can still be mailed. Opt them out by hand, or have the e
 _UNWRITTEN = "These people can still be mailed. Have the plan applied (consent-ledger reconcile --apply)."
 _GIVEN_UP = "The service could not carry these to both products. Opt them out by hand today."
 _OVERDUE = "Still not carried out in both products although the law's time is over."
-_PERMIT = "CRM says opted out, a newer consent says yes. Nothing is widened until a second person approves."
+_PERMIT = "CRM says opted out, a newer consent says yes. Nothing is widened until people approve it (/plans)."
+_LEFT_OUT = (
+    "A breaker left them out of the run; why is told below. Find out today: nothing is repaired there."
+)
+_CONTESTED = (
+    "Written twice, undone twice, and not fought a third time. These people can still be mailed: talk to "
+    "whoever undoes it, named below, and opt them out by hand."
+)
 _DAMAGED = (
     "Rows of the ledger are not as they were written; people's wishes are still carried out. Have "
     "consent-ledger scrub name the places today, and restore a backup on which it finds nothing."
@@ -40,17 +47,21 @@ def decisions(
     now: datetime,
     *,
     damaged: int = 0,
+    left_out: int = 0,
 ) -> tuple[Decision, ...]:
     """Return what waits for a person, the urgent first; people count once in each line."""
     waiting = [row for row in rows if row.is_open]
     failed = {row.person for row in waiting if row.action == STOP and row.state == "failed"}
-    unwritten = {row.person for row in waiting if row.action == STOP} - failed
+    contested = {row.person for row in waiting if row.action == STOP and row.state == "contested"} - failed
+    unwritten = {row.person for row in waiting if row.action == STOP} - failed - contested
     permits = {row.person for row in waiting if row.action == "permit"}
     given_up = sum(one.state == "failed" for one in withdrawals)
     overdue = sum(one.state == "open" and one.is_late(now) for one in withdrawals)
     lines = (
         _urgent("Damaged places in the ledger", damaged, _DAMAGED),
+        _urgent("Products that a run could not believe", left_out, _LEFT_OUT),
         _urgent("Stops that Zoho did not accept", len(failed), _FAILED),
+        _urgent("Stops that somebody undoes again and again", len(contested), _CONTESTED),
         _urgent("Stops found, but not yet written", len(unwritten), _UNWRITTEN),
         _urgent("Withdrawals given up after errors", given_up, _GIVEN_UP),
         _urgent("Withdrawals past their deadline", overdue, _OVERDUE),

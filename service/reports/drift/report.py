@@ -21,6 +21,7 @@ from service.reports.drift import reading
 from service.reports.drift.clocks import Clocks, NextDeadline, clocks, deadlines, missed_rules
 from service.reports.drift.decisions import STOP, Decision, decisions
 from service.reports.drift.kinds import describe
+from service.reports.drift.plans import PlanNews, plan_news
 from service.reports.drift.reading import Found, Run, Withdrawal
 
 TREND_NIGHTS = 30
@@ -114,6 +115,8 @@ class DriftReport:
     """Who was in fact mailed while not permitted, of the windows that were noticed in the period."""
     audit: Audit | None
     """The newest sync audit, None before the first."""
+    plans: PlanNews
+    """Breakers that tripped, what waits for approval, who undoes stops."""
     rows: tuple[Found, ...]
     log_size: int
     checkpoint: bytes
@@ -135,7 +138,15 @@ def drift_report(tx: Connection, policy: PolicySet, *, now: datetime) -> DriftRe
     people = _people(stops, withdrawals, now)
     stored = looks.last(tx)
     damaged = stored.damaged if stored else 0
-    found = decisions(rows, withdrawals, looked.without_consent if looked else 0, now, damaged=damaged)
+    planned = plan_news(tx, since, now)
+    found = decisions(
+        rows,
+        withdrawals,
+        looked.without_consent if looked else 0,
+        now,
+        damaged=damaged,
+        left_out=len({one.product for one in planned.tripped if one.left_out}),
+    )
     overdue, deadline = deadlines(policy, rows, withdrawals, now)
     origin, size, checkpoint = reading.log_head(tx)
     return DriftReport(
@@ -156,6 +167,7 @@ def drift_report(tx: Connection, policy: PolicySet, *, now: datetime) -> DriftRe
         trend=_trend(tx, now),
         harm=count_harm(tx, since=since),
         audit=last_audit(tx),
+        plans=planned,
         rows=tuple(sorted(rows, key=_urgency)),
         log_size=size,
         checkpoint=checkpoint,
