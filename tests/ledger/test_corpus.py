@@ -110,3 +110,9 @@ def test_the_stand_alone_verifier_needs_the_standard_library_and_cryptography_al
     modules |= {node.module or "." for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     foreign = {name.partition(".")[0] for name in modules} - set(sys.stdlib_module_names)
     assert foreign == {"cryptography"}
+
+
+def test_the_stand_alone_verifier_can_be_read_in_one_sitting():
+    lines = standalone.source().splitlines()
+    assert len(lines) < 500
+    assert max(map(len, lines)) <= 110

@@ -6,9 +6,11 @@ import pytest
 
 from service.cli.cores import SMALL, cores
 from service.cli.reading import FolderSource
+from service.errors import Tampered
 from service.ledger.replay.judge import Beliefs, at_once, judge
 from service.ledger.replay.piece import Piece, check
-from service.ledger.timestamp import ask
+from service.ledger.standalone import verify as alone
+from service.ledger.timestamp import ask, read_trust, verify
 from service.ledger.verify import State
 from tests.anchor.authority import LocalAuthority
 from tests.ledger.commands import Runner
@@ -169,6 +171,29 @@ def test_both_verifiers_refuse_a_damaged_time_stamp(authority, share, tmp_path):
     reply = files["tsr/0001.tsr"]
     files["tsr/0001.tsr"] = flip(reply, int(len(reply) * share))
     assert both(files, tmp_path) == (1, 1)
+
+
+@pytest.mark.filterwarnings("ignore:Parsed a serial number")
+def test_both_verifiers_judge_every_flipped_bit_of_a_time_stamp_alike(authority):
+    note = checkpoint(entries()[:600])
+    reply, trust = authority.stamp(ask(note).body), read_trust(authority.chain)
+    assert held(reply, note, trust)
+    for number in range(8 * len(reply)):
+        changed = flip(reply, number // 8, 1 << number % 8)
+        try:
+            alone.check_stamp(changed, note, authority.chain, authority.chain)
+            right = True
+        except alone.UNREADABLE:
+            right = False
+        assert held(changed, note, trust) is right, f"bit {number % 8} of byte {number // 8}"
+
+
+def held(reply, note, trust):
+    try:
+        verify(reply, note, trust)
+    except Tampered:
+        return False
+    return True
 
 
 def test_a_time_stamp_without_its_certificates_is_incomplete(authority, tmp_path):
