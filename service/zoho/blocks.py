@@ -66,7 +66,7 @@ class Use:
 
 def take(tx: Connection, wish: Wish, now: datetime) -> Block | datetime:
     """Return a block of the account, or when there may be room for one."""
-    account = _locked(tx, wish.account)
+    account = locked(tx, wish.account)
     if account.locked_until is not None and account.locked_until > now:
         until: datetime = account.locked_until
         return until
@@ -105,7 +105,7 @@ def settle(tx: Connection, block: Block) -> None:
 
 def lock(tx: Connection, account: str, until: datetime) -> None:
     """Keep that the vendor has locked an account until then."""
-    _locked(tx, account)
+    locked(tx, account)
     tx.execute(update(quota_account).where(quota_account.c.name == account).values(locked_until=until))
 
 
@@ -121,10 +121,15 @@ def locks(tx: Connection, product: str, now: datetime) -> dict[str, datetime]:
 
 
 def note_remaining(tx: Connection, account: str, limit: Limit, remaining: int, now: datetime) -> None:
-    """Keep what others must have used, given what the vendor says is left; open blocks count as unused."""
-    _locked(tx, account)
-    counted = _since(account, limit, now) & (quota_block.c.is_open == 0)
-    ours = tx.execute(select(func.coalesce(func.sum(quota_block.c.units), 0)).where(counted)).scalar_one()
+    """Keep what others must have used, given what the vendor says is left.
+
+    Open blocks of other nodes count whole: rather too little is put down to others than that a withdrawal
+    is refused what is left; the vendor itself says so when it is not.
+    """
+    locked(tx, account)
+    ours = tx.execute(
+        select(func.coalesce(func.sum(quota_block.c.units), 0)).where(_since(account, limit, now))
+    ).scalar_one()
     foreign = max(0, limit.calls - remaining - ours)
     mine = quota_account.c.name == account
     tx.execute(update(quota_account).where(mine).values(foreign_units=foreign, foreign_at=now))
@@ -145,7 +150,7 @@ def used(tx: Connection, account: str, limit: Limit, now: datetime) -> Use:
 
 def keep_facts(tx: Connection, account: str, facts: str, now: datetime) -> None:
     """Keep what was learnt about an account, as JSON."""
-    _locked(tx, account)
+    locked(tx, account)
     mine = quota_account.c.name == account
     tx.execute(update(quota_account).where(mine).values(facts=facts, learned_at=now))
 
@@ -158,47 +163,7 @@ def facts(tx: Connection, account: str) -> tuple[str, datetime] | None:
     return None if row is None or row.facts is None or row.learned_at is None else (row.facts, row.learned_at)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Places:
-    """A node wants to hold so many of an account's `limit` places, until then at most.
-
-    It takes none of the last `kept` ones, but keeps what it has.
-    """
-
-    account: str
-    node: str
-    units: int
-    limit: int
-    kept: int
-    until: datetime
-
-
-def hold(tx: Connection, wish: Places, now: datetime) -> int:
-    """Let a node hold as many of the places as others leave, in place of what it held; return how many."""
-    _locked(tx, wish.account)
-    live = (quota_block.c.account == wish.account) & (quota_block.c.spent_at > now)
-    rows = tx.execute(select(quota_block.c.node, quota_block.c.units).where(live)).all()
-    mine = sum(row.units for row in rows if row.node == wish.node)
-    left = wish.limit - sum(row.units for row in rows) + mine
-    held = int(max(0, min(wish.units, left, max(mine, left - wish.kept))))
-    gone = (quota_block.c.node == wish.node) | (quota_block.c.spent_at <= now)
-    tx.execute(delete(quota_block).where(quota_block.c.account == wish.account, gone))
-    if held:
-        tx.execute(
-            insert(quota_block).values(
-                account=wish.account,
-                node=wish.node,
-                who="",
-                units=held,
-                taken_at=now,
-                spent_at=wish.until,
-                is_open=1,
-            )
-        )
-    return held
-
-
-def _locked(tx: Connection, name: str) -> Any:  # noqa: ANN401  # a result row
+def locked(tx: Connection, name: str) -> Any:  # noqa: ANN401  # a result row
     """Return the account's row, locked until the transaction ends; it is made where there is none."""
     making = insert_sqlite if tx.dialect.name == "sqlite" else insert_postgresql
     wanted = select(quota_account).where(quota_account.c.name == name).with_for_update()

@@ -107,8 +107,11 @@ class SharedGate:
             if self._seen_at is not None and now < self._seen_at + SEEN_EVERY:
                 return
             self._seen_at = now
-        with self._node.db.begin() as tx:
-            blocks.note_remaining(tx, self._name, self._node.limits(self._name)[0], units, now)
+            with self._node.db.begin() as tx:
+                for block in self._blocks.values():
+                    blocks.settle(tx, block)
+                blocks.note_remaining(tx, self._name, self._node.limits(self._name)[0], units, now)
+            self._blocks.clear()
 
     def settle(self, *, ended_by: datetime | None = None) -> None:
         """Give back what is left of all blocks, or of those that have ended."""

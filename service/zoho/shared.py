@@ -173,10 +173,9 @@ class SharedQuota:
         try:
             for gate in self._gates.values():
                 gate.settle(ended_by=self._clock())
-            self.slots.settle()
         except DBAPIError as error:
             log.warning("quota.settle", kind=type(error).__name__)
-        if not self.slots.empty or any(gate.is_open for gate in self._gates.values()):
+        if any(gate.is_open for gate in self._gates.values()):
             self._watch()
 
     def _at_a_time(self, kind: str) -> int:

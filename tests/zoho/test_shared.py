@@ -316,3 +316,33 @@ def test_who_may_not_ask_for_the_edition_keeps_to_the_least_and_asks_seldom(sim,
     with connect(settings_for(sim.url), mapping, pace=time.pace(), quota=quota) as zoho:
         learned = quota.learn(zoho.transports["crm"])
     assert (learned.edition, learned.prices) == ("enterprise", {})
+
+
+def test_two_processes_in_a_hurry_never_meet_a_crowd(sim, db, mapping):
+    sim.control("/_control/switches", {"crm.concurrent_calls": 5, "crm.latency_ms": 30})
+    with ExitStack() as stack:
+        clients = [
+            stack.enter_context(connect(settings_for(sim.url), mapping, quota=SharedQuota(db)))
+            for _ in range(2)
+        ]
+        threads = stack.enter_context(ThreadPoolExecutor(16))
+        list(threads.map(lambda n: clients[n % 2].crm.org(), range(24)))
+    outcomes = {request["outcome"] for request in sim.control("/_control/requests")["requests"]}
+    assert outcomes == {200}
+    assert sim.control("/_control/meter")["by_endpoint"]["GET /crm/v8/org"] == 24
+
+
+def test_what_crm_says_is_left_counts_for_everybody(sim, node, mapping, time):
+    sim.control("/_control/switches", {"crm.credits_per_day": 100})
+    mass = time.pace(spare=0.2, who="nightly")
+    with connect(settings_for(sim.url), mapping, pace=mass, quota=node(own_allowance=1_000)) as zoho:
+        for _ in range(49):
+            zoho.crm.org()
+        time.now += timedelta(minutes=1)
+        zoho.crm.org()  # half is used: from now on CRM says what is left
+        with pytest.raises(QuotaExhausted) as caught:
+            zoho.crm.org()
+        assert caught.value.code == "OWN_WINDOW"
+    other = node(own_allowance=1_000)
+    assert 1_000 - other.used().total <= 50
+    assert other.gate("crm").reserve(ORG) is None
