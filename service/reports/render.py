@@ -89,6 +89,7 @@ def _context(report: DriftReport) -> Mapping[str, Any]:
         "headline": wording.HEADLINES[report.verdict],
         "summary": wording.summary(report),
         "stored": wording.stored(report),
+        "outside": wording.outside(report),
         "tone": _TONES[report.verdict],
         "stopped": wording.span(report.clocks.stopped),
         "proved": wording.span(report.clocks.proved),

@@ -5,6 +5,7 @@ Pure. Every sentence that claims something ("no deadline missed") is derived fro
 
 from datetime import timedelta
 
+from service.ledger.attestors import Attestor, Kind, Level
 from service.reports.drift import DriftReport, NextDeadline, Span, Verdict
 
 HEADLINES = {
@@ -49,6 +50,20 @@ def stored(report: DriftReport) -> str:
     return f"Stored rows were looked at again on {when} ({what}): {_places(look.damaged)} damaged."
 
 
+def outside(report: DriftReport) -> str:
+    """Return how it stands with the witnesses and time-stamping authorities outside; worst first."""
+    if not report.attestors:
+        return "No witness and no time-stamping authority attests the ledger from outside."
+    late = sorted(
+        (one for one in report.attestors if one.level is not Level.FINE), key=lambda one: -one.level
+    )
+    if late:
+        return " ".join(map(_silence, late))
+    newest = max((one.succeeded_at for one in report.attestors if one.succeeded_at), default=None)
+    when = f", last on {newest:%d %B at %H:%M} UTC" if newest else "; their first word is awaited"
+    return f"On time outside: {count(len(report.attestors), 'attestor', 'attestors')}{when}."
+
+
 def count(number: int, one: str, many: str) -> str:
     """Return a number with its noun."""
     return f"{number:,} {one if number == 1 else many}"
@@ -82,6 +97,15 @@ def span(figures: Span | None) -> tuple[str, str, str]:
     if figures is None:
         return "-", "-", "-"
     return duration(figures.p50), duration(figures.p95), duration(figures.slowest)
+
+
+def _silence(one: Attestor) -> str:
+    """Return what is wrong with an attestor, since when, and why as far as it is known."""
+    what = "witness" if one.kind is Kind.WITNESS else "time-stamping authority"
+    level = "RED: for more than a day" if one.level is Level.RED else "Amber: for more than ten minutes"
+    last = f"{one.succeeded_at:%d %B at %H:%M} UTC" if one.succeeded_at else "never"
+    why = f" Why: {one.trouble}." if one.trouble else ""
+    return f"{level}, the {what} {one.name} has not attested the ledger; its last word: {last}.{why}"
 
 
 def _damaged(report: DriftReport) -> bool:

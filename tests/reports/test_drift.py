@@ -2,8 +2,10 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
+from service.ledger import attestors
+from service.ledger.attestors import Kind
 from service.reports.drift import Verdict, drift_report
-from service.reports.wording import summary
+from service.reports.wording import outside, summary
 from tests.reports.nights import (
     NOW,
     RULE,
@@ -305,3 +307,23 @@ def test_plans_that_wait_and_stops_that_somebody_undoes_are_told_with_who(report
         2,
         True,
     )
+
+
+def test_the_mail_tells_how_it_stands_with_those_outside(report):
+    def quiet(tx):
+        attestors.enroll(tx, Kind.AUTHORITY, ["tsa"], NOW - timedelta(days=9))
+        attestors.succeeded(tx, Kind.AUTHORITY, "tsa", 3, NOW - timedelta(hours=2))
+
+    def late(tx):
+        attestors.succeeded(tx, Kind.AUTHORITY, "tsa", 3, NOW - timedelta(days=1, hours=1))
+
+    def silent(tx):
+        attestors.succeeded(tx, Kind.AUTHORITY, "tsa", 3, NOW - timedelta(days=3))
+        attestors.failed(tx, Kind.AUTHORITY, "tsa", NOW, "no answer came (ConnectError)")
+
+    assert outside(report()) == "No witness and no time-stamping authority attests the ledger from outside."
+    assert outside(report(quiet)) == ("On time outside: 1 attestor, last on 23 November at 02:00 UTC.")
+    assert outside(report(late)).startswith("Amber: for more than ten minutes, the time-stamping authority")
+    told = outside(report(silent))
+    assert told.startswith("RED: for more than a day")
+    assert told.endswith("its last word: 20 November at 04:00 UTC. Why: no answer came (ConnectError).")

@@ -10,6 +10,7 @@ from enum import StrEnum
 
 from sqlalchemy import Connection
 
+from service.ledger.attestors import Attestor, attestors
 from service.ledger.scrub import looks
 from service.ledger.scrub.looks import Looked
 from service.policy import PolicySet
@@ -123,6 +124,8 @@ class DriftReport:
     policy_digest: bytes
     stored: Looked | None
     """The newest look at stored rows, None before the first."""
+    attestors: tuple[Attestor, ...]
+    """How it stands with each witness and time-stamping authority."""
 
 
 def drift_report(tx: Connection, policy: PolicySet, *, now: datetime) -> DriftReport:
@@ -173,6 +176,7 @@ def drift_report(tx: Connection, policy: PolicySet, *, now: datetime) -> DriftRe
         checkpoint=checkpoint,
         policy_digest=policy.digest,
         stored=stored,
+        attestors=attestors(tx, now),
     )
 
 
