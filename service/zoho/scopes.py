@@ -105,6 +105,21 @@ SCOPES = (
     ),
 )
 
+BULK_WRITE = (
+    Scope(
+        name="ZohoCRM.bulk.ALL",
+        why="write very large repairs as one job",
+        lost="bulk writes are refused: leave bulk_write_from at 0",
+        needs=("ZohoCRM.bulk.CREATE",),
+    ),
+    Scope(
+        name="ZohoFiles.files.ALL",
+        why="upload the file of a bulk write",
+        lost="bulk writes are refused: leave bulk_write_from at 0",
+    ),
+)
+"""Only where the mapping's `bulk_write_from` is not 0; to be added to what is pasted."""
+
 ASKED = ",".join(scope.name for scope in SCOPES)
 """What to paste into the API console, and what the browser asks for."""
 
@@ -112,7 +127,8 @@ ASKED = ",".join(scope.name for scope in SCOPES)
 def missing(granted: Sequence[str], mapping: ZohoMapping) -> list[Scope]:
     """Return what was asked for and is not covered by `granted`, for the modules of the mapping."""
     modules = [module.name for module in mapping.crm.modules]
-    return [scope for scope in SCOPES if not all(covers(granted, need) for need in scope.needed(modules))]
+    wanted = (*SCOPES, *(BULK_WRITE if mapping.crm.bulk_write_from else ()))
+    return [scope for scope in wanted if not all(covers(granted, need) for need in scope.needed(modules))]
 
 
 def covers(granted: Sequence[str], needed: str) -> bool:

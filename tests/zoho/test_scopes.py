@@ -1,5 +1,6 @@
 """Which scopes are asked for, and when a token has them."""
 
+import msgspec
 import pytest
 
 from service.zoho.scopes import ASKED, SCOPES, covers, missing
@@ -19,6 +20,14 @@ def test_narrower_scopes_do_for_the_mapped_modules_and_for_no_others(mapping):
     contacts = ["ZohoCRM.modules.contacts.READ", "ZohoCRM.modules.contacts.UPDATE"]
     assert names(missing([*others, *contacts], mapping)) == ["ZohoCRM.modules.ALL"]
     assert missing([*others, *contacts, "ZohoCRM.modules.leads.ALL"], mapping) == []
+
+
+def test_bulk_writes_ask_for_more_only_where_they_are_wanted(mapping):
+    wanting = msgspec.structs.replace(mapping, crm=msgspec.structs.replace(mapping.crm, bulk_write_from=9))
+    found = missing(ASKED.split(","), wanting)
+    assert names(found) == ["ZohoCRM.bulk.ALL", "ZohoFiles.files.ALL"]
+    assert not any(scope.required for scope in found)
+    assert missing([*ASKED.split(","), "ZohoCRM.bulk.ALL", "ZohoFiles.files.ALL"], wanting) == []
 
 
 @pytest.mark.parametrize(
