@@ -6,7 +6,7 @@ permits somebody whom the ledger has stopped gets a task again, a few times and 
 undoing it is for people to find out.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -15,7 +15,7 @@ import structlog
 from sqlalchemy import Connection, Select, case, exists, func, insert, select
 
 from service.db import chunks, crm_record, member, outcome, standing, task
-from service.errors import ZohoError
+from service.errors import QuotaExhausted, Unreachable, ZohoDenied, ZohoError
 from service.policy import PolicySet
 from service.reconciler import hints, mirror, news
 from service.reconciler.context import Context
@@ -69,14 +69,35 @@ class Heed:
                 return 0
         with context.db.begin() as tx:
             taken = hints.claim(tx, kinds, worker=self.worker, now=now, limit=LIMIT)
-        try:
-            self._crm([one for one in taken if one.kind in hints.OF_CRM], run[0])
-            self._campaigns([one for one in taken if one.kind in hints.OF_CAMPAIGNS], run[0])
-        except ZohoError:
-            with context.db.begin() as tx:
-                hints.release(tx, [one.id for one in taken])
-            raise
+        of_crm = [one for one in taken if one.kind in hints.OF_CRM]
+        others = [one for one in taken if one.kind in hints.OF_CAMPAIGNS]
+        errors = [*self._try(self._crm, of_crm, run[0]), *self._try(self._campaigns, others, run[0])]
+        for error in errors:
+            raise error
         return len(taken)
+
+    def _try(
+        self, look: Callable[[Sequence[Hint], int], None], taken: Sequence[Hint], run_id: int
+    ) -> Sequence[ZohoError]:
+        """Look into hints; give back what could not be read, and return why where all must rest for it.
+
+        What a product refuses to read for its own sake is tried a few times, so that one odd hint holds the
+        others up no longer than that.
+        """
+        try:
+            look(taken, run_id)
+        except ZohoError as error:
+            context = self.context
+            with context.db.begin() as tx:
+                if isinstance(error, Unreachable | QuotaExhausted | ZohoDenied):
+                    hints.release(tx, [one.id for one in taken])
+                else:
+                    hints.postpone(tx, taken, now=context.now())
+            if look == self._campaigns and isinstance(error, QuotaExhausted):
+                self.campaigns_from = error.until or self.campaigns_from
+                return ()
+            return (error,)
+        return ()
 
     def _crm(self, taken: Sequence[Hint], run_id: int) -> None:
         if not taken:

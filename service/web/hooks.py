@@ -38,7 +38,7 @@ HEADERS: Final = ("x-consent-token", "authorization", "x-auth-token", "auth_toke
 
 T = TypeVar("T")
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
-Number = Annotated[str, msgspec.Meta(min_length=1, max_length=30, pattern="^[0-9]+$")] | int
+Number = Annotated[str, msgspec.Meta(min_length=1, max_length=19, pattern="^[0-9]+$")] | int
 Numbers = Annotated[list[Number], msgspec.Meta(max_length=MOST)]
 
 
@@ -73,7 +73,7 @@ class HappeningsIn(msgspec.Struct, frozen=True, kw_only=True):
     """What a webhook of the Email API tells (facts `zoho-campaigns`, section 4)."""
 
     action: Name
-    webhook_id: Number = 0
+    webhook_id: Name | int = 0
     data: Annotated[list[HappenedIn], msgspec.Meta(max_length=MOST)]
 
 

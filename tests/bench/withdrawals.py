@@ -9,6 +9,8 @@ lifted on both sides, for they alone allow no more than a withdrawal or two a se
 
 import argparse
 import json
+import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -51,10 +53,14 @@ def main() -> None:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="withdrawals-"))
         url = told.url or f"sqlite:///{Path(folder) / 'ledger.db'}"
         database.migrate(url)
-        vendor = stack.enter_context(simulator(told.contacts))
-        if not told.windows:
-            httpx.post(f"{vendor}/_control/switches", json=LIFTED).raise_for_status()
-        measure(url, vendor, told, stack)
+        with simulator(told.contacts) as vendor:
+            if not told.windows:
+                httpx.post(f"{vendor}/_control/switches", json=LIFTED).raise_for_status()
+            measure(url, vendor, told)
+    vendors_s = resource.getrusage(resource.RUSAGE_CHILDREN)
+    print(
+        f"the simulated vendor, filling and all, took {vendors_s.ru_utime + vendors_s.ru_stime:.1f} s of CPU"
+    )
 
 
 @contextmanager
@@ -69,8 +75,13 @@ def simulator(contacts: int) -> Iterator[str]:
             process.terminate()
 
 
-def measure(url: str, vendor: str, told: argparse.Namespace, stack: ExitStack) -> None:
+def measure(url: str, vendor: str, told: argparse.Namespace) -> None:
     """Fill the mirrors, post withdrawals at the rate, wait until all are proved, print."""
+    with ExitStack() as stack:
+        _measure(url, vendor, told, stack)
+
+
+def _measure(url: str, vendor: str, told: argparse.Namespace, stack: ExitStack) -> None:
     settings = Settings(
         zoho_accounts_url=vendor,
         zoho_crm_url=vendor,
@@ -97,12 +108,17 @@ def measure(url: str, vendor: str, told: argparse.Namespace, stack: ExitStack) -
     assert len(people) >= wanted, f"only {len(people)} people are there; give more --contacts"
     before = dict(zoho.meter.calls), zoho.meter.credits
     with working(context):
-        began = time.monotonic()
+        began, cpu_s = time.monotonic(), time.process_time()
         post(intake, people[:wanted], told.rate)
         posted_s = time.monotonic() - began
         wait(made, patience_s=120 if told.windows else 600)
         total_s = time.monotonic() - began
     report(made, wanted, posted_s, total_s)
+    cpu_ms = 1000 * (time.process_time() - cpu_s) / wanted
+    load = ", ".join(f"{one:.1f}" for one in os.getloadavg())
+    print(
+        f"CPU {cpu_ms:.1f} ms a withdrawal here (poster, ledger, worker); {os.cpu_count()} cores, load {load}"
+    )
     calls = {name: n - before[0].get(name, 0) for name, n in zoho.meter.calls.items()}
     print(f"calls {calls}, credits {zoho.meter.credits - before[1]}")
     limits(len(lists))

@@ -12,7 +12,7 @@ import uvicorn
 from sqlalchemy import func, select
 
 from service.db import hint, task
-from service.errors import Unreachable
+from service.errors import Unreachable, ZohoError
 from service.intake.destruction import destroy
 from service.jobs import Worker
 from service.reconciler import channels, hints
@@ -341,6 +341,46 @@ def subscribe_to_events(hooked: Hooked) -> None:
     key = {"Authorization": f"Zoho-zapikey {names.ZAPIKEY}"}
     answer = hooked.world.sim.client.post("/emailapi/v2/settings/webhook", json=body, headers=key)
     assert answer.is_success, answer.text
+
+
+def test_a_workflow_of_crm_tells_as_well(hooked):
+    made = hooked.world
+    email = made.ordinary()
+    made.run()
+    for module in ("Contacts", "Leads"):
+        webhook = {
+            "name": f"ledger {module}",
+            "module": module,
+            "url": hooked.url + "/hooks/zoho/crm/workflow",
+            "headers": [{"name": "X-Consent-Token", "value": SECRET}],
+            "body": {"raw_data_content": f'{{"module": "{module}", "id": "${{!{module}.Id}}"}}'},
+        }
+        key = {"Authorization": f"Zoho-oauthtoken {made.zoho.oauth.token().value}"}
+        answer = made.sim.client.post(
+            "/crm/v8/settings/automation/webhooks", json={"webhooks": [webhook]}, headers=key
+        )
+        assert answer.is_success, answer.text
+    with heeding(made):
+        act(made, email, "crm")
+        seconds_until(lambda: "consent.withdrawn" in made.events(email))
+    assert made.events(email).count("consent.withdrawn") == 1
+
+
+def test_what_crm_will_not_read_is_tried_a_few_times_and_holds_nobody_up_for_ever(small):
+    small.run()
+    module, record_id = record_of(small, small.ordinary())
+    told = Told(digest=b"odd", kind=hints.NOTIFICATION, module=module, record_id=record_id)
+    with small.db.begin() as tx:
+        hints.keep(tx, [told], at=small.clock())
+    refusal = '{"code": "INVALID_QUERY", "message": "invalid", "details": {}, "status": "error"}'
+    for _ in range(MOST_ATTEMPTS):
+        small.sim.control(
+            "break", {"match": "POST /crm/v8/coql", "how": "status", "status": 400, "body": refusal}
+        )
+        with pytest.raises(ZohoError, match="INVALID_QUERY"):
+            heed(small).turn()
+        small.clock.ahead += timedelta(hours=1)
+    assert states(small) == ["unconfirmed"]
 
 
 def test_a_channel_is_asked_for_once_and_then_left_alone(hooked):
