@@ -5,6 +5,8 @@ import subprocess
 import sys
 import time
 from contextlib import closing
+from multiprocessing.queues import Queue
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,7 @@ from tests import running
 from tests.conftest import IN_CI
 from tests.faults.conftest import small_disk
 from tests.faults.load import Load, look
-from tests.ledger.test_processes import outputs
+from tests.ledger.test_processes import side_by_side
 from tests.scrubbing import findings
 from tests.waiting import until
 
@@ -53,34 +55,22 @@ def test_a_disk_that_fills_under_load_costs_no_acknowledged_event(sqlite_url, tm
     )
 
 
-def append_from_here(url: str, name: str) -> None:
-    """Run by a process of its own: record events one by one, and print how long each waited."""
+def append_from_here(url: str, name: str, together: Barrier, said: Queue) -> None:
+    """Run by a process of its own: record events one by one, and tell how long each waited."""
     with closing(Database(url)) as database, running.start(database) as intake:
-        sys.stdout.write("ready\n")
-        sys.stdout.flush()
-        sys.stdin.readline()
+        together.wait(100)
         for number in range(EACH):
             began = time.monotonic()
             told = running.claim(f"{name}-{number}@example.org", key=f"{name}-{number}")
             running.checked(intake.submit(told).result(100))
-            sys.stdout.write(f"{time.monotonic() - began:.6f}\n")
+            said.put(time.monotonic() - began)
 
 
 def test_eight_processes_on_one_file_wait_for_each_other_and_never_fail(sqlite_url, figures):
     with closing(Database(sqlite_url)) as database:
         with running.start(database):
             pass
-        program = "from tests.faults.test_sqlite import append_from_here; append_from_here({!r}, {!r})"
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-        children = [
-            subprocess.Popen(
-                [sys.executable, "-c", program.format(sqlite_url, f"p{n}")], text=True, cwd=HERE, **pipes
-            )
-            for n in range(PROCESSES)
-        ]
-        waits = sorted(float(line) for line in outputs(children))
-        assert [child.returncode for child in children] == [0] * PROCESSES
-        assert len(waits) == PROCESSES * EACH
+        waits = sorted(side_by_side(append_from_here, sqlite_url, PROCESSES, EACH))
         assert look(database, []) == 1 + 2 * PROCESSES * EACH
         assert findings(database) == []
     p99, worst = waits[len(waits) * 99 // 100], waits[-1]

@@ -1,56 +1,42 @@
 """Several processes append to one ledger at the same time."""
 
-import json
-import subprocess
-import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from itertools import pairwise
-from pathlib import Path
+from multiprocessing.queues import Queue
+from multiprocessing.synchronize import Barrier
 
 from service.db import Database
 from service.ledger import merkle
-from service.ledger.batch import Appended
 from service.ledger.proof import open_checkpoint
 from tests.ledger.writing import VERIFIERS, check, running_writer
+from tests.test_crash import processes
 
 PROCESSES, EACH = 2, 150
+PATIENCE_S = 100
 
 
-def append_many(url: str, name: str) -> None:
-    """Run by a process of its own: say when ready, and once told append, and print each receipt."""
+def append_many(url: str, name: str, together: Barrier, said: Queue) -> None:
+    """Run by a process of its own: once all are ready, append, and tell what came of each."""
     database = Database(url)
     with closing(database), running_writer(database) as writer, ThreadPoolExecutor(8) as pool:
-        sys.stdout.write("ready\n")
-        sys.stdout.flush()
-        sys.stdin.readline()
+        together.wait(PATIENCE_S)
         for found in pool.map(lambda n: writer.record(f"{name}-{n}=a")[0], range(EACH)):
-            proof = [node.hex() for node in found.proof]
-            line = [found.index, found.entry.decode(), proof, found.checkpoint.decode()]
-            sys.stdout.write(json.dumps(line) + "\n")
+            said.put(found)
 
 
-def spawn(url: str, name: str) -> subprocess.Popen[str]:
-    program = f"from tests.ledger.test_processes import append_many; append_many({url!r}, {name!r})"
-    here = Path(__file__).parent.parent.parent
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    return subprocess.Popen([sys.executable, "-c", program], text=True, cwd=here, **pipes)
-
-
-def outputs(children: Sequence[subprocess.Popen[str]]) -> list[str]:
-    """Let all begin at once, and return the lines that they print.
-
-    They are read side by side: a full pipe would stop one of them.
-    """
+def side_by_side(work: Callable[[str, str, Barrier, Queue], None], url: str, number: int, each: int) -> list:
+    """Let so many processes work on one database, all beginning at once; return what they told."""
+    together, said = processes.Barrier(number), processes.Queue()
+    children = [processes.Process(target=work, args=(url, f"p{n}", together, said)) for n in range(number)]
     for child in children:
-        assert child.stdout.readline() == "ready\n"
+        child.start()
+    told = [said.get(timeout=PATIENCE_S) for _ in range(number * each)]
     for child in children:
-        child.stdin.write("go\n")
-        child.stdin.flush()
-    with ThreadPoolExecutor(len(children)) as readers:
-        said = readers.map(lambda child: child.communicate(timeout=100)[0], children)
-        return [line for text in said for line in text.splitlines()]
+        child.join(PATIENCE_S)
+    assert [child.exitcode for child in children] == [0] * number
+    return told
 
 
 def test_processes_that_append_at_the_same_time_write_one_history(database, figures):
@@ -58,13 +44,7 @@ def test_processes_that_append_at_the_same_time_write_one_history(database, figu
         writer.record("before=a")
         with database.read() as tx:
             old = open_checkpoint(writer.store.head(tx), VERIFIERS)
-    children = [spawn(database.url, f"p{n}") for n in range(PROCESSES)]
-    lines = [json.loads(line) for line in outputs(children)]
-    assert [child.returncode for child in children] == [0] * PROCESSES
-    found = [
-        Appended(index, entry.encode(), tuple(map(bytes.fromhex, proof)), note.encode(), duplicate=False)
-        for index, entry, proof, note in lines
-    ]
+    found = side_by_side(append_many, database.url, PROCESSES, EACH)
     assert sorted(one.index for one in found) == list(range(1, PROCESSES * EACH + 1))
     with database.read() as tx:
         read = writer.store.reader(tx)
