@@ -48,8 +48,8 @@ def list_plans(*, as_json: bool) -> None:
         return
     out = show.console()
     table = Table(box=None, pad_edge=False)
-    for title in ("plan", "made", "stop", "let go", "contested", "approved", "state"):
-        table.add_column(title, justify="right" if title in ("stop", "let go", "contested") else "left")
+    for title in ("plan", "made", "stop", "permit", "contested", "approved", "state"):
+        table.add_column(title, justify="right" if title in ("stop", "permit", "contested") else "left")
     for one in found:
         votes = f"{one.approved} of {one.needed}" if one.needed else "-"
         counts = (f"{one.stop:,}", f"{one.permit:,}", f"{one.contested:,}")
@@ -76,8 +76,7 @@ def show_plan(number: int, start: int, limit: int, *, as_json: bool) -> None:
     for title in ("", "in", "kind", "people", "writes"):
         table.add_column(title, justify="right" if title in ("people", "writes") else "left")
     for one in found.totals:
-        verb = "stop" if one.direction == "stop" else "let go"
-        table.add_row(verb, one.product, one.reason, f"{one.people:,}", f"{one.writes:,}")
+        table.add_row(one.direction, one.product, one.reason, f"{one.people:,}", f"{one.writes:,}")
     out.print(table)
     for item in found.lines:
         out.print(sentence(item), soft_wrap=True)
@@ -133,7 +132,7 @@ def head(found: Shown) -> list[str]:
         f"Plan {about.run_id}, made {about.made_at:%Y-%m-%d %H:%M} UTC: {word(about.state)}",
         f"  digest {found.digest}",
         f"  rules  {found.policy}",
-        f"  stop {about.stop:,} people, let go {about.permit:,}",
+        f"  stop {about.stop:,} people, permit {about.permit:,} again",
         f"  cost: about {found.calls:,} calls and {found.credits:,} CRM credits",
     ]
     if about.needed:

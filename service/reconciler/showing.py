@@ -24,7 +24,7 @@ PAGE = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Total:
-    """How many people and writes of one kind a plan holds for one product, by direction."""
+    """How many people and writes of one kind a plan holds for one product: stop, permit or contested."""
 
     direction: str
     kind: str
@@ -203,11 +203,12 @@ def _summaries(tx: Connection, rows: Sequence[Any]) -> list[Summary]:
 
 def _totals(tx: Connection, run_id: int) -> tuple[Total, ...]:
     product = case((change.c.target.startswith("crm:"), "CRM"), else_="Campaigns")
+    direction = case((change.c.state == "contested", "contested"), else_=change.c.direction)
     # Of permissive changes each names its own entry, so that only what stops is told apart by its reason.
     reason = case((change.c.direction == "permit", "consented again"), else_=change.c.reason)
     rows = tx.execute(
         select(
-            change.c.direction,
+            direction.label("direction"),
             change.c.kind,
             reason.label("reason"),
             product.label("product"),
@@ -215,8 +216,8 @@ def _totals(tx: Connection, run_id: int) -> tuple[Total, ...]:
             func.count().label("writes"),
         )
         .where(change.c.run_id == run_id)
-        .group_by(change.c.direction, change.c.kind, reason, product)
-        .order_by(change.c.direction, func.count().desc(), change.c.kind, product)
+        .group_by(direction, change.c.kind, reason, product)
+        .order_by(direction.desc(), func.count().desc(), change.c.kind, product)
     )
     return tuple(Total(**row) for row in rows.mappings())
 

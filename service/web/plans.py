@@ -202,7 +202,7 @@ def _groups(found: Shown) -> list[tuple[str, str, list[Line]]]:
     contested = [line for line in found.lines if line.state == "contested"]
     rest = [line for line in found.lines if line.state != "contested"]
     parts = (
-        ("permit", "Let go: may be mailed again", [line for line in rest if line.direction == "permit"]),
+        ("permit", "Permit: may be mailed again", [line for line in rest if line.direction == "permit"]),
         ("contested", "Contested: undone again and again", contested),
         ("stop", "Stop: may not be mailed", [line for line in rest if line.direction == "stop"]),
     )

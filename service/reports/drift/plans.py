@@ -9,7 +9,7 @@ from service.db import approval, breaker, change, plan
 
 PRODUCTS = {"crm": "CRM", "campaigns": "Campaigns"}
 LEFT_OUT = "The product was left out of the run: nothing of it was taken as news, nothing was written to it."
-NOBODY_GO = "Nobody was let go there; stops were written all the same."
+NOBODY_GO = "Nobody is permitted again there; stops were written all the same."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
