@@ -35,7 +35,7 @@ START_TIMEOUT_S = 60
 
 DISK = Path("/tmp")  # noqa: S108  # folders in it get names of their own; TMPDIR can be too long for a socket
 MEMORY = Path("/dev/shm")  # noqa: S108  # the same
-ROOM = 3 << 30  # bytes; a run takes less than one of these three gigabytes
+ROOM = 2 << 30  # bytes; a run takes less than half of it
 
 QUICK = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 """For tests that never kill the server."""
@@ -44,7 +44,7 @@ DURABLE = {"fsync": "on", "synchronous_commit": "on"}
 SMALL = {
     "shared_buffers": "64MB",
     "max_connections": "200",
-    "max_wal_size": "512MB",
+    "max_wal_size": "256MB",
     "dynamic_shared_memory_type": "mmap",  # what a killed server leaves goes with its folder
 }
 
