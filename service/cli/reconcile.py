@@ -4,11 +4,13 @@ import json
 import sys
 
 import click
+from rich.console import Console
 from rich.table import Table
 
 from service import app, settings
 from service.cli import estimating, show
 from service.errors import Unsafe
+from service.reconciler.breakers import blind
 from service.reconciler.enforcement import CAMPAIGNS
 from service.reconciler.plan import Change
 from service.reconciler.run import RunResult
@@ -32,8 +34,8 @@ from service.zoho.estimate import Estimate
 def reconcile(*, applying: bool, listing: bool, as_json: bool, estimated: bool, contacts: int) -> None:
     """Read both products, compare with the ledger, show the plan; with --apply, write it.
 
-    Waits for windows of Campaigns; what it cost is printed beside what was estimated. Exits 1 when a read
-    cannot be believed (empty, or far smaller than the last one): nothing was written.
+    Waits for windows of Campaigns; what it cost is printed beside what was estimated. Exits 1 when a product
+    cannot be believed (its read is empty, or far smaller than the last one): nothing was written to it.
     """
     out = show.console(quiet=as_json)
     with (
@@ -55,7 +57,7 @@ def reconcile(*, applying: bool, listing: bool, as_json: bool, estimated: bool, 
             sys.exit(1)
     if as_json:
         click.echo(json.dumps(as_data(result) | _costs(expected), indent=2))
-        return
+        sys.exit(int(bool(blind(result.tripped))))
     out.print(found_table(result))
     out.print(result.plan.summary(app.now()))
     if listing:
@@ -66,6 +68,20 @@ def reconcile(*, applying: bool, listing: bool, as_json: bool, estimated: bool, 
         out.print("\nThis was a dry run. To write the plan: consent-ledger reconcile --apply")
     else:
         out.print(f"\nrepaired {sum(result.applied.values())}, failed {sum(result.failed.values())} people")
+    _tell_approval(result, out)
+    for trip in result.tripped:
+        click.echo(f"breaker {trip.name} ({trip.target}): {trip.reason}", err=True)
+    sys.exit(int(bool(blind(result.tripped))))
+
+
+def _tell_approval(result: RunResult, out: Console) -> None:
+    plan = result.plan
+    if plan.permits:
+        out.print(
+            f"plan {plan.run_id} waits for approval: {plan.to_permit} people could be mailed again\n"
+            f"  consent-ledger plan approve {plan.run_id} --digest {plan.digest.hex()} --as NAME",
+            soft_wrap=True,
+        )
 
 
 def _costs(expected: Estimate | None) -> dict[str, object]:
@@ -108,10 +124,17 @@ def as_data(result: RunResult) -> dict[str, object]:
             "policy": plan.policy,
             "people": plan.people,
             "changes": len(plan.changes),
+            "digest": plan.digest.hex(),
             "re_permissions": plan.re_permissions,
+            "permits": len(plan.permits),
+            "contested": len(plan.contested),
             "calls": plan.calls,
             "crm_credits": plan.crm_credits,
         },
+        "tripped": [
+            {"target": trip.target, "name": trip.name, "stops": trip.stops, "reason": trip.reason}
+            for trip in result.tripped
+        ],
         "calls": dict(result.calls),
         "crm_credits": result.credits,
         "seconds": round(result.seconds, 3),

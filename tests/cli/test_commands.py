@@ -7,13 +7,16 @@ import sqlite3
 import subprocess
 import sys
 import zipfile
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
+from service import app, settings
 from service.cli import exit_code, group
 from service.errors import ServiceError
 from service.zoho.simulator import names, running
+from tests.running import claim
 
 EMAIL = "ana@example.org"
 
@@ -98,7 +101,33 @@ def test_a_read_that_cannot_be_believed_ends_in_exit_code_1_and_says_that_nothin
     zoho.control("replant", {"contacts": 50, "seed": 4})
     code, _, err = call(connected, "reconcile", "--apply")
     assert code == 1
-    assert err.splitlines()[-1].startswith("nothing was written: ")
+    assert err.splitlines()[-1].startswith("nothing was written: CRM: crm returned")
+
+
+def test_a_plan_is_listed_shown_approved_with_a_password_and_applied(connected, zoho):
+    zoho.control("replant", {"contacts": 60, "seed": 5})
+    (email,) = zoho.control("truth/opted_out_both")["emails"][:1]
+    url, folder = connected["CONSENT_DATABASE_URL"], Path(connected["CONSENT_STATE_DIR"])
+    with app.running(settings.load(database_url=url, state_dir=folder)) as parts:
+        parts.intake.record([claim(email)])
+    code, out, err = call(connected, "reconcile", "--apply", "--json")
+    assert code == 0, err
+    plan = json.loads(out)["plan"]
+    number = str(json.loads(out)["run"])
+    assert plan["permits"] == 2
+    assert "waits for approval" in call(connected, "plan", "list")[1]
+    shown = call(connected, "plan", "show", number)[1]
+    assert plan["digest"] in shown
+    assert email not in shown
+    assert json.loads(call(connected, "plan", "show", number, "--json")[1])["digest"] == plan["digest"]
+    password = "correct horse battery\n"
+    assert call(connected, "user", "add", "ana", "--role", "approver", told=password)[0] == 0
+    approve = ("plan", "approve", number, "--digest", plan["digest"], "--as", "ana")
+    assert call(connected, *approve, told="wrong password here\n")[0] == 3
+    code, out, err = call(connected, *approve, told=password)
+    assert code == 0, err
+    assert "approved by ana (1 of 1)" in out
+    assert call(connected, "plan", "apply")[0] == 0
 
 
 def test_history_bundle_and_verify_answer_an_auditor_and_record_that_they_were_asked(told, tmp_path):
