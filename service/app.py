@@ -136,6 +136,11 @@ class Parts:
         url = self.settings.smtp_url.get_secret_value() if self.settings.smtp_url else ""
         return SmtpOutbox(url) if url else FolderOutbox(self.settings.state_dir / "outbox")
 
+    def attest(self) -> None:
+        """Publish the log as it stands and have it stamped with the time: what is done before keys change."""
+        self.publisher().publish()
+        self.anchors().stamp_at_once()
+
     def publisher(self) -> Publisher:
         """Return what publishes the log; as a context it does so while it lasts."""
         keys = self.intake.keys

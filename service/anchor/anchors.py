@@ -104,6 +104,8 @@ class Anchors(AbstractContextManager["Anchors"]):
 
     def stamp_at_once(self) -> list[TimeStamp]:
         """Have the newest published checkpoint stamped now, before keys change; return what was given."""
+        if not self._enrolled:
+            self.enroll()
         with Wire(timeout_s=self._timeout_s) as wire:
             stamped = _together(self._authorities, lambda client: client.attend(wire, at_once=True))
         return [stamp for stamp in stamped if stamp is not None]

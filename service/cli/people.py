@@ -69,6 +69,7 @@ def rotate() -> None:
 def rotate_log(*, end_overlap: bool) -> None:
     """Give the log a new key; until --end-overlap, checkpoints carry the signatures of both."""
     with app.running(settings.load()) as parts:
+        parts.attest()
         change = rotation.end_overlap if end_overlap else rotation.rotate_log
         index = change(parts.intake)
         vkey = parts.intake.keys.log.vkey
@@ -79,6 +80,7 @@ def rotate_log(*, end_overlap: bool) -> None:
 def rotate_ingest() -> None:
     """Give entries a new signing key."""
     with app.running(settings.load()) as parts:
+        parts.attest()
         index = rotation.rotate_ingest(parts.intake)
         name = parts.intake.keys.ingest.name
     click.echo(f"entry {index} says so; entries are signed by {name} from now on")

@@ -124,20 +124,21 @@ class Inspection:
         self.checked["entries proven to be in the log"] += 1
 
     def _check_signatures(self) -> None:
-        """Check each entry's own signature with the keys that entry 0 and key.rotated entries name."""
+        """Check each entry's signature with the keys that the log named before it; entry 0 with its own."""
         keys: list[Verifier] = []
         for index, entry in self._entries.items():
             with _at(members.entry_name(index)):
                 if (index == GENESIS) != (entry.category == "log.genesis"):
                     raise Tampered("log.genesis stands at index 0 and nowhere else")
-                if entry.category in {"log.genesis", "key.rotated"}:
-                    keys += _ingest_keys(entry, self._origin)
-        if GENESIS not in self._entries:
-            return
-        for index, receipt in self._receipts.items():
-            with _at(members.entry_name(index)):
-                open_note(receipt.entry, keys)
-            self.checked["signatures on entries"] += 1
+                named = self._named_keys(entry)
+                if GENESIS in self._entries:
+                    open_note(self._receipts[index].entry, keys if index else named)
+                    self.checked["signatures on entries"] += 1
+                keys += named
+
+    def _named_keys(self, entry: Entry) -> list[Verifier]:
+        keyed = entry.category in {"log.genesis", "key.rotated"}
+        return _ingest_keys(entry, self._origin) if keyed else []
 
     def _check_disclosure(self, index: int) -> None:
         disclosure = members.parse_disclosure(self._files[members.disclosure_name(index)])

@@ -1,11 +1,19 @@
 """Erasure, rotation and freezing from the command line."""
 
+import shutil
+import subprocess
+import sys
+
 import pytest
 from click.testing import CliRunner
 
 from service import app, settings
 from service.cli import group
 from service.errors import KeptOut, Malformed
+from service.ledger import anchors
+from service.ledger.note import Verifier
+from service.ledger.proof import open_checkpoint
+from tests.anchor.authority import LocalAuthority, authority_server
 from tests.running import claim
 
 EMAIL = "ana@example.org"
@@ -62,6 +70,38 @@ def test_keys_are_rotated_one_command_each_and_everything_verifies(chosen):
     run("bundle", EMAIL, "-o", str(chosen / "after.zip"))
     for name in ("before.zip", "after.zip"):
         assert "good" in run("verify", str(chosen / name), "--key", first)
+
+
+def test_an_export_holds_for_who_has_only_the_first_key_during_an_overlap_and_after_it(chosen):
+    first = public_key()
+    for number, command in enumerate([("key", "rotate", "log"), ("key", "rotate", "log", "--end-overlap")]):
+        run(*command)
+        folder = str(chosen / f"export{number}")
+        run("export", folder)
+        for key in (first, public_key()):
+            assert run("verify", folder, "--key", key, "--processes", "1").startswith("good")
+            alone = [sys.executable, "-I", f"{folder}/verify.py", folder, "--key", key]
+            assert subprocess.run(alone, capture_output=True, check=True).stdout.startswith(b"good")
+
+
+def test_a_log_is_published_and_stamped_before_its_key_changes(chosen, tmp_path, monkeypatch):
+    authority = LocalAuthority(tmp_path / "authority")
+    policies = tmp_path / "policies"
+    shutil.copytree(settings.HERE / "policies", policies)
+    (policies / "root.pem").write_bytes(authority.chain)
+    monkeypatch.setenv("CONSENT_POLICIES_DIR", str(policies))
+    with authority_server(authority) as url:
+        lines = f'[[authority]]\nname = "tsa"\nurl = "{url}"\ncertificates = "root.pem"\n'
+        (policies / "log.toml").write_text(lines)
+        old = Verifier.from_vkey(public_key())
+        run("key", "rotate", "log")
+    with app.running(settings.load()) as parts, parts.db.read() as tx:
+        (stamp,) = anchors.time_stamps(tx)
+        assert stamp.size == parts.intake.store.size(tx) - 1, (
+            "all but the entry that says that the key changed"
+        )
+    assert open_checkpoint(stamp.note, [old]).size == stamp.size
+    assert authority.judge(stamp.reply, stamp.note)
 
 
 def test_a_frozen_log_gives_its_final_checkpoint(chosen):

@@ -549,6 +549,21 @@ def a_log_whose_key_was_handed_over_to_another_one() -> Files:
     return handed_over(SECOND, LOG, STRANGER, to=STRANGER)
 
 
+@log_case(GOOD)
+def a_log_whose_policy_names_its_newer_key_while_checkpoints_carry_both() -> Files:
+    log = [*entries()[:640], grown.handover(640, SECOND, LOG, NEXT), *entries()[641:]]
+    files = export(log)
+    newer = checkpoint(log, log=NEXT).partition(b"\n\n")[2].split(b"\n")[0] + b"\n"
+    files["checkpoint"] += newer
+    files["policy.txt"] = f"log {NEXT.vkey}\nquorum none\n".encode()
+    return files
+
+
+@log_case(BAD)
+def a_genesis_that_names_no_key_for_entries() -> Files:
+    return export([grown.genesis(ingest=[])])
+
+
 def _raw(line: str) -> bytes:
     return INGEST.sign(line.encode() + b"\n")
 
@@ -684,6 +699,17 @@ def a_bundle_with_an_entry_signed_by_a_stranger() -> bytes:
         0: evidence.genesis_entry(),
         2: evidence.opened_entry(),
         5: evidence.event_entry(key=STRANGER),
+    }
+    return bundle.write(evidence.assemble(made, {2: evidence.DIRECTORY}), LOG)
+
+
+@bundle_case(BAD)
+def a_bundle_with_an_entry_signed_by_a_key_before_the_log_named_it() -> bytes:
+    made = {
+        0: evidence.genesis_entry(),
+        2: evidence.opened_entry(),
+        5: evidence.event_entry(key=SECOND),
+        6: grown.rotated(6),
     }
     return bundle.write(evidence.assemble(made, {2: evidence.DIRECTORY}), LOG)
 

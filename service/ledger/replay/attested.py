@@ -43,13 +43,16 @@ def signed_by(note: bytes, keys: Sequence[Verifies]) -> bool:
 
 
 def read_policy(name: str, text: bytes, logs: Sequence[Verifies]) -> quorum.LogPolicy:
-    """Return the policy; `Tampered` if it cannot be read, or believes other logs than this one."""
+    """Return the policy; `Tampered` if it cannot be read, or believes other logs than this one.
+
+    `logs` are all keys that this log had; empty where that is not known, since entries are missing.
+    """
     try:
         policy = quorum.decode(text)
     except Malformed as error:
         raise Tampered(f"{name}: {error}") from None
     believed = {(one.key.name, one.key.key_id) for one in policy.logs}
-    if believed and not believed & {(log.name, log.key_id) for log in logs}:
+    if logs and believed and not believed & {(log.name, log.key_id) for log in logs}:
         raise Tampered(f"{name}: it believes another key than the one that this log was checked with")
     return policy
 

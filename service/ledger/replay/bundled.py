@@ -56,7 +56,8 @@ def _compare(files: Mapping[str, bytes], beliefs: Beliefs) -> Iterator[str]:
     keys = follow([Verifier.from_vkey(beliefs.log_vkey)], entries)
     note = _head_note(files)
     if beliefs.policy is not None:
-        policy = attested.read_policy("the policy given", beliefs.policy, keys)
+        named = [vkey for data in entries for vkey in _log_keys(data, keys[0].name)]
+        policy = attested.read_policy("the policy given", beliefs.policy, [*keys, *map(read_vkey, named)])
         if not policy.satisfied(attested.cosigned(note, policy)):
             yield "cosignatures by as many witnesses as the policy asks for are missing"
     if beliefs.earlier:
@@ -73,6 +74,15 @@ def _compare_one(one: Earlier, log: _Log, keys: Sequence[Verifies]) -> Iterator[
     for index, leaf in one.leaves.items():
         if log.leaves.get(index, leaf) != leaf:
             raise Tampered(f"{one.name}: entry {index} is another one in this bundle than it was then")
+
+
+def _log_keys(data: bytes, origin: str) -> list[str]:
+    """Return the keys for checkpoints that an entry of the log's own names."""
+    line = decode(data)
+    if line.category not in {"log.genesis", "key.rotated"}:
+        return []
+    named = read_named(line.extra, origin)
+    return [*named.log, *named.log_pq]
 
 
 def _head_note(files: Mapping[str, bytes]) -> bytes:

@@ -12,7 +12,7 @@ from functools import partial
 from service.errors import Tampered
 from service.ledger.cosignature import read_vkey
 from service.ledger.handover import follow
-from service.ledger.note import Verifier
+from service.ledger.note import Verifier, Verifies
 from service.ledger.proof import Checkpoint, open_checkpoint
 from service.ledger.replay import attested, earlier
 from service.ledger.replay.attested import CHECKPOINT, KEYS, POLICY, signed_by
@@ -113,7 +113,6 @@ class _Trial:
             self.missing.append(f"{CHECKPOINT} is missing")
             return
         self.head = head = self._open(note)
-        self._check_policy(note)
         kept = [*self._beliefs.earlier, *self._stamps()]
         files = Files(self._source, head.size)
         with Lists() as lists:
@@ -124,6 +123,7 @@ class _Trial:
             self.missing += [f"{path} is missing" for path in files.missing]
             self.checked.update(files.require_others())
             self._check_keys(note, walk)
+            self._check_policy(note, [*self._logs, *map(read_vkey, (*walk.named.log, *walk.named.log_pq))])
             for one in kept:
                 self._check_earlier(one, walk, head)
             self.checked["index epochs made again"] = lists.require(walk.known)
@@ -139,8 +139,11 @@ class _Trial:
         self.checked["signatures on the checkpoint"] = 1
         return head
 
-    def _check_policy(self, note: bytes) -> None:
-        """Check the lines of the witnesses that are believed, and that there are enough of them."""
+    def _check_policy(self, note: bytes, logs: Sequence[Verifies]) -> None:
+        """Check the lines of the witnesses that are believed, and that there are enough of them.
+
+        `logs` are all keys of this log over time: the policy may name a newer one than the auditor has.
+        """
         name, text = "the policy given", self._beliefs.policy
         if text is None and POLICY in self._source.promised:
             name, text = POLICY, self._source.read(POLICY)
@@ -148,7 +151,7 @@ class _Trial:
                 self.missing.append(f"{POLICY} is missing")
         if text is None:
             return
-        policy = attested.read_policy(name, text, self._logs)
+        policy = attested.read_policy(name, text, [] if self.missing else logs)
         names = attested.cosigned(note, policy)
         self.checked["cosignatures by witnesses"] = len(names)
         if not policy.satisfied(names):
