@@ -13,13 +13,14 @@ import msgspec
 
 from service.errors import Misconfigured, Unreachable, ZohoError
 from service.policy import ZohoMapping
-from service.reconciler.port import CrmChange, CrmRecord, Meter, Result
+from service.reconciler.port import CrmChange, CrmRecord, Flip, Meter, Result
 from service.zoho import coql, crm_answers, crm_writes
 from service.zoho.bulk_read import BulkReader
 from service.zoho.bulk_write import MOST_ROWS
 from service.zoho.crm_reads import BASE, Reads
 from service.zoho.crm_sweeps import Sweeps
 from service.zoho.records import Layout, layouts, mailbox, same_address, spellings
+from service.zoho.timelines import ZohoTimelines
 from service.zoho.transport import Call, Transport
 
 T = TypeVar("T")
@@ -58,6 +59,7 @@ class ZohoCrm:
         self._layouts = layouts(mapping)
         self._opt_out = mapping.crm.opt_out_field
         self._reads = Reads(transport)
+        self._timelines = ZohoTimelines(transport, mapping.crm.opt_out_field)
         self._sweeps = Sweeps(self._reads, BulkReader(transport), mapping.crm.sweep)
         self._bulk_write_from = mapping.crm.bulk_write_from
         self.meter: Meter = transport.till.meter
@@ -160,6 +162,10 @@ class ZohoCrm:
                             mine.append(record)
         return {address: found.get(mailbox(address), []) for address in addresses}
 
+    def last_flip(self, module: str, record_id: str) -> Flip | None:
+        """Return the newest change of a record's opt-out field, None where CRM knows none."""
+        return self._timelines.last_flip(module, record_id)
+
     def read(self, targets: Sequence[tuple[str, str]]) -> Sequence[CrmRecord]:
         """Return the records named by (module, id) as they are now, in that order, without the gone."""
         found: dict[tuple[str, str], CrmRecord] = {}
@@ -167,10 +173,8 @@ class ZohoCrm:
             layout = self._layout(module)
             ids = list(dict.fromkeys(record_id for name, record_id in targets if name == module))
             for start in range(0, len(ids), coql.LARGEST_IN):
-                criterion = coql.one_of(ids[start : start + coql.LARGEST_IN])
-                found |= {
-                    (module, record.record_id): record for record in self._read_small(layout, criterion)
-                }
+                for record in self._read_ids(layout, ids[start : start + coql.LARGEST_IN]):
+                    found[module, record.record_id] = record
         return [found[target] for target in targets if target in found]
 
     def enforce(self, changes: Sequence[CrmChange]) -> Sequence[Result]:
@@ -209,6 +213,14 @@ class ZohoCrm:
                 f"policies/zoho.toml does not map the CRM module {module!r}; add it under [[crm.modules]]"
             )
         return self._layouts[module]
+
+    def _read_ids(self, layout: Layout, ids: Sequence[str]) -> Sequence[CrmRecord]:
+        """Return the records of these ids; who is missing is asked for once more: a page may be cut short."""
+        found = list(self._read_small(layout, coql.one_of(ids)))
+        known = {record.record_id for record in found}
+        if found and (missing := [number for number in ids if number not in known]):
+            found += self._read_small(layout, coql.one_of(missing))
+        return found
 
     def _read_small(self, layout: Layout, criterion: str) -> Sequence[CrmRecord]:
         """Return the records of a criterion that few meet: one page of the cheapest size, then the rest."""

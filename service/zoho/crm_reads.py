@@ -36,15 +36,26 @@ class Reads:
         """Rows of a COQL page, as far as this server is known to give them."""
 
     def coql(
-        self, module: str, columns: Sequence[str], *, criterion: str | None = None, after: str = "0"
+        self,
+        module: str,
+        columns: Sequence[str],
+        *,
+        criterion: str | None = None,
+        after: str = "0",
+        more: bool = True,
     ) -> Iterator[Row]:
-        """Yield all rows of a module that meet `criterion`, ordered by id, however many there are."""
+        """Yield all rows of a module that meet `criterion`, ordered by id, however many there are.
+
+        Only an empty page is believed to be the end: one that was cut short may call itself the last. `more`
+        False says that the page up to `after` did, so that the next question is the cheapest one.
+        """
         last = after
         while True:
-            found, more = self.coql_page(module, columns, coql.after(last, criterion))
-            yield from found
-            if not found or not more:
+            limit = None if more else coql.SMALLEST_PAGE
+            found, more = self.coql_page(module, columns, coql.after(last, criterion), limit)
+            if not found:
                 return
+            yield from found
             newest = str(found[-1].get("id") or "0")
             if int(newest) <= int(last):
                 raise _repeats("POST /crm/v8/coql")

@@ -40,8 +40,9 @@ class Sweeps:
                 yield from self._bulk_or_coql(module, columns)
                 return
         yield from first
-        if more and first:
-            yield from self._reads.coql(module, columns, after=str(first[-1].get("id") or "0"))
+        if first:
+            last = str(first[-1].get("id") or "0")
+            yield from self._reads.coql(module, columns, after=last, more=more)
 
     def _bulk_or_coql(self, module: str, columns: Sequence[str]) -> Iterator[Row]:
         try:
@@ -58,8 +59,8 @@ class Sweeps:
 
 
 def sweep_credits(rows: int, page: int = coql.LARGEST_PAGE) -> int:
-    """Return what reading so many rows by COQL costs."""
-    return max(1, -(-rows // page)) * coql_credits(page)
+    """Return what reading so many rows by COQL costs, to the empty page at their end."""
+    return max(1, -(-rows // page)) * coql_credits(page) + (coql_credits(coql.SMALLEST_PAGE) if rows else 0)
 
 
 def bulk_credits(rows: int, job_credits: int = bulk_read.JOB_CREDITS) -> int:

@@ -18,7 +18,7 @@ from service.reconciler.sizes import Sizes, Stops
 from service.zoho import listings
 from service.zoho.bulk_read import JOB_CREDITS
 from service.zoho.bulk_read import PAGE as BULK_PAGE
-from service.zoho.coql import LARGEST_PAGE
+from service.zoho.coql import LARGEST_PAGE, SMALLEST_PAGE
 from service.zoho.crm_reads import DELETED_CREDITS
 from service.zoho.crm_sweeps import POLLS, bulk_credits, sweep_credits
 from service.zoho.quota import CAMPAIGNS_DEFAULT, CAMPAIGNS_LIMITS, Quota, coql_credits, write_credits
@@ -134,25 +134,30 @@ def of_push(contacts: int) -> Estimate:
 
 def _follow(found: Estimate, module: str, rewritten: int) -> None:
     """Add what changed lately, deletions and the count; others' changes as if they fitted the same pages."""
-    pages = max(1, ceil(rewritten / LARGEST_PAGE))
     found.ask_crm(f"GET /crm/v8/{module}/deleted", 1, DELETED_CREDITS)
-    found.ask_crm("POST /crm/v8/coql", pages, pages * coql_credits(LARGEST_PAGE))
+    _coql(found, rewritten)
     found.ask_crm(f"GET /crm/v8/{module}/actions/count", 1, 1)
 
 
 def _sweep(found: Estimate, module: str, rows: int, by: str) -> None:
     """Add the reading of a whole module, decided as `crm_sweeps` does."""
-    pages = max(1, ceil(rows / LARGEST_PAGE))
     if by == "bulk":
         _bulk(found, rows)
         return
-    if by == "cheapest" and pages > 1:
+    if by == "cheapest" and rows > LARGEST_PAGE:
         found.ask_crm(f"GET /crm/v8/{module}/actions/count", 1, 1)
         if bulk_credits(rows) < sweep_credits(rows):
             found.ask_crm("POST /crm/v8/coql", 1, coql_credits(LARGEST_PAGE))
             _bulk(found, rows)
             return
-    found.ask_crm("POST /crm/v8/coql", pages, pages * coql_credits(LARGEST_PAGE))
+    _coql(found, rows)
+
+
+def _coql(found: Estimate, rows: int) -> None:
+    """Add the pages of COQL, and the smallest one, which finds that there is no more."""
+    pages, end = max(1, ceil(rows / LARGEST_PAGE)), min(rows, 1)
+    credit = pages * coql_credits(LARGEST_PAGE) + end * coql_credits(SMALLEST_PAGE)
+    found.ask_crm("POST /crm/v8/coql", pages + end, credit)
 
 
 def _bulk(found: Estimate, rows: int) -> None:

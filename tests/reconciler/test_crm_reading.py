@@ -171,7 +171,7 @@ def test_everything_is_read_where_crm_may_not_be_counted(org):
 
 def test_small_modules_are_read_whole_because_that_costs_less(org):
     read(org)  # with a token for the hour
-    assert spent(org, lambda: read(org, followed_from=6_000)) == 2 * 3
+    assert spent(org, lambda: read(org, followed_from=6_000)) == 2 * (3 + 1)
     assert spent(org, lambda: read(org)) == 2 * (2 + 3 + 1)
 
 

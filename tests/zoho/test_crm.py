@@ -73,10 +73,10 @@ def test_an_opt_out_by_hand_is_observed_with_how_and_when(sim, zoho):
     assert LONG_AGO < record.unsubscribed_at <= record.modified_at + timedelta(days=1)
 
 
-def test_observing_400_people_takes_one_call_per_module(zoho):
+def test_observing_400_people_takes_one_page_per_module_and_an_empty_one(zoho):
     list(zoho.crm.observe())
-    assert zoho.meter.calls["crm"] == 2
-    assert zoho.meter.credits == 6
+    assert zoho.meter.calls["crm"] == 2 * 2
+    assert zoho.meter.credits == 2 * (3 + 1)
 
 
 def test_a_server_with_the_old_page_limit_is_read_in_pages_of_200(sim, zoho):
@@ -84,20 +84,33 @@ def test_a_server_with_the_old_page_limit_is_read_in_pages_of_200(sim, zoho):
     before = zoho.meter.credits
     sim.control("/_control/switches", {"crm.coql_limit": 200})
     assert {r.record_id for r in zoho.crm.observe()} == whole
-    assert zoho.meter.credits == before + 3 + 3 + 1, "the refused call, three small pages, and one count"
+    assert zoho.meter.credits == before + 3 + 3 + 1 + 2, "a refused call, three pages, a count, two ends"
     calls = zoho.meter.calls["crm"]
     list(zoho.crm.observe())
-    assert zoho.meter.calls["crm"] == calls + 3 + 1, "the smaller page is remembered"
+    assert zoho.meter.calls["crm"] == calls + 3 + 1 + 2, "the smaller page is remembered"
 
 
-def test_pages_follow_each_other_by_id_until_the_server_says_no_more(stub, told):
-    stub.says(COQL, rows(1, 2, more=True), rows(5, more=True), Said(status=204), rows(9))
+def test_pages_follow_each_other_by_id_until_one_is_empty(stub, told):
+    none = Said(status=204)
+    stub.says(COQL, rows(1, 2, more=True), rows(5, more=True), none, rows(9), none)
     assert [r.record_id for r in told.crm.observe()] == ["1", "2", "5", "9"]
     queries = [json.loads(call.body)["select_query"] for call in stub.calls(COQL)]
     assert "where id > 0 order by id asc limit 2000" in queries[0]
     assert "where id > 2 order by id asc" in queries[1]
     assert "where id > 5 order by id asc" in queries[2]
     assert "from Leads where id > 0" in queries[3]
+
+
+def test_a_page_that_was_cut_short_and_calls_itself_the_last_hides_nobody(sim, zoho):
+    whole = {r.record_id for r in zoho.crm.observe()}
+    sim.control("/_control/break", {"match": "POST /crm/v8/coql", "times": 1, "how": "short"})
+    assert {r.record_id for r in zoho.crm.observe()} == whole
+
+
+def test_reading_records_whose_page_was_cut_short_finds_them_all(sim, zoho):
+    targets = [(r.module, r.record_id) for r in zoho.crm.observe() if r.module == "Contacts"][:40]
+    sim.control("/_control/break", {"match": "POST /crm/v8/coql", "times": 1, "how": "short"})
+    assert [(r.module, r.record_id) for r in zoho.crm.read(targets)] == targets
 
 
 def test_a_page_that_comes_again_is_an_error_and_no_endless_loop(stub, told):
@@ -212,7 +225,7 @@ def test_reading_keeps_the_order_and_leaves_out_what_is_gone(sim, zoho):
     calls = zoho.meter.calls["crm"]
     read = zoho.crm.read([("Contacts", "999"), *targets])
     assert [(r.module, r.record_id) for r in read] == targets
-    assert zoho.meter.calls["crm"] == calls + 3 + 1, "fifty ids a call, each module by itself"
+    assert zoho.meter.calls["crm"] == calls + 3 + 1 + 1, "fifty ids a call, by module; the gone once more"
 
 
 def test_reading_a_module_that_is_not_mapped_says_where_to_add_it(zoho):
