@@ -30,7 +30,7 @@ from service.db.looks import look
 from service.db.mirrors import contact, crm_address, crm_record, member, outcome
 from service.db.plans import approval, breaker, canary, plan
 from service.db.quota import quota_account, quota_block
-from service.db.rows import CHUNK, batches, chunks, insert_all, insert_rows, rows_in
+from service.db.rows import CHUNK, batches, chunks, insert_all, insert_rows, rows_between, rows_in
 from service.db.runs import attestor, change, drift, mailing, run, tick
 from service.db.schema import MIGRATIONS, exists, migrate, require_current
 from service.db.vault import payload, subject, subject_key
@@ -94,6 +94,7 @@ __all__ = [
     "quota_account",
     "quota_block",
     "require_current",
+    "rows_between",
     "rows_in",
     "run",
     "session",

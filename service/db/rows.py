@@ -10,6 +10,7 @@ from service.db.columns import Moment, to_milliseconds
 
 CHUNK = 500  # values asked for in one statement; SQLite takes 32,766 parameters, planners prefer fewer
 _WIDEST = 64  # rows of one statement on SQLite; a power of two
+_NOTHING = (1, 0)  # a range without anything in it
 T = TypeVar("T")
 Rows: TypeAlias = Sequence[Mapping[str, Any]]
 
@@ -77,6 +78,34 @@ def rows_in(
         width = 1 << (len(part) - 1).bit_length()  # few widths, so that each text is compiled once
         asked = (*part, *[part[-1]] * (width - len(part)))
         yield from map(tuple, tx.exec_driver_sql(f"{text} IN ({', '.join('?' * width)})", asked))
+
+
+def rows_between(
+    tx: Connection,
+    columns: Sequence[Column[Any]],
+    key: Column[int],
+    ranges: Sequence[tuple[int, int]],
+    where: str,
+) -> Iterator[tuple[Any, ...]]:
+    """Yield these columns of every row whose `key` lies in one of the ranges, both ends included.
+
+    `where` is a condition of our own words on the columns that stand before `key` in the primary key. Each
+    range is looked up by itself: SQLite reads the whole table where ranges are joined by OR. Only bytes,
+    texts and integers come back as they should.
+    """
+    names = ", ".join(column.name for column in columns)
+    table = f"{key.table.name} ON {where} AND {key.name} BETWEEN lo AND hi"
+    if tx.dialect.name != "sqlite":
+        if ranges:
+            text = f"SELECT {names} FROM unnest(%b::bigint[], %b::bigint[]) AS r(lo, hi) JOIN {table}"  # noqa: S608  # ours
+            yield from map(tuple, tx.exec_driver_sql(text, tuple(map(list, zip(*ranges, strict=True)))))
+        return
+    for part in chunks(ranges):
+        width = 1 << (len(part) - 1).bit_length()
+        asked = chain.from_iterable((*part, *[_NOTHING] * (width - len(part))))
+        marks = ", ".join(["(?, ?)"] * width)
+        text = f"WITH r(lo, hi) AS (VALUES {marks}) SELECT {names} FROM r CROSS JOIN {table}"  # noqa: S608  # ours
+        yield from map(tuple, tx.exec_driver_sql(text, tuple(asked)))
 
 
 def _insert_sqlite(tx: Connection, into: str, rows: Sequence[tuple[Any, ...]]) -> None:

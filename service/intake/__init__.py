@@ -210,13 +210,20 @@ class Intake(AbstractContextManager["Intake"]):
         self.store.append(tx, edge, [encode(entry, self.keys.ingest)])
         return edge.size - 1
 
-    def standings(self, tx: Connection, subject: SubjectId, at: datetime | None = None) -> list[Standing]:
-        """Return one standing per purpose of the policy, now or as of `at`.
+    def standings(
+        self,
+        tx: Connection,
+        subject: SubjectId,
+        at: datetime | None = None,
+        events: Sequence[Event] | None = None,
+    ) -> list[Standing]:
+        """Return one standing per purpose of the policy, now or as of `at`; `events` where they were read.
 
         Somebody who was erased and came back is kept out of every purpose but those they consented to.
         """
+        events = self.events(tx, subject) if events is None else events
         token, crm = token_of(tx, subject), crm_countries_of(tx, [subject]).get(subject)
-        found = standings(self.events(tx, subject), self.policy, at or self.now(), crm)
+        found = standings(events, self.policy, at or self.now(), crm)
         return [suppressed(one, token) for one in found]
 
     def events(self, tx: Connection, subject: SubjectId) -> list[Event]:

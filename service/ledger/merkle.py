@@ -8,7 +8,7 @@ Mirrored pairs: `inclusion_proof`/`verify_inclusion`, `consistency_proof`/`verif
 An odd last node is carried up, never duplicated (RFC 6962, section 2.1).
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from itertools import accumulate, pairwise
 
@@ -23,6 +23,8 @@ Read = Callable[[Sequence[tuple[int, int]]], Sequence[bytes]]
 """Given (level, index) pairs, return the stored hashes in that order; `Tampered` if one is missing."""
 
 _Range = tuple[int, int]  # leaves [start, end)
+_STORED_WIDTHS = frozenset(256**level for level in range(8))
+_MOST_SETTLED = 1 << 18  # hashes kept; some 50 MB
 
 
 def leaf_hash(entry: bytes) -> bytes:
@@ -107,13 +109,17 @@ def inclusion_proof(index: int, size: int, read: Read) -> list[bytes]:
     return inclusion_proofs([index], size, read)[index]
 
 
-def inclusion_proofs(indexes: Iterable[int], size: int, read: Read) -> dict[int, list[bytes]]:
+def inclusion_proofs(
+    indexes: Iterable[int], size: int, read: Read, settled: "Settled | None" = None
+) -> dict[int, list[bytes]]:
     """Return the inclusion proof of each index, all against the root of `size` leaves.
 
-    The reader is called once for all of them, and what several proofs share is computed once.
+    The reader is called once for all of them, and what several proofs share is computed once. What is
+    `settled` is not read again, and what is read here is settled afterwards.
     """
     paths = {index: _inclusion_path(index, size) for index in indexes}
-    hashes = _Hashes.read({part for path in paths.values() for part in path}, read)
+    parts = {part for path in paths.values() for part in path}
+    hashes = _Hashes.read(parts, read) if settled is None else settled.read(parts, read)
     return {index: [hashes.of(*part) for part in path] for index, path in paths.items()}
 
 
@@ -295,6 +301,18 @@ class _Hashes:
         }
         return cls(known)
 
+    def learn(self, known: Mapping[_Range, bytes]) -> None:
+        """Take in what is known of other subtrees."""
+        self._known.update(known)
+
+    def whole(self) -> dict[_Range, bytes]:
+        """Return the hashes of full subtrees, those of single leaves and of tiles left out."""
+        return {
+            (start, end): node
+            for (start, end), node in self._known.items()
+            if (end - start) & (end - start - 1) == 0 and end - start not in _STORED_WIDTHS
+        }
+
     def of(self, start: int, end: int) -> bytes:
         """Return the hash of the subtree over leaves [start, end)."""
         node = self._known.get((start, end))
@@ -302,3 +320,39 @@ class _Hashes:
             middle = start + _split(end - start)
             node = self._known[start, end] = node_hash(self.of(start, middle), self.of(middle, end))
         return node
+
+
+class Settled:
+    """Hashes of whole subtrees that were computed once: whatever is appended, they stay what they are.
+
+    Only for what is committed, as the rest can still be taken back. A wrong one does no harm but a proof that
+    does not hold.
+    """
+
+    def __init__(self) -> None:
+        self._found: dict[_Range, bytes] = {}
+
+    def read(self, parts: Iterable[_Range], read: Read) -> _Hashes:
+        """Return hashes that know what these parts are made of, reading only what is not settled."""
+        known: dict[_Range, bytes] = {}
+        wanted = [block for part in sorted(parts) for block in self._missing(*part, known)]
+        hashes = _Hashes.read(wanted, read)
+        hashes.learn(known)
+        for part in parts:
+            hashes.of(*part)
+        if len(self._found) > _MOST_SETTLED:
+            self._found.clear()
+        self._found.update(hashes.whole())
+        return hashes
+
+    def _missing(self, start: int, end: int, known: dict[_Range, bytes]) -> Iterator[_Range]:
+        """Yield the stored subtrees that this one is made of; those that are settled become `known`."""
+        width = end - start
+        if (found := self._found.get((start, end))) is not None:
+            known[start, end] = found
+        elif width & (width - 1) == 0 and (width.bit_length() - 1) % _TILE_HEIGHT == 0:
+            yield start, end
+        else:
+            middle = start + _split(width)
+            yield from self._missing(start, middle, known)
+            yield from self._missing(middle, end, known)

@@ -4,15 +4,15 @@ Only this module and the sequencer touch the ledger tables. Nothing here commits
 locked by every append, which is what makes indexes dense whoever appends (tlog.md 3.6).
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from itertools import groupby
 from typing import Any, TypeAlias
 
-from sqlalchemy import ColumnElement, Connection, Table, and_, bindparam, insert, or_, select, text, update
+from sqlalchemy import Connection, Table, bindparam, insert, select, text, update
 
-from service.db import CHUNK, dedupe, insert_all, insert_rows, leaf, log_state, node, rows_in
+from service.db import dedupe, insert_all, insert_rows, leaf, log_state, node, rows_between, rows_in
 from service.errors import KeysChanged, ReadOnly, Tampered
 from service.ledger import merkle
 from service.ledger.merkle import Edge
@@ -20,6 +20,7 @@ from service.ledger.note import Signs
 from service.ledger.proof import Checkpoint, sign_checkpoint
 
 LOG_ID = 1
+_OF_LOG = f"log_id = {LOG_ID}"
 
 _LOCK = (
     select(log_state.c.edge, log_state.c.generation, log_state.c.erasures, log_state.c.frozen)
@@ -76,6 +77,7 @@ class Store:
         self.erasures = 0
         self.locked = 0
         self._signer = signer
+        self._settled = merkle.Settled()
 
     def adopt(self, signer: Signs, generation: int) -> None:
         """Sign with this key, of this generation, from now on."""
@@ -147,7 +149,7 @@ class Store:
 
     def known(self, tx: Connection, keys: Sequence[bytes]) -> dict[bytes, Known]:
         """Return what these idempotency keys already stand for."""
-        rows = rows_in(tx, _KNOWN, dedupe.c.key, keys, f"log_id = {LOG_ID}")
+        rows = rows_in(tx, _KNOWN, dedupe.c.key, keys, _OF_LOG)
         return {key: Known(request=request, index=index, size=size) for key, request, index, size in rows}
 
     def remember(self, tx: Connection, rows: Sequence[tuple[bytes, Known]]) -> None:
@@ -196,23 +198,20 @@ class Store:
 
     def entries(self, tx: Connection, indexes: Iterable[int]) -> dict[int, bytes]:
         """Return the bytes of these entries, as they were signed."""
-        rows = (
-            tx.execute(select(leaf.c.idx, leaf.c.entry).where(leaf.c.log_id == LOG_ID, wanted))
-            for wanted in _where(leaf.c.idx, indexes)
-        )
-        return {index: entry for part in rows for index, entry in part.all()}
+        return dict(rows_between(tx, (leaf.c.idx, leaf.c.entry), leaf.c.idx, _runs(indexes), _OF_LOG))
 
     def leaf_hashes(self, tx: Connection, indexes: Iterable[int]) -> dict[int, bytes]:
         """Return the stored leaf hashes of these entries."""
-        rows = (
-            tx.execute(select(leaf.c.idx, leaf.c.hash).where(leaf.c.log_id == LOG_ID, wanted))
-            for wanted in _where(leaf.c.idx, indexes)
-        )
-        return {index: found for part in rows for index, found in part.all()}
+        return dict(rows_between(tx, (leaf.c.idx, leaf.c.hash), leaf.c.idx, _runs(indexes), _OF_LOG))
 
-    def proofs(self, tx: Connection, indexes: Sequence[int], size: int) -> dict[int, list[bytes]]:
-        """Return the inclusion proofs of these entries in the tree of `size`."""
-        return merkle.inclusion_proofs(indexes, size, self.reader(tx))
+    def proofs(
+        self, tx: Connection, indexes: Sequence[int], size: int, *, settled: bool = False
+    ) -> dict[int, list[bytes]]:
+        """Return the inclusion proofs of these entries in the tree of `size`.
+
+        `settled` says that all of it is committed; then hashes of former calls are used again.
+        """
+        return merkle.inclusion_proofs(indexes, size, self.reader(tx), self._settled if settled else None)
 
     def reader(self, tx: Connection) -> merkle.Read:
         """Return a reader of stored hashes for `merkle`; few statements however many are asked for."""
@@ -233,13 +232,8 @@ class Store:
     def _level(self, tx: Connection, level: int, indexes: Sequence[int]) -> dict[int, bytes]:
         if level == 0:
             return self.leaf_hashes(tx, indexes)
-        rows = (
-            tx.execute(
-                select(node.c.idx, node.c.hash).where(node.c.log_id == LOG_ID, node.c.level == level, wanted)
-            )
-            for wanted in _where(node.c.idx, indexes)
-        )
-        return {index: found for part in rows for index, found in part.all()}
+        where = f"{_OF_LOG} AND level = {level}"
+        return dict(rows_between(tx, (node.c.idx, node.c.hash), node.c.idx, _runs(indexes), where))
 
     def _advance(self, tx: Connection, old_size: int, edge: Edge) -> bytes:
         head = self._sign(edge)
@@ -270,15 +264,12 @@ def _remembered(rows: Iterable[tuple[bytes, Known]]) -> list[dict[str, Any]]:
     ]
 
 
-def _where(column: ColumnElement[int], indexes: Iterable[int]) -> Iterator[ColumnElement[bool]]:
-    """Yield conditions that together select these indexes, runs of neighbours as one range each."""
-    ranges = list(_runs(sorted(set(indexes))))
-    for start in range(0, len(ranges), CHUNK):
-        part = ranges[start : start + CHUNK]
-        yield or_(*(and_(column >= first, column <= last) for first, last in part))
-
-
-def _runs(ordered: Sequence[int]) -> Iterator[tuple[int, int]]:
-    for _, group in groupby(enumerate(ordered), key=lambda pair: pair[1] - pair[0]):
-        members = [value for _, value in group]
-        yield members[0], members[-1]
+def _runs(indexes: Iterable[int]) -> list[tuple[int, int]]:
+    """Return these indexes as runs of neighbours, each with its first and last."""
+    found: list[tuple[int, int]] = []
+    for index in sorted(set(indexes)):
+        if found and found[-1][1] == index - 1:
+            found[-1] = found[-1][0], index
+        else:
+            found.append((index, index))
+    return found

@@ -5,7 +5,7 @@ a row changed by hand raises `Tampered` instead of appearing in an answer.
 """
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -112,22 +112,23 @@ def history(
     checkpoint = intake.store.head(tx)
     head = open_checkpoint(checkpoint, intake.keys.log_verifiers)
     person = intake.vault.find(tx, address)
-    told = [] if person is None else [one.index for one in intake.events(tx, person) if not _opens(one)]
+    events = [] if person is None else intake.events(tx, person)
+    told = [one.index for one in events if not _opens(one)]
     require_whole(intake, tx, head, address=address, person=person, indexes=told)
     return History(
         address=address,
         subject=person,
         asked_at=at,
         as_of=as_of,
-        now=_standings(intake, tx, address, person, at),
-        then=None if as_of is None else _standings(intake, tx, address, person, as_of),
-        records=() if person is None else _records(intake, tx, person, head, checkpoint),
+        now=_standings(intake, tx, address, person, events, at),
+        then=None if as_of is None else _standings(intake, tx, address, person, events, as_of),
+        records=() if person is None else _records(intake, tx, person, events, head, checkpoint),
         checkpoint=checkpoint,
         origin=head.origin,
         size=head.size,
         log_key=intake.keys.log.vkey,
         verified=True,
-        confirmed=None if as_of is None else _confirmed(intake, tx, person, as_of),
+        confirmed=None if as_of is None else _confirmed(intake, tx, events, as_of),
     )
 
 
@@ -141,30 +142,39 @@ def directory_opening(tx: Connection, person: SubjectId) -> tuple[int, Directory
     return row.opened_idx, DirectoryOpening(r=row.r, subject=person)
 
 
-def _standings(
-    intake: Intake, tx: Connection, address: str, person: SubjectId | None, at: datetime
+def _standings(  # noqa: PLR0917  # as read by `history`
+    intake: Intake,
+    tx: Connection,
+    address: str,
+    person: SubjectId | None,
+    events: Sequence[Event],
+    at: datetime,
 ) -> tuple[Standing, ...]:
     if person is not None:
-        return tuple(intake.standings(tx, person, at))
+        return tuple(intake.standings(tx, person, at, events))
     index = intake.vault.address_index(address)
     token = kept_out(tx, [index]).get(index)
     nothing = (standing((), name, intake.policy.rules(name), at) for name in intake.policy.purposes)
     return tuple(suppressed(found, token) for found in nothing)
 
 
-def _confirmed(intake: Intake, tx: Connection, person: SubjectId | None, as_of: datetime) -> AsOf:
-    events = () if person is None else intake.events(tx, person)
+def _confirmed(intake: Intake, tx: Connection, events: Sequence[Event], as_of: datetime) -> AsOf:
     return confirm(events, intake.policy, bracket(around(tx, as_of), as_of))
 
 
-def _records(
-    intake: Intake, tx: Connection, person: SubjectId, head: Checkpoint, checkpoint: bytes
+def _records(  # noqa: PLR0917  # as read by `history`
+    intake: Intake,
+    tx: Connection,
+    person: SubjectId,
+    told: Sequence[Event],
+    head: Checkpoint,
+    checkpoint: bytes,
 ) -> tuple[Record, ...]:
     opened, opening = directory_opening(tx, person)
-    events = {event.index: event for event in intake.events(tx, person)}
+    events = {event.index: event for event in told}
     indexes = sorted({opened, *events})
     stored = intake.store.entries(tx, indexes)
-    proofs = intake.store.proofs(tx, indexes, head.size)
+    proofs = intake.store.proofs(tx, indexes, head.size, settled=True)
     openings = intake.vault.openings(tx, indexes)
     found: list[Record] = []
     for index in indexes:
