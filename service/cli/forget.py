@@ -9,7 +9,7 @@ from service.cli import show
 from service.cli.ask import write_private
 from service.consent import Category
 from service.errors import Malformed
-from service.intake.forgetting import certificate_of
+from service.intake.forgetting import certificate_of, erase_from_frozen
 from service.intake.forgetting import erase as erase_person
 from service.intake.rekey import rekey_directory
 from service.intake.rotation import require_source
@@ -39,12 +39,22 @@ def erase(email: str | None, reason: str | None, output: Path, again: int | None
         if again is not None:
             with parts.db.read() as tx:
                 index, certificate = again, certificate_of(tx, again)
+        elif _frozen(parts):
+            erase_from_frozen(parts.intake, addresses.parse(email or ""), reason=reason or "")
+            click.echo("destroyed here; no entry of this frozen log says so, and no certificate is written")
+            click.echo("erase the person in the successor as well: its entry and its certificate say so")
+            return
         else:
             erased = erase_person(parts.intake, addresses.parse(email or ""), reason=reason or "")
             index, certificate = erased.index, erased.certificate
     write_private(output, certificate)
     click.echo(f"erased; entry {index} says so, and {output} is the certificate for the person")
     click.echo("run `consent-ledger reconcile --apply` to carry the stop to both products now")
+
+
+def _frozen(parts: app.Parts) -> bool:
+    with parts.db.read() as tx:
+        return parts.intake.store.frozen(tx)
 
 
 @click.command("rekey-directory", short_help="Cut what still leads from an address to an erased person.")

@@ -16,7 +16,7 @@ from sqlalchemy import ColumnElement, Connection, insert, select
 
 from service.consent import Category, SubjectId
 from service.db import directory_next, erasure, happening, payload, subject, subject_key
-from service.errors import KeptOut, Malformed, Misconfigured, UnknownSubject
+from service.errors import KeptOut, Malformed, Misconfigured, UnknownSubject, Unsafe
 from service.intake.destruction import destroy
 from service.intake.moments import moment
 from service.intake.suppression import Token, keep_out, kept_out
@@ -69,6 +69,29 @@ def erase(intake: "Intake", address: str, *, reason: str) -> Erased:
         erased = _erase(intake, tx, person, reason, erasures, listed=False)
     intake.db.scrub()
     return erased
+
+
+def erase_from_frozen(intake: "Intake", address: str, *, reason: str) -> None:
+    """Destroy what a frozen log's database still holds of a person, and keep the address out.
+
+    A frozen log takes no entry: the one that says so, and its certificate, are its successor's. Listed
+    beside the fence under the log's last entry, so that a restored backup destroys it again. Raises
+    `UnknownSubject`, `KeptOut` as `erase`, and `Unsafe` for a log that takes entries.
+    """
+    if intake.erasures is None:
+        raise Misconfigured("erasures need their list beside the rollback fence; start the service with one")
+    with intake.db.begin() as tx:
+        if not intake.store.frozen(tx):
+            raise Unsafe("this log takes entries: erase the person, so that an entry says so")
+        index = intake.vault.address_index(address)
+        person = _person(tx, subject.c.address_index == index)
+        if person is None:
+            raise _unknown(tx, index)
+        at, last = intake.now(), intake.store.size(tx) - 1
+        intake.erasures.add(person.sub, person.address_index, entry=last, reason=reason, at=at)
+        _keep_out(tx, person, Token(reason=reason, since=at, versions=person.version))
+        destroy(tx, person.sub, person.address_index)
+    intake.db.scrub()
 
 
 def certificate_of(tx: Connection, index: int) -> bytes:

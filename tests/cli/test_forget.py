@@ -6,9 +6,11 @@ import sys
 
 import pytest
 from click.testing import CliRunner
+from sqlalchemy import select
 
 from service import app, settings
 from service.cli import group
+from service.db import payload, subject
 from service.errors import KeptOut, Malformed
 from service.ledger import anchors
 from service.ledger.note import Verifier
@@ -109,6 +111,21 @@ def test_a_frozen_log_gives_its_final_checkpoint(chosen):
     assert (chosen / "final").read_text() in final
     with pytest.raises(Malformed, match="frozen already"):
         run("log", "freeze", "--yes")
+
+
+def test_a_person_is_erased_from_a_frozen_log_whose_proofs_go_on_verifying(chosen):
+    run("log", "freeze", "--yes")
+    run("export", str(chosen / "before"))
+    told = run("erase", EMAIL, "--reason", "request", "-o", str(chosen / "certificate"))
+    assert "erase the person in the successor as well" in told
+    assert not (chosen / "certificate").exists()
+    with pytest.raises(KeptOut):
+        run("erase", EMAIL, "--reason", "request", "-o", str(chosen / "certificate"))
+    with app.running(settings.load()) as parts, parts.db.read() as tx:
+        assert tx.scalars(select(subject.c.sub)).all() == []
+        assert tx.scalars(select(payload.c.idx)).all() == []
+        assert len(parts.intake.erasures.read().persons) == 1
+    assert "good" in run("verify", str(chosen / "before"), "--key", public_key(), "--processes", "1")
 
 
 def test_a_frozen_log_goes_on_in_its_successor(chosen, monkeypatch):
