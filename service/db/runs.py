@@ -41,8 +41,14 @@ class DriftColumns(TypedColumns):
     due_rule: Named[str | None] = Column(Text)
     action: Named[str] = Column(Text, nullable=False)
     """stop, record, report, or permit (never applied without approval)."""
+    cause: Named[str | None] = Column(Text)
+    """What brought it about, as far as the products tell (`attribution.Cause`)."""
+    actor: Named[str | None] = Column(Text)
+    """Who, as CRM names its users."""
+    reopened: Named[int] = Column(Small, nullable=False, server_default="0")
+    """1 where a record that was opted out was opened again by somebody else than us."""
     state: Named[str] = Column(Text, nullable=False)
-    """found, repaired, failed, or open."""
+    """found, repaired, failed, contested (somebody undoes it again and again), or open."""
 
 
 class ChangeColumns(TypedColumns):

@@ -116,6 +116,15 @@ class Meter:
         return sum(self.calls.values())
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flip:
+    """How one field of a record came to be as it is; `who` as the product names them."""
+
+    source: str
+    who: str | None
+    at: datetime | None
+
+
 class Crm(Protocol):
     """Zoho CRM as the reconciler needs it; errors are `ZohoError`s."""
 
@@ -143,6 +152,9 @@ class Crm(Protocol):
 
     def find_many(self, addresses: Sequence[str]) -> Mapping[str, Sequence[CrmRecord]]:
         """Return what `find` returns for each of many addresses, in few calls."""
+
+    def last_flip(self, module: str, record_id: str) -> Flip | None:
+        """Return the newest change of a record's opt-out field, None where CRM knows none; a credit each."""
 
     def read(self, targets: Sequence[tuple[str, str]]) -> Sequence[CrmRecord]:
         """Return the records named by (module, id) as they are now; those that are gone are left out."""

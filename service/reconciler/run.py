@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from sqlalchemy import func, select, update
 
 from service.db import drift, subject
-from service.reconciler import breakers, diff, letting, news, permissible, planning, plans, runs
+from service.reconciler import attribution, breakers, diff, letting, news, permissible, planning, plans, runs
 from service.reconciler.apply import Applied, apply
 from service.reconciler.breakers import Trip
 from service.reconciler.context import Context
@@ -105,6 +105,8 @@ def _compared(
     at = context.now()
     with context.db.begin() as tx:
         found = diff.compare(tx, run_id, policy=context.policy, vault=context.vault, now=at, without=without)
+        attribution.attribute(tx, run_id)
+    attribution.read_timelines(context, run_id)
     context.progress("compared", sum(found.kinds.values()), sum(found.kinds.values()))
     if not applying:
         with context.db.read() as tx:

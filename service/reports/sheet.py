@@ -11,7 +11,7 @@ from datetime import datetime
 from service.ledger.entry import format_time
 from service.reports.drift import Found
 
-COLUMNS = ("kind", "person", "jurisdiction", "since", "deadline", "rule", "action", "state")
+COLUMNS = ("kind", "person", "jurisdiction", "since", "deadline", "rule", "action", "state", "cause", "who")
 MOST_ROWS = 50_000
 """Rows of one mail: some 6 MB, which mail servers take. What is open comes first."""
 
@@ -43,6 +43,8 @@ def _values(row: Found) -> tuple[str, ...]:
         row.due_rule or "",
         row.action,
         row.state,
+        row.cause,
+        row.actor,
     )
 
 

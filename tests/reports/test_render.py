@@ -280,3 +280,22 @@ def test_the_mail_says_who_was_mailed_while_not_permitted_and_who_was_spared(let
     )
     assert "Without any harm: 2 people" in written.text
     assert "<strong>1 person</strong>, 1 mail" in written.html
+
+
+def test_the_mail_names_who_opens_again_what_was_stopped(letter):
+    def reopened(tx):
+        number = a_run(tx)
+        found(
+            tx,
+            number,
+            "withdrawn_not_enforced",
+            range(3),
+            cause="a user of CRM",
+            actor="S. Haddad",
+            reopened=1,
+        )
+
+    written = letter(reopened)
+    assert "  ! S. Haddad (a user of CRM): 3 people" in written.text
+    assert "<strong>S. Haddad</strong> (a user of CRM): 3 people" in written.html
+    assert b'"a user of CRM","S. Haddad"' in written.attachments[0].data

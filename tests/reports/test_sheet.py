@@ -20,6 +20,8 @@ ROW = Found(
     action="stop",
     state="repaired",
     at=AT,
+    cause="a user of CRM",
+    actor="=Kim",
 )
 
 
@@ -58,6 +60,8 @@ def test_the_table_follows_rfc_4180():
         "",
         "stop",
         "repaired",
+        "a user of CRM",
+        "'=Kim",
     ]
 
 

@@ -117,7 +117,7 @@ def bounces(found: Mapping[str, Count], *, soft_limit: int, soft_days: int) -> P
         people=people,
         oldest=oldest,
         summary=(
-            f"Bounced for good: {hard.people:,}; failed again and again: {soft.people:,}. CRM would mail them."
+            f"Bounced for good: {hard.people:,}; failed again and again: {soft.people:,}. CRM mails them."
             if people
             else f"Dead mailboxes that CRM holds, all opted out there: {tagged.people:,}."
         ),

@@ -58,6 +58,10 @@ class Found:
     action: str
     state: str
     at: datetime
+    cause: str = ""
+    """What brought it about, as far as the products tell."""
+    actor: str = ""
+    """Who, as CRM names its users."""
 
     @property
     def is_open(self) -> bool:
@@ -151,6 +155,8 @@ def found_since(tx: Connection, since: datetime, now: datetime, newest: Run | No
             drift.c.due_rule,
             drift.c.action,
             drift.c.state,
+            drift.c.cause,
+            drift.c.actor,
             func.coalesce(written.c.at, run.c.finished_at, run.c.started_at).label("at"),
         )
         .join(run, run.c.id == drift.c.run_id)
@@ -175,6 +181,8 @@ def found_since(tx: Connection, since: datetime, now: datetime, newest: Run | No
             action=row.action,
             state=row.state if row.state == "repaired" or row.run_id >= seen_last else "settled",
             at=row.at,
+            cause=row.cause or "",
+            actor=row.actor or "",
         )
         for row in last.values()
     ]

@@ -1,0 +1,207 @@
+"""Who or what caused each drift, as far as the products tell; a cause that nobody tells is called unknown.
+
+The mirror knows how somebody left (`Unsubscribed_Mode`) and who wrote a record last. Of records that were
+opted out and are open again, the newest ones' timelines are read, one credit each, because they tell
+whether it was a person, an import, a sync or another application.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import Connection, Row, and_, bindparam, case, func, select, update
+
+from service.db import batches, crm_address, crm_record, drift, run
+from service.errors import ZohoError
+from service.reconciler.context import Context
+
+MOST = 50
+"""Timelines that one run reads; the rest is attributed by the mirror alone."""
+BATCH = 500
+
+
+class Cause(StrEnum):
+    """What brought a drift about; the value is what a person reads."""
+
+    PERSON = "the person themselves"
+    MAILBOX = "the mailbox"
+    STAFF = "a user of CRM"
+    SYNC = "Zoho's own sync"
+    IMPORT = "an import or a mass update"
+    AUTOMATION = "a workflow or another application"
+    NOT_CARRIED = "nobody carried it over"
+    LAG = "the sync of the list"
+    UNKNOWN = "the products do not tell"
+
+
+MODES: Mapping[str, Cause] = {
+    "Unsubscribe link": Cause.PERSON,
+    "Consent form": Cause.PERSON,
+    "Manual": Cause.STAFF,
+    "Zoho campaigns": Cause.SYNC,
+}
+"""By what `Unsubscribed_Mode` says (facts zoho-crm, section 2.2)."""
+
+SOURCES: Mapping[str, Cause] = {
+    "crm_ui": Cause.STAFF,
+    "crm_api": Cause.AUTOMATION,
+    "workflow": Cause.AUTOMATION,
+    "migration": Cause.IMPORT,
+    "mass_update": Cause.IMPORT,
+    "mass_addition_via_ui": Cause.IMPORT,
+    "import": Cause.IMPORT,
+    "zoho_campaigns": Cause.SYNC,
+}
+"""By the source of a line of `__timeline` (facts zoho-crm, section 2.6); others are unknown."""
+
+BY_KIND: Mapping[str, Cause] = {
+    "complaint_not_in_crm": Cause.NOT_CARRIED,
+    "unsubscribed_not_in_crm": Cause.NOT_CARRIED,
+    "permission_refused_in_campaigns": Cause.NOT_CARRIED,
+    "withdrawn_not_enforced": Cause.NOT_CARRIED,
+    "hard_bounce_not_in_crm": Cause.MAILBOX,
+    "repeated_soft_bounce_not_in_crm": Cause.MAILBOX,
+    "list_lag_missing": Cause.LAG,
+    "list_lag_stale": Cause.LAG,
+}
+"""What a kind of drift comes from where no record tells more."""
+
+
+def attribute(tx: Connection, run_id: int) -> None:
+    """Say for every drift of a run what caused it, from the mirror alone."""
+    found = tx.execute(_asked(run_id), execution_options={"yield_per": BATCH})
+    for part in found.partitions():
+        tx.execute(_PUT, [_told(row, run_id) for row in part])
+
+
+def read_timelines(context: Context, run_id: int) -> int:
+    """Read how the newest of the records that were opened again came to be so; return how many were read.
+
+    A product that tells nothing, or too much is asked of it, ends the reading: causes are no necessity.
+    """
+    with context.db.read() as tx:
+        wanted = tx.execute(_reopened(run_id)).all()
+    told = []
+    for row in wanted:
+        try:
+            flip = context.crm.last_flip(row.module, row.record_id)
+        except ZohoError:
+            break
+        if flip is not None:
+            cause = SOURCES.get(flip.source, Cause.UNKNOWN)
+            told.append(_row(run_id, row, cause, flip.who, reopened=True))
+    with context.db.begin() as tx:
+        for part in batches(told):
+            tx.execute(_PUT, part)
+    return len(told)
+
+
+def cause_of(kind: str, *, mode: str | None, reopened: bool) -> Cause:
+    """Return what the mirror tells about one person's drift."""
+    if reopened:
+        return Cause.STAFF
+    if kind in BY_KIND:
+        return BY_KIND[kind]
+    return MODES.get(mode or "", Cause.UNKNOWN)
+
+
+def _asked(run_id: int) -> Any:  # noqa: ANN401  # a select of many columns
+    """Select each drift of a run with what its CRM records tell."""
+    out = crm_record.c.opted_out == 1
+    opened = and_(crm_record.c.opted_out == 0, crm_record.c.changed_run.is_not(None))
+    side = (
+        select(
+            crm_address.c.address_index,
+            func.max(case((out, crm_record.c.unsubscribed_mode))).label("mode"),
+            func.max(case((out, crm_record.c.modified_by))).label("closed_by"),
+            func.max(case((opened, crm_record.c.modified_by))).label("opened_by"),
+            func.max(case((opened, 1), else_=0)).label("reopened"),
+        )
+        .join(crm_record, _same_record())
+        .where(crm_address.c.address_index.in_(select(drift.c.address_index).where(drift.c.run_id == run_id)))
+        .group_by(crm_address.c.address_index)
+        .subquery()
+    )
+    return (
+        select(
+            drift.c.kind,
+            drift.c.action,
+            drift.c.address_index,
+            side.c.mode,
+            side.c.closed_by,
+            side.c.opened_by,
+            func.coalesce(side.c.reopened, 0).label("reopened"),
+        )
+        .outerjoin(side, side.c.address_index == drift.c.address_index)
+        .where(drift.c.run_id == run_id)
+    )
+
+
+def _told(row: Row[Any], run_id: int) -> dict[str, object]:
+    reopened = row.reopened == 1 and row.action == "stop"
+    cause = cause_of(row.kind, mode=row.mode, reopened=reopened)
+    actor = row.opened_by if reopened else row.closed_by if cause is Cause.STAFF else None
+    return _row(run_id, row, cause, actor, reopened=reopened)
+
+
+def _row(run_id: int, row: Row[Any], cause: Cause, actor: str | None, *, reopened: bool) -> dict[str, object]:
+    return {
+        "of_run": run_id,
+        "of_kind": row.kind,
+        "of_index": row.address_index,
+        "new_cause": cause.value,
+        "new_actor": actor,
+        "new_reopened": int(reopened),
+    }
+
+
+def _reopened(run_id: int) -> Any:  # noqa: ANN401  # as above
+    """Select the open records of people whom this run found opened again, those changed last first."""
+    return (
+        select(drift.c.kind, drift.c.address_index, crm_record.c.module, crm_record.c.record_id)
+        .join(crm_address, crm_address.c.address_index == drift.c.address_index)
+        .join(crm_record, _same_record())
+        .where(
+            drift.c.run_id == run_id,
+            drift.c.reopened == 1,
+            crm_record.c.opted_out == 0,
+            crm_record.c.changed_run.is_not(None),
+        )
+        .order_by(crm_record.c.changed_run.desc(), crm_record.c.modified_at.desc(), crm_record.c.record_id)
+        .limit(MOST)
+    )
+
+
+def _same_record() -> Any:  # noqa: ANN401  # a condition
+    return and_(
+        crm_record.c.module == crm_address.c.module, crm_record.c.record_id == crm_address.c.record_id
+    )
+
+
+_PUT = (
+    update(drift)
+    .where(
+        drift.c.run_id == bindparam("of_run"),
+        drift.c.kind == bindparam("of_kind"),
+        drift.c.address_index == bindparam("of_index"),
+    )
+    .values(cause=bindparam("new_cause"), actor=bindparam("new_actor"), reopened=bindparam("new_reopened"))
+)
+
+
+def top_openers(
+    tx: Connection, since: datetime, until: datetime, most: int = 5
+) -> list[tuple[str, str, int]]:
+    """Return who opened again what had been stopped: name, what did it, people; the most first."""
+    who = func.coalesce(drift.c.actor, "somebody whom the product does not name")
+    people = func.count(drift.c.address_index.distinct())
+    rows = tx.execute(
+        select(who, drift.c.cause, people)
+        .join(run, run.c.id == drift.c.run_id)
+        .where(run.c.started_at > since, run.c.started_at <= until, drift.c.reopened == 1)
+        .group_by(who, drift.c.cause)
+        .order_by(people.desc(), who)
+        .limit(most)
+    )
+    return [(str(name), cause or Cause.UNKNOWN.value, count) for name, cause, count in rows]
