@@ -15,8 +15,9 @@ from typing import TypeVar
 from sqlalchemy import Connection, select
 
 from service.db import crm_record, member, outcome, run
-from service.reconciler import channels, hints, mirror, news
+from service.reconciler import breakers, channels, hints, mirror, news, runs
 from service.reconciler.context import Context
+from service.reconciler.enforcement import CAMPAIGNS
 from service.reconciler.port import CrmRecord, Member
 from service.reconciler.runs import KIND
 
@@ -52,11 +53,17 @@ class Watch:
         if started is None:
             return 0
         run_id, began_at = started
-        at, recorded = self.context.now(), 0
-        if self._due(at):
+        at, recorded, out = self.context.now(), 0, self._left_out()
+        if breakers.CRM not in out and self._due(at):
             recorded = self._record(self._crm(run_id, (self.looked_at or began_at) - OVERLAP))
             self.looked_at = at
-        return recorded + self._record(self._campaigns(run_id))
+        return recorded if CAMPAIGNS in out else recorded + self._record(self._campaigns(run_id))
+
+    def _left_out(self) -> frozenset[str]:
+        """Return the products that the newest run could not believe: what they show is no news either."""
+        with self.context.db.read() as tx:
+            believed = runs.last_believed(tx)
+            return breakers.blind(() if believed is None else breakers.tripped(tx, believed[0]))
 
     def read_campaigns(self, run_id: int, *, bounced: bool) -> int:
         """Record what Campaigns shows now, whether its numbers moved or not; who `bounced` as well."""

@@ -11,6 +11,7 @@ from service.db import breaker, canary, drift
 from service.errors import Misconfigured
 from service.policy.limits import Breaker, Breakers, Canaries
 from service.reconciler import breakers, canaries, hatching
+from service.reconciler.watch import Watch
 from service.zoho.mapping import connect
 from tests.reconciler.conftest import World, hasty, settings, stopped
 from tests.running import claim, withdrawal
@@ -254,3 +255,14 @@ def test_the_right_mapping_is_believed_again(watched):
     with mapped(watched, **INVERTED["both"]) as inverted:
         assert inverted.run().tripped
     assert not watched.run().tripped
+
+
+def test_the_watch_takes_no_news_from_a_product_that_the_last_run_left_out(small):
+    small.run(crm=Odd(small.zoho.crm))
+    (email,) = small.emails("duplicate_harmless")[:1]
+    small.sim.control("crm/set", {"email": email, "fields": {"Email_Opt_Out": True}})
+    assert Watch(context=small.context).look() == 0
+    small.run()
+    other = small.ordinary()
+    small.sim.control("crm/set", {"email": other, "fields": {"Email_Opt_Out": True}})
+    assert Watch(context=small.context).look() == 1
