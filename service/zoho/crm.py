@@ -21,7 +21,6 @@ from service.zoho.crm_reads import BASE, Reads
 from service.zoho.crm_sweeps import Sweeps
 from service.zoho.records import Layout, layouts, mailbox, same_address, spellings
 from service.zoho.timelines import ZohoTimelines
-from service.zoho.timelines import ZohoTimelines
 from service.zoho.transport import Call, Transport
 
 T = TypeVar("T")
@@ -60,7 +59,6 @@ class ZohoCrm:
         self._layouts = layouts(mapping)
         self._opt_out = mapping.crm.opt_out_field
         self._reads = Reads(transport)
-        self._timelines = ZohoTimelines(transport, mapping.crm.opt_out_field)
         self._timelines = ZohoTimelines(transport, mapping.crm.opt_out_field)
         self._sweeps = Sweeps(self._reads, BulkReader(transport), mapping.crm.sweep)
         self._bulk_write_from = mapping.crm.bulk_write_from
@@ -163,10 +161,6 @@ class ZohoCrm:
                         if record not in mine:
                             mine.append(record)
         return {address: found.get(mailbox(address), []) for address in addresses}
-
-    def last_flip(self, module: str, record_id: str) -> Flip | None:
-        """Return the newest change of a record's opt-out field, None where CRM knows none."""
-        return self._timelines.last_flip(module, record_id)
 
     def last_flip(self, module: str, record_id: str) -> Flip | None:
         """Return the newest change of a record's opt-out field, None where CRM knows none."""
