@@ -7,6 +7,7 @@ each name is recorded as a look-up before it is shown.
 import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Annotated, Final, Literal
 
 import msgspec
@@ -189,12 +190,18 @@ def _page(
         may_ask=who.role in LOOKUP_ROLES and not named and bool(found.lines),
         may_decide=is_open and who.role == APPROVER and who.name not in voiced,
         has_decided=is_open and who.name in voiced,
-        opens=edge.policy.enforcement.permissive.opens(edge.now()),
+        opens=_opens(edge),
         next_start=found.start + len(found.lines),
         groups=_groups(found),
         error=error,
         now=edge.now(),
     )
+
+
+def _opens(edge: Edge) -> datetime:
+    """Return when what is approved may be written, by the clock that the policy names; else by UTC."""
+    rules, now = edge.policy.enforcement, edge.now()
+    return rules.permissive.opens(rules.quota.local(now, None)).astimezone(UTC)
 
 
 def _groups(found: Shown) -> list[tuple[str, str, list[Line]]]:
