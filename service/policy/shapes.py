@@ -66,10 +66,12 @@ class Crm(Strict, frozen=True, kw_only=True):
     opt_out_field: str
     mode_field: str | None = None
     time_field: str | None = None
+    reason_field: str | None = None
+    """A text field that says why a dead mailbox was opted out, so that people see it was no choice."""
     sweep: Sweep = "cheapest"
     """How whole modules are read: by bulk read, by COQL, or by whichever costs fewer credits."""
     bulk_write_from: int = 0
-    """From how many records of one module on a repair is one bulk write; 0 is never (see policies/zoho.toml)."""
+    """From how many records of one module on a repair is one bulk write; 0 is never (see zoho.toml)."""
     modules: tuple[Module, ...]
 
 

@@ -20,9 +20,14 @@ from service.reconciler import changes, plans, proof
 from service.reconciler.changes import Ended, Item
 from service.reconciler.context import Context
 from service.reconciler.enforcement import CAMPAIGNS, CRM
-from service.reconciler.port import CrmChange, Member, Result
+from service.reconciler.port import BOUNCED, CrmChange, Member, Result
 from service.reconciler.sealed import addresses_of
 
+BOUNCES = {
+    "hard_bounce_not_in_crm": BOUNCED,
+    "repeated_soft_bounce_not_in_crm": "Repeated soft bounces",
+}
+"""What CRM is told about a dead mailbox, where a field is there for it."""
 WRITERS = 8
 """Calls to Campaigns at a time; the products allow ten connections."""
 CAMPAIGNS_BATCH = 32
@@ -122,9 +127,12 @@ def _without_outdated(context: Context, batch: Sequence[Item]) -> list[Item]:
 
 def _write_crm(context: Context, batch: Sequence[Item]) -> Sequence[Ended]:
     """Opt the records out; one that two addresses share is written once."""
-    targets = list(dict.fromkeys(item.record for item in batch))
+    targets = {item.record: BOUNCES.get(item.kind, "") for item in batch}
     results = context.crm.enforce(
-        [CrmChange(module=module, record_id=record_id, opted_out=True) for module, record_id in targets]
+        [
+            CrmChange(module=module, record_id=record_id, opted_out=True, reason=reason)
+            for (module, record_id), reason in targets.items()
+        ]
     )
     by_target = dict(zip(targets, results, strict=True))
     return [ended(by_target[item.record]) for item in batch]

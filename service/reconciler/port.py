@@ -79,6 +79,8 @@ class CrmChange:
     record_id: str
     opted_out: bool
     unmodified_since: datetime | None = None
+    reason: str = ""
+    """Why a dead mailbox is opted out, for the field that policies/zoho.toml names; empty leaves it alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +125,10 @@ class Flip:
     source: str
     who: str | None
     at: datetime | None
+
+
+BOUNCED = "Hard bounce"
+"""The reason of a mailbox that is gone."""
 
 
 class Crm(Protocol):

@@ -15,7 +15,7 @@ from service.errors import QuotaExhausted, Unreachable, ZohoError
 from service.reconciler import mirror
 from service.reconciler.context import Context
 from service.reconciler.enforcement import CONFIRMED, CRM, Enforced
-from service.reconciler.port import CrmChange, CrmRecord, Result
+from service.reconciler.port import BOUNCED, CrmChange, CrmRecord, Result
 
 ALREADY = "ALREADY"
 """The code of a record that said stop before we came."""
@@ -64,8 +64,17 @@ def _stop_in_crm(context: Context, stops: Sequence[Stop], still: Still) -> dict[
     stops = [stop for stop in stops if stop.sub in wanted]
     records = _by_target(record for stop in stops for record in found[stop.address])
     permits = [target for target, record in records.items() if not record.opted_out]
+    bounced = _by_target(record for stop in stops if stop.bounced for record in found[stop.address])
     results = context.crm.enforce(
-        [CrmChange(module=module, record_id=record_id, opted_out=True) for module, record_id in permits]
+        [
+            CrmChange(
+                module=module,
+                record_id=record_id,
+                opted_out=True,
+                reason=BOUNCED if (module, record_id) in bounced else "",
+            )
+            for module, record_id in permits
+        ]
     )
     written_at = context.now()
     context.progress("crm opted out", len(permits), len(records))

@@ -58,6 +58,7 @@ class ZohoCrm:
         self._transport = transport
         self._layouts = layouts(mapping)
         self._opt_out = mapping.crm.opt_out_field
+        self._reason_field = mapping.crm.reason_field
         self._reads = Reads(transport)
         self._timelines = ZohoTimelines(transport, mapping.crm.opt_out_field)
         self._sweeps = Sweeps(self._reads, BulkReader(transport), mapping.crm.sweep)
@@ -184,7 +185,9 @@ class ZohoCrm:
         `ZohoDenied` or `QuotaExhausted` only while nothing was written; later they end up in the results.
         """
         if not self._in_bulk(changes):
-            return crm_writes.enforce(self._transport, self._opt_out, changes)
+            return crm_writes.enforce(
+                self._transport, self._opt_out, changes, reason_field=self._reason_field
+            )
         zgid = str(self.org().zgid)
         return crm_writes.enforce_in_bulk(self._transport, self._opt_out, changes, zgid=zgid)
 
@@ -193,8 +196,10 @@ class ZohoCrm:
         return MOST_ROWS if 0 < self._bulk_write_from <= waiting else crm_writes.BATCH
 
     def _in_bulk(self, changes: Sequence[CrmChange]) -> bool:
-        """Return whether a job is to write these: policy allows it, they are stops, and enough of each."""
+        """Return whether a job is to write these: policy allows it, all are stops, enough of each."""
         if not self._bulk_write_from or any(c.unmodified_since or not c.opted_out for c in changes):
+            return False
+        if self._reason_field and any(change.reason for change in changes):
             return False
         modules = Counter(change.module for change in changes)
         return bool(modules) and min(modules.values()) >= self._bulk_write_from

@@ -21,9 +21,14 @@ BATCH = 100
 """Records of one write, the most that CRM takes."""
 
 
-def enforce(transport: Transport, opt_out: str, changes: Sequence[CrmChange]) -> Sequence[Result]:
-    """Return one result per change, in order; `opt_out` is the field that says stop."""
-    return _each(changes, _batches(changes), lambda batch: _write(transport, opt_out, batch))
+def enforce(
+    transport: Transport, opt_out: str, changes: Sequence[CrmChange], *, reason_field: str | None = None
+) -> Sequence[Result]:
+    """Return one result per change, in order; `opt_out` is the field that says stop.
+
+    `reason_field` takes the reasons of those that have one.
+    """
+    return _each(changes, _batches(changes), lambda batch: _write(transport, opt_out, batch, reason_field))
 
 
 def enforce_in_bulk(
@@ -88,10 +93,16 @@ def add(
     return (record_id if result.done else ""), result
 
 
-def _write(transport: Transport, opt_out: str, batch: Sequence[CrmChange]) -> Sequence[Result]:
+def _write(
+    transport: Transport, opt_out: str, batch: Sequence[CrmChange], reason_field: str | None
+) -> Sequence[Result]:
     module, since = batch[0].module, batch[0].unmodified_since
     endpoint = f"PUT /crm/v8/{module}"
-    data = [{"id": change.record_id, opt_out: change.opted_out} for change in batch]
+    data = [
+        {"id": change.record_id, opt_out: change.opted_out}
+        | ({reason_field: change.reason} if reason_field and change.reason else {})
+        for change in batch
+    ]
     headers = {"Content-Type": "application/json"}
     call = Call(
         method="PUT",

@@ -124,6 +124,7 @@ class _Planter:
                 hand,
                 person.created_at,
                 modified_at,
+                None,
             )
         )
         if opted_out_at:

@@ -82,6 +82,7 @@ def _module(country_field: str) -> MappingProxyType[str, Field]:
         Field(api_name="Modified_By", label="Modified By", kind=Kind.USER, read_only=True),
         Field(api_name="Created_Time", label="Created Time", kind=Kind.DATETIME, read_only=True),
         Field(api_name="Modified_Time", label="Modified Time", kind=Kind.DATETIME, read_only=True),
+        Field(api_name="Bounce_Reason", label="Bounce Reason", custom=True, length=120),
     )
     return MappingProxyType({f.api_name: f for f in fields})
 
