@@ -18,7 +18,9 @@ from service.db import chunks, crm_record, member, outcome, standing, task
 from service.errors import QuotaExhausted, Unreachable, ZohoDenied, ZohoError
 from service.policy import PolicySet
 from service.reconciler import hints, mirror, news
+from service.reconciler.breakers import CRM
 from service.reconciler.context import Context
+from service.reconciler.enforcement import CAMPAIGNS
 from service.reconciler.hints import Hint
 from service.reconciler.people import people
 from service.reconciler.port import CrmRecord, Member, OutcomeKind
@@ -60,10 +62,7 @@ class Heed:
         Raises `ZohoError` where a product cannot be read; the hints come back.
         """
         context, now = self.context, self.context.now()
-        kinds: tuple[str, ...] = hints.OF_CRM
-        if self.campaigns_from is None or now >= self.campaigns_from:
-            kinds += hints.OF_CAMPAIGNS
-        run = self.watch.last_run()
+        run, kinds = self.watch.last_run(), self._kinds(now)
         with context.db.read() as tx:
             if run is None or not hints.waiting(tx, kinds, now):
                 return 0
@@ -75,6 +74,13 @@ class Heed:
         for error in errors:
             raise error
         return len(taken)
+
+    def _kinds(self, now: datetime) -> tuple[str, ...]:
+        """Return what can be looked into now: not what the newest run could not believe, nor too often."""
+        out = self.watch.left_out()
+        rests = self.campaigns_from is not None and now < self.campaigns_from
+        of_crm = () if CRM in out else hints.OF_CRM
+        return of_crm if rests or CAMPAIGNS in out else (*of_crm, *hints.OF_CAMPAIGNS)
 
     def _try(
         self, look: Callable[[Sequence[Hint], int], None], taken: Sequence[Hint], run_id: int

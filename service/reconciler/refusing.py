@@ -18,6 +18,7 @@ from service.reconciler.enforcement import CAMPAIGNS, Enforced
 from service.reconciler.people import familiar
 from service.reconciler.port import NOBODY, Member, Result
 from service.reconciler.stopping import Ended, Still, Stop, enforced, require
+from service.vault.address import fold
 
 AT_A_TIME = 8
 """People at a time; each is a few calls one after the other, and the products allow ten connections."""
@@ -27,6 +28,8 @@ FEW = 4
 """So many are asked about one by one in any case."""
 PAGE = 500
 """People of a list that one call shows."""
+DEAR = 4
+"""What such a page weighs in questions about one person: it takes both sides longer."""
 MOST_PAGES = 20
 """Calls that are worth a proof at once, where the usual one is closed."""
 
@@ -147,7 +150,7 @@ def _read_back(context: Context, stops: Sequence[Stop]) -> Mapping[SubjectId, Zo
     So they are, too, where the window of asking one by one is used up: who was stopped is not to wait for
     the proof of it until that opens.
     """
-    shown = _listed(context, stops, calls=len(stops)) if len(stops) > FEW else set()
+    shown = _listed(context, stops, calls=len(stops) // DEAR) if len(stops) > FEW else set()
     asked = [stop for stop in stops if stop.sub not in shown]
 
     def ask(stop: Stop) -> ZohoError | None:
@@ -171,16 +174,12 @@ def _listed(context: Context, stops: Sequence[Stop], *, calls: int) -> set[Subje
         if sum(2 + counts.get(name, 0) // PAGE for name in names) >= calls:
             return set()
         left = {
-            name: {
-                context.vault.address_index(found.address)
-                for found in context.campaigns.members(name, Member.UNSUBSCRIBED)
-            }
+            name: {fold(found.address) for found in context.campaigns.members(name, Member.UNSUBSCRIBED)}
             for name in names
         }
     except ZohoError:
         return set()  # asked one by one instead, where each gets an answer or an error of their own
-    indexes = {stop: context.vault.address_index(stop.address) for stop in stops}
-    return {stop.sub for stop in stops if all(indexes[stop] in left[name] for name in stop.lists)}
+    return {stop.sub for stop in stops if all(fold(stop.address) in left[name] for name in stop.lists)}
 
 
 def _failed(results: Sequence[Result], code: str) -> ZohoError:

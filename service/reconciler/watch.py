@@ -53,13 +53,13 @@ class Watch:
         if started is None:
             return 0
         run_id, began_at = started
-        at, recorded, out = self.context.now(), 0, self._left_out()
+        at, recorded, out = self.context.now(), 0, self.left_out()
         if breakers.CRM not in out and self._due(at):
             recorded = self._record(self._crm(run_id, (self.looked_at or began_at) - OVERLAP))
             self.looked_at = at
         return recorded if CAMPAIGNS in out else recorded + self._record(self._campaigns(run_id))
 
-    def _left_out(self) -> frozenset[str]:
+    def left_out(self) -> frozenset[str]:
         """Return the products that the newest run could not believe: what they show is no news either."""
         with self.context.db.read() as tx:
             believed = runs.last_believed(tx)

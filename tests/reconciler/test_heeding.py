@@ -27,6 +27,7 @@ from service.web.site import create_site
 from service.zoho.notifications import Notifications, Subscription
 from service.zoho.simulator import names
 from tests.reconciler.conftest import World, stopped
+from tests.reconciler.test_breakers import Odd
 from tests.reconciler.test_watch import act, seconds_until
 from tests.running import claim, withdrawal
 
@@ -199,6 +200,17 @@ def test_what_campaigns_said_about_an_erased_person_goes_with_them(small):
         sub = small.intake.vault.find(tx, email)
         destroy(tx, sub, small.intake.vault.address_index(email))
     assert states(small) == []
+
+
+def test_hints_of_a_product_that_the_last_run_could_not_believe_wait(small):
+    small.run(crm=Odd(small.zoho.crm))
+    email = small.ordinary()
+    tell(small, email)
+    act(small, email, "crm")
+    assert heed(small).turn() == 0
+    small.run()
+    assert heed(small).turn() == 1
+    assert states(small) == ["done"]
 
 
 def test_a_product_that_is_down_gives_the_hints_back(small):
