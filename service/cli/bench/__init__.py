@@ -15,6 +15,7 @@ from service.cli import show
 from service.cli.bench.asking import ARRAY, measure_log
 from service.cli.bench.posting import BARE, NAIVE, measure_arrays, measure_posts
 from service.cli.bench.reach import SIZES, measure_reach
+from service.cli.bench.taking_over import measure_imports
 from service.cli.bench.targets import Target, bare_handler, naive_design, our_service, own_database
 
 CONNECTIONS: Final = (1, 16, 64, 256)
@@ -30,7 +31,9 @@ CONNECTIONS: Final = (1, 16, 64, 256)
 @click.option("--rounds", default=5, show_default=True, help="How often each is measured; medians are shown.")
 @click.option("--seconds", default=3.0, show_default=True, help="Length of one measurement of posts.")
 @click.option("--connections", default=CONNECTIONS, multiple=True, show_default=True, help="Posts at once.")
-@click.option("--only", type=click.Choice(["posts", "log", "zoho"]), help="Measure one part alone.")
+@click.option(
+    "--only", type=click.Choice(["posts", "imports", "log", "zoho"]), help="Measure one part alone."
+)
 @click.option("--contacts", default=SIZES, multiple=True, show_default=True, help="Organisations to read.")
 def bench(
     *,
@@ -52,6 +55,8 @@ def bench(
         folder = Path(name)
         if only in (None, "posts"):
             _posts(folder, postgresql, plan, progress)
+        if only in (None, "imports"):
+            _imports(folder, postgresql, plan, progress)
         if only in (None, "log"):
             measure_log(folder, entries, rounds, progress, click.echo)
         if only in (None, "zoho"):
@@ -84,6 +89,11 @@ def _posts(folder: Path, postgresql: str | None, plan: Plan, step: show.Progress
             click.echo(measure_posts(targets, number, rounds=plan.rounds, seconds=plan.seconds))
         step(f"posting arrays of {ARRAY}", 0, 0)
         click.echo(measure_arrays(ours, ARRAY, rounds=plan.rounds, seconds=plan.seconds))
+
+
+def _imports(folder: Path, postgresql: str | None, plan: Plan, step: show.Progress) -> None:
+    step("importing files", 0, 0)
+    click.echo(measure_imports(folder, _stores(folder, postgresql), rounds=plan.rounds))
 
 
 def _stores(folder: Path, postgresql: str | None) -> dict[str, Callable[[str], AbstractContextManager[str]]]:

@@ -1,9 +1,7 @@
 """A long log: how fast it grows, how large it is, what a history, an export and a verification cost."""
 
 import os
-import time
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
@@ -12,6 +10,7 @@ from typing import Final
 from sqlalchemy import text
 
 from service import app, settings
+from service.cli.bench.clock import Spent, spent
 from service.cli.bench.load import BODY
 from service.cli.cores import cores
 from service.cli.export import export_log
@@ -22,7 +21,6 @@ from service.db import Database
 from service.intake import Claim
 from service.ledger.replay.judge import Beliefs, judge
 from service.reports.history import history
-from service.settings import Settings
 
 Say = Callable[[str], None]
 ARRAY: Final = 1000
@@ -39,28 +37,30 @@ def measure_log(folder: Path, entries: int, rounds: int, progress: Progress, say
         _arrays(parts, rounds, say)
         _fill(parts, entries, progress)
         _histories(parts, rounds, say)
-    _sizes(chosen, say)
-    with app.running(chosen) as parts, _timed() as took:
+        _sizes(parts, say)
+    with app.running(chosen) as parts, spent() as took:
         done = export_log(parts, folder / "export", lambda _count, _total: None)
-    say(f"export: {took() / done.size * _MILLION:,.0f} s per million entries")
-    _verify(parts.keys.log.vkey, folder / "export", done.size, say)
+    say(f"export: {_per_million(took, done.size)}")
+    _verify(parts.keys.log.vkey, folder / "export", done.size, rounds, say)
 
 
 def _arrays(parts: app.Parts, rounds: int, say: Say) -> None:
     """Tell how fast arrays are recorded: of new people, and of people who are known."""
     fresh = [[_claim(f"array-{turn}-{n}@example.com", turn) for n in range(ARRAY)] for turn in range(rounds)]
-    known = [
-        [replace(claim, key=f"again-{turn}-{claim.key}") for claim in fresh[0]] for turn in range(rounds)
-    ]
+    known = [[replace(claim, key=f"again {claim.key}") for claim in claims] for claims in fresh]
     for name, batches in (("new people", fresh), ("known people", known)):
-        rates, costs = [], []
+        taken = []
         for claims in batches:
-            cpu = time.process_time()
-            with _timed() as took:
+            with spent() as took:
                 parts.intake.record(claims)
-            rates.append(len(claims) / took())
-            costs.append((time.process_time() - cpu) / len(claims) * 1e6)
-        say(f"arrays of {ARRAY}, {name}: {median(rates):,.0f} events/s, {median(costs):.0f} us of CPU each")
+            taken.append(took)
+        rate, core = (
+            ARRAY / median(times) for times in ([t.wall_s for t in taken], [t.cpu_s for t in taken])
+        )
+        say(
+            f"arrays of {ARRAY}, {name}: {rate:,.0f} events/s; "
+            f"{1e6 / core:.0f} us of CPU each, {core:,.0f}/s and core"
+        )
 
 
 def _fill(parts: app.Parts, entries: int, progress: Progress) -> None:
@@ -81,45 +81,77 @@ def _fill(parts: app.Parts, entries: int, progress: Progress) -> None:
 
 def _histories(parts: app.Parts, rounds: int, say: Say) -> None:
     """Tell what the history of one person costs, every entry with its proof checked again."""
-    medians, length = [], 0
+    walls, cpus, length = [], [], 0
     for _ in range(rounds):
         times = []
         for _ in range(ASKED):
-            with _timed() as took, parts.db.read() as tx:
+            with spent() as took, parts.db.read() as tx:
                 found = history(parts.intake, tx, PERSON, at=app.now(), as_of=None)
-            times.append(took() * 1000)
+            times.append(took)
             length = len(found.records)
-        medians.append(median(times))
+        walls.append(median(took.wall_s for took in times) * 1000)
+        cpus.append(sum(took.cpu_s for took in times) / ASKED * 1000)
     size = _size(parts)
-    say(f"history of {length} entries with proofs in a log of {size:,}: {median(medians):.1f} ms")
-
-
-def _sizes(chosen: Settings, say: Say) -> None:
-    """Tell how large the database is, per event: what was signed and sealed, and what stands beside it."""
-    with closing(Database(chosen.database_url)) as db, db.read() as tx:
-        pages = (
-            tx.exec_driver_sql("PRAGMA page_count").scalar_one()
-            * tx.exec_driver_sql("PRAGMA page_size").scalar_one()
-        )
-        events = tx.execute(text("SELECT count(*) FROM payload")).scalar_one()
-        signed = tx.execute(text("SELECT sum(length(entry)) FROM leaf")).scalar_one()
-        sealed = tx.execute(text("SELECT sum(length(sealed)) FROM payload")).scalar_one()
-    beside = (pages - signed - sealed) / events
     say(
-        f"bytes of SQLite per event of a new person (two entries): {pages / events:,.0f} = "
-        f"{signed / events:,.0f} signed + {sealed / events:,.0f} sealed + {beside:,.0f} beside"
+        f"history of {length} entries with proofs in a log of {size:,}: "
+        f"{median(walls):.1f} ms, {median(cpus):.1f} ms of CPU"
     )
 
 
-def _verify(vkey: str, folder: Path, size: int, say: Say) -> None:
-    """Tell how fast the export is verified, on one core and on all."""
-    for processes in sorted({1, os.cpu_count() or 1}):
-        with cores(processes) as submit, _timed() as took:
-            verdict = judge(FolderSource(folder), Beliefs(log_vkey=vkey), submit, lambda _done, _total: None)
-        say(
-            f"verify on {processes} core(s): {size / took():,.0f} entries/s, "
-            f"{took() / size * _MILLION:,.0f} s per million ({verdict.state.value})"
+def _sizes(parts: app.Parts, say: Say) -> None:
+    """Tell how large the database is per event: what was signed and sealed, and what stands beside it."""
+    before = _measured(parts.db)
+    _say_size("a new person (two entries)", before, say)
+    for turn in range(5):
+        parts.intake.record([_claim(f"array-0-{n}@example.com", -turn - 1) for n in range(ARRAY)])
+    grown = (after - earlier for after, earlier in zip(_measured(parts.db), before, strict=True))
+    _say_size("a known person (one entry)", tuple(grown), say)
+
+
+def _say_size(whose: str, sizes: tuple[int, ...], say: Say) -> None:
+    total, events, signed, sealed = sizes
+    say(
+        f"bytes of SQLite per event of {whose}: {total / events:,.0f} = {signed / events:,.0f} signed "
+        f"+ {sealed / events:,.0f} sealed + {(total - signed - sealed) / events:,.0f} beside"
+    )
+
+
+def _measured(db: Database) -> tuple[int, ...]:
+    """Return bytes in the file, events, bytes that were signed, bytes that were sealed."""
+    with db.read() as tx:
+        pages, bytes_each = (
+            tx.exec_driver_sql(f"PRAGMA {name}").scalar_one() for name in ("page_count", "page_size")
         )
+        asked = (
+            "SELECT count(*) FROM payload",
+            "SELECT sum(length(entry)) FROM leaf",
+            "SELECT sum(length(sealed)) FROM payload",
+        )
+        return pages * bytes_each, *(tx.execute(text(one)).scalar_one() for one in asked)
+
+
+def _verify(vkey: str, folder: Path, size: int, rounds: int, say: Say) -> None:
+    """Tell how fast the export is verified, on one core and on all, in turn."""
+    taken: dict[int, list[Spent]] = {processes: [] for processes in sorted({1, os.cpu_count() or 1})}
+    for _ in range(rounds):
+        for processes, found in taken.items():
+            with spent() as took, cores(processes) as submit:
+                verdict = judge(
+                    FolderSource(folder), Beliefs(log_vkey=vkey), submit, lambda _done, _total: None
+                )
+            found.append(took)
+            assert verdict.state.value == "good", "the log was written a moment ago"
+    for processes, found in taken.items():
+        took = Spent(median(one.wall_s for one in found), median(one.cpu_s for one in found))
+        say(
+            f"verify on {processes} core(s): {size / took.wall_s:,.0f} entries/s, "
+            f"{size / took.cpu_s:,.0f} entries/s and core; {_per_million(took, size)}"
+        )
+
+
+def _per_million(took: Spent, size: int) -> str:
+    part = _MILLION / size
+    return f"{took.wall_s * part:,.0f} s, {took.cpu_s * part:,.0f} s of CPU per million entries"
 
 
 def _claim(address: str, number: int) -> Claim:
@@ -137,11 +169,3 @@ def _claim(address: str, number: int) -> Claim:
 def _size(parts: app.Parts) -> int:
     with parts.db.read() as tx:
         return parts.intake.store.size(tx)
-
-
-@contextmanager
-def _timed() -> Iterator[Callable[[], float]]:
-    """Yield what tells the seconds that the block took, once it has ended."""
-    began, ended = time.perf_counter(), list[float]()
-    yield lambda: ended[0] - began
-    ended.append(time.perf_counter())
