@@ -30,7 +30,7 @@ from service.ledger.publication import Publisher, Signing
 from service.ledger.store import Store
 from service.mail import FolderOutbox, Outbox, SmtpOutbox, send_nightly
 from service.policy import PolicySet, ZohoMapping
-from service.reconciler import enforce, harm, runs
+from service.reconciler import enforce, harm, letting, runs
 from service.reconciler.audit import Asked, Audit
 from service.reconciler.audit import audit as run_audit
 from service.reconciler.audit.fields import Metadata
@@ -247,6 +247,7 @@ def work(parts: Parts, stop: threading.Event, *, nightly: bool = True, watch: bo
         stack.enter_context(parts.publisher())
         stack.enter_context(parts.anchors())
         turns: dict[str, Nightly] = {}
+        hourly: dict[str, Nightly] = {}
         carry_out: Callable[[], int] = int
         look: Callable[[], int] | None = None
         heed: Callable[[], int] | None = None
@@ -267,6 +268,7 @@ def work(parts: Parts, stop: threading.Event, *, nightly: bool = True, watch: bo
             if nightly:
                 opening = lambda _night: _fill(parts, slow)  # noqa: E731  # one line, one use
             turns["reconcile"] = lambda _night: _reconcile(parts, slow)
+            hourly["permits"] = lambda _night: _let_go(parts.context(slow))
             turns["harm"] = lambda _night: _harm(parts, slow)
             turns["audit"] = lambda _night: _audit(parts, slow)
         turns["scrub"] = parts.scrub().look
@@ -282,9 +284,15 @@ def work(parts: Parts, stop: threading.Event, *, nightly: bool = True, watch: bo
             heed=heed,
             look_s=max(1, parts.policy.enforcement.watch_seconds),
             opening=opening,
+            hourly=hourly if nightly else {},
         )
         parts.intake.ring_for_tasks(worker.tasks.ring)
         worker.run(stop)
+
+
+def _let_go(context: Context) -> None:
+    """Write what was approved, once the off-hours begin; what a product does not take waits."""
+    letting.between_runs(context)
 
 
 def _informed(zoho: Zoho, look: Callable[[], int]) -> int:

@@ -62,6 +62,26 @@ def test_a_nightly_job_runs_once_a_night_on_one_of_many_nodes(database):
     assert len(ran) == 2
 
 
+def test_an_hourly_job_runs_once_an_hour_at_any_hour_whoever_runs_it(database):
+    ran: list[date] = []
+    for now in (NIGHT.replace(hour=1), NIGHT.replace(hour=1, minute=59), NIGHT.replace(hour=2)):
+        for name in ("a", "b"):
+            worker(database, now=now, name=name, hourly={"permits": ran.append}).this_hour()
+    assert len(ran) == 2
+
+
+def test_an_hourly_job_that_failed_waits_for_the_next_hour(sqlite_database):
+    ran: list[date] = []
+
+    def down(night: date) -> None:
+        ran.append(night)
+        raise Unavailable("Campaigns does not answer")
+
+    for now in (NIGHT, NIGHT + timedelta(minutes=20), NIGHT + timedelta(hours=1)):
+        worker(sqlite_database, now=now, hourly={"permits": down}).this_hour()
+    assert len(ran) == 2
+
+
 def test_two_workers_in_the_same_moment_run_a_job_once(database):
     ran: list[date] = []
     ready = threading.Barrier(2)

@@ -10,7 +10,7 @@ from service import app, settings
 from service.cli import estimating, show
 from service.errors import Forbidden
 from service.reconciler import plans, showing
-from service.reconciler.letting import let_go
+from service.reconciler.letting import between_runs
 from service.reconciler.plans import Decided, Decision, Person
 from service.reconciler.showing import Line, Shown
 from service.web.auth import check_password, role_of
@@ -106,7 +106,7 @@ def refuse(number: int, digest: str, account: str, reason: str) -> None:
 @plan.command("apply")
 @click.option("--estimate", "estimated", is_flag=True, help="Ask Zoho nothing; print what it would cost.")
 def apply_approved(*, estimated: bool) -> None:
-    """Write what was approved, if the off-hours allow it now; the nightly run does so by itself."""
+    """Write what was approved, if the off-hours allow it now; the worker does so by itself."""
     out = show.console()
     with app.running(settings.load()) as parts, parts.zoho() as zoho, show.steps(out) as progress:
         context, now = parts.context(zoho, progress), app.now()
@@ -117,7 +117,7 @@ def apply_approved(*, estimated: bool) -> None:
         if opens > now:
             out.print(f"nothing was written: the off-hours begin at {opens:%H:%M} UTC")
             return
-        stopped = let_go(context)
+        stopped = between_runs(context)
     for product, reason in stopped.items():
         out.print(f"{product.rstrip(':')}: {reason}", soft_wrap=True)
     out.print(estimating.compare(None, zoho.meter))

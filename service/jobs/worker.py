@@ -72,6 +72,8 @@ class Worker:
     """The same for hints."""
     opening: Nightly | None = None
     """Like a nightly job, at any hour: what a new organisation needs before its first night."""
+    hourly: Mapping[str, Nightly] = field(default_factory=dict)
+    """Jobs of every hour, each by one worker; one that fails waits for the next hour."""
 
     def run(self, stop: threading.Event) -> None:
         """Work until `stop` is set; what has begun is finished first. `Tampered` ends the worker."""
@@ -102,6 +104,7 @@ class Worker:
     def _nights(self, stop: threading.Event) -> None:
         rests: dict[str, datetime] = {}
         while not stop.is_set():
+            self.this_hour()
             self.tonight(rests, stop)
             stop.wait(self.nightly_poll_s)
 
@@ -136,6 +139,12 @@ class Worker:
         until = error.until if isinstance(error, QuotaExhausted) else None
         return self.look_s if until is None else max(self.look_s, (until - self.now()).total_seconds())
 
+    def this_hour(self) -> None:
+        """Run the jobs of this hour that no worker has begun."""
+        now = self.now()
+        for job, work in self.hourly.items():
+            self._turn(job, work, now.date(), turn=f"{now:%Y-%m-%dT%H}")
+
     def tonight(self, rests: dict[str, datetime], stop: threading.Event | None = None) -> None:
         """Run the jobs in their order; `rests` keeps until when one that was postponed is left alone.
 
@@ -155,16 +164,19 @@ class Worker:
             if ended is not Turn.ENDED:
                 return
 
-    def _turn(self, job: str, work: Nightly, night: date) -> Turn:
-        """Return ENDED when the job is over for tonight, OURS when we shall try again, else ELSEWHERE."""
-        turn = night.isoformat()
+    def _turn(self, job: str, work: Nightly, night: date, *, turn: str = "") -> Turn:
+        """Return ENDED when the job is over for tonight, OURS when we shall try again, else ELSEWHERE.
+
+        `turn` names another turn than this night's.
+        """
+        hourly, turn = bool(turn), turn or night.isoformat()
         turns = Turns(db=self.db, now=self.now, name=self.name)
         try:
             if (taken := turns.take(job, turn)) is not Turn.OURS:
                 return taken
             with turns.kept(job, turn):
                 failed = self._outcome(job, work, night)
-            if isinstance(failed, Unavailable | DBAPIError) and self._patient():
+            if isinstance(failed, Unavailable | DBAPIError) and not hourly and self._patient():
                 log.warning("nightly.postponed", job=job, kind=type(failed).__name__)
                 turns.give_back(job, turn)
                 return Turn.OURS

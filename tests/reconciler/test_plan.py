@@ -11,7 +11,9 @@ from sqlalchemy.exc import DBAPIError
 from service.db import approval, change, crm_record, plan
 from service.errors import Forbidden, Malformed, NotFound, Stale
 from service.policy import PolicySet
-from service.reconciler import enforce, plans, showing
+from service.reconciler import breakers, enforce, plans, showing
+from service.reconciler.breakers import Trip
+from service.reconciler.letting import between_runs
 from service.reconciler.plans import Person
 from tests.reconciler.conftest import CrashError, World, fresh_clients, stopped
 from tests.running import claim, withdrawal
@@ -220,6 +222,33 @@ def test_permissive_changes_wait_for_the_off_hours_and_stops_do_not(small):
     assert not result.remaining
     assert state_of(small, made.run_id) == "approved"
     assert not mailed_again(small, email)
+
+
+def test_what_was_approved_is_written_between_two_runs_as_well(small):
+    email = consent_again(small)
+    policy = with_rules(small)
+    made = small.run(policy=policy)
+    context = replace(small.context, policy=policy)
+    assert between_runs(context) == {}
+    assert not mailed_again(small, email)
+    decide(small, made.run_id, made.plan.digest, policy=policy)
+    assert between_runs(context) == {}
+    assert mailed_again(small, email)
+
+
+def test_a_breaker_of_the_newest_run_holds_approved_changes_back_until_one_that_trips_nothing(small):
+    email = consent_again(small)
+    policy = with_rules(small)
+    made = small.run(policy=policy)
+    decide(small, made.run_id, made.plan.digest, policy=policy)
+    with small.db.begin() as tx:
+        trip = Trip(target="crm", name="one actor", stops="permissions", reason="a test")
+        breakers.keep(tx, made.run_id, [trip], small.clock())
+    between_runs(replace(small.context, policy=policy))
+    assert states(small, made.run_id, "permit") == {"crm": "proposed", "campaigns": "proved"}
+    small.run(policy=policy)
+    assert mailed_again(small, email)
+    assert state_of(small, made.run_id) == "done"
 
 
 def test_an_old_or_weak_consent_lets_nobody_go(small):
