@@ -4,9 +4,9 @@ import os
 import signal
 import subprocess
 import sys
-import urllib.request
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 
@@ -33,8 +33,7 @@ def served(tmp_path: Path):
 
 
 def answers(url: str) -> bool:
-    with urllib.request.urlopen(f"{url}/healthz", timeout=10) as response:
-        return response.status == 200
+    return httpx.get(f"{url}/healthz", timeout=10).is_success
 
 
 def test_who_is_asked_to_leave_takes_the_companion_along(served):
