@@ -356,3 +356,33 @@ def test_the_real_address_is_sent_as_json_by_the_mapped_label(stub, told):
     form = parse_qs(stub.calls(DO_NOT_MAIL)[0].body.decode())
     assert json.loads(form["contactinfo"][0]) == {"Contact Email": 'o"brien@example.com'}
     assert form["resfmt"] == ["JSON"]
+
+
+def test_somebody_is_permitted_and_brought_back_from_do_not_mail_only_when_told_to(sim, zoho):
+    (email, *_) = planted(sim, "opted_out_both")
+    zoho.campaigns.refuse(email, ["newsletter"], active_on=None)
+    (kept_out,) = zoho.campaigns.permit(email, ["newsletter"])
+    assert not kept_out.done
+    assert person(sim, email)["dnm"]
+    (result,) = zoho.campaigns.permit(email, ["newsletter"], rejoin=True)
+    assert result.done
+    there = person(sim, email)
+    assert (there["dnm"], list(there["lists"].values())) == (False, ["active"])
+    assert there["fields"]["Marketing Permission"] == "Granted"
+
+
+def test_nothing_but_a_permission_brings_anybody_back_from_do_not_mail(stub, told):
+    stub.says(SUBSCRIBE, OK, OK, OK)
+    told.campaigns.subscribe("newsletter", ADA)
+    told.campaigns.place("newsletter", ADA, granted=False)
+    told.campaigns.permit(ADA, ["newsletter"], rejoin=True)
+    sent = [b"donotmail_resub=true" in call.body for call in stub.calls(SUBSCRIBE)]
+    assert sent == [False, False, True]
+
+
+def test_a_contact_of_our_own_is_placed_in_either_state(sim, zoho):
+    for granted, value in ((True, "Granted"), (False, "Refused")):
+        assert zoho.campaigns.place("newsletter", "canary@example.com", granted=granted).done
+        there = person(sim, "canary@example.com")
+        assert there["fields"]["Marketing Permission"] == value
+        assert list(there["lists"].values()) == ["active"]

@@ -369,3 +369,15 @@ def test_another_field_may_stand_for_stop(stub, mapping, time):
     assert record.opted_out
     assert record.modified_at == datetime(2026, 5, 10, 8, 10, 47, tzinfo=UTC)
     assert "Email_Opt_Out" not in stub.calls(COQL)[0].body.decode()
+
+
+def test_a_record_of_our_own_is_added_in_its_state_and_its_id_told(sim, zoho):
+    number, result = zoho.crm.add("Contacts", "canary@example.com", opted_out=True)
+    assert result.done
+    (record,) = zoho.crm.read([("Contacts", number)])
+    assert (record.addresses, record.opted_out) == (("canary@example.com",), True)
+
+
+def test_a_record_that_crm_does_not_take_has_no_id(zoho):
+    number, result = zoho.crm.add("Contacts", "no address", opted_out=True)
+    assert (number, result.done) == ("", False)

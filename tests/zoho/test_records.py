@@ -15,6 +15,7 @@ def test_the_select_list_of_a_module_is_what_the_mapping_names_and_no_more(mappi
         "Unsubscribed_Time",
         "Mailing_Country",
         "Modified_Time",
+        "Modified_By",
         "Newsletter",
     )
     assert "Country" in layouts(mapping)["Leads"].columns
@@ -56,3 +57,29 @@ def test_one_mailbox_has_several_spellings():
 def test_a_search_covers_the_spellings_that_crm_may_hold():
     assert spellings("Ada@Example.com") == ["Ada@Example.com", "ada@example.com"]
     assert "ada@bücher.example" in spellings("ada@xn--bcher-kva.example")
+
+
+ROW = {"id": "1", "Email": "ada@example.com", "Modified_Time": "2026-05-10T01:10:47-07:00"}
+
+
+@pytest.mark.parametrize(
+    ("who", "name"),
+    [
+        ({"name": "Petra Lindqvist", "id": "7"}, "Petra Lindqvist"),
+        ({"id": "7"}, "7"),
+        ("7", "7"),
+        (None, None),
+    ],
+)
+def test_a_record_says_who_wrote_it_last_as_far_as_crm_tells(mapping, who, name):
+    record = layouts(mapping)["Contacts"].read(ROW | {"Email_Opt_Out": False, "Modified_By": who})
+    assert record.modified_by == name
+
+
+@pytest.mark.parametrize(
+    ("value", "understood"),
+    [(True, True), (False, True), (None, True), ("true", True), ("FALSE", True), ("Yes", False), (1, False)],
+)
+def test_a_checkbox_that_holds_another_word_is_said_not_to_be_understood(mapping, value, understood):
+    record = layouts(mapping)["Contacts"].read(ROW | {"Email_Opt_Out": value})
+    assert record.understood is understood
