@@ -57,6 +57,8 @@ DATED = frozenset(STOPPING) - {
 """Kinds in which somebody said stop, so that a legal clock runs."""
 
 CHUNK = 1_000
+ROOMY = "SET LOCAL work_mem = '128MB'"
+"""For one transaction: millions of people are joined in memory or in few parts, not sorted on disk."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +82,8 @@ def compare(
 
     The products `without` are as if nobody were in them.
     """
+    if tx.dialect.name == "postgresql":
+        tx.exec_driver_sql(ROOMY)
     kinds: dict[str, int] = {}
     uncounted: dict[tuple[str, str], int] = {}
     found = tx.execute(disagreeing(policy, now, without), execution_options={"yield_per": CHUNK})
