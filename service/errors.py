@@ -19,6 +19,7 @@
         Busy                503  our own queue is full; says when to come back
         ZohoError           502  Zoho answered with an error; carries its code and endpoint
           ZohoDenied        502  token, scope or permission; somebody must act
+          NoBulk            502  CRM exports no whole module; it is read page by page instead
           QuotaExhausted    503  the vendor's window is used up until a known time
           Unreachable       503  no answer came back, or none that can be read
       Misconfigured         500  a setting, key or policy file that the service refuses to start with
@@ -175,6 +176,10 @@ class ZohoError(Unavailable):
 
 class ZohoDenied(ZohoError):
     """Token, scope or permission: nothing gets better until a person acts."""
+
+
+class NoBulk(ZohoError):
+    """A bulk read gave no whole module: not allowed, failed, or without end; COQL reads it instead."""
 
 
 class QuotaExhausted(ZohoError):

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, TypeVar
 
 import msgspec
 
-from service.errors import QuotaExhausted, ZohoDenied, ZohoError
+from service.errors import NoBulk, QuotaExhausted, ZohoDenied, ZohoError
 from service.zoho import bulk_file, crm_answers
 from service.zoho.transport import Call, Transport
 from service.zoho.wire import Answer
@@ -45,10 +45,6 @@ BULK_ALONE = {
 
 Row = Mapping[str, str]
 T = TypeVar("T")
-
-
-class NoBulk(ZohoError):  # it ends no run, COQL goes on
-    """Bulk read gave no whole module: not allowed, failed, or without end."""
 
 
 class Result(msgspec.Struct, frozen=True):

@@ -7,10 +7,10 @@ where it may not be counted, or bulk read does not give it, COQL reads it to the
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from service.errors import ZohoError
+from service.errors import NoBulk, ZohoError
 from service.policy.shapes import Sweep
 from service.zoho import bulk_read, coql
-from service.zoho.bulk_read import BulkReader, NoBulk
+from service.zoho.bulk_read import BulkReader
 from service.zoho.crm_reads import Reads
 from service.zoho.quota import coql_credits
 
