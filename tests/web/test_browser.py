@@ -17,6 +17,7 @@ from service.web.edge import Edge
 from service.web.site import create_site
 
 from .conftest import PASSWORD, Clock
+from .planned import a_plan
 
 pytestmark = pytest.mark.browser
 
@@ -195,3 +196,25 @@ def test_a_recipient_subscribes_after_ticking_and_leaves_with_one_button(
     page.get_by_role("button", name="Unsubscribe").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("You are unsubscribed")
     picture(page, artifacts / "unsubscribed.png")
+
+
+def test_an_approver_reads_a_plan_and_approves_it_without_javascript(
+    page: Page, served: Edge, tmp_path: Path
+):
+    httpx.post(
+        f"{served.public_url}/forms/newsletter",
+        json={"email": CYD, "control": "tick", "page_url": "https://acme.example/join"},
+    ).raise_for_status()
+    plan = a_plan(served, [CYD], stops=4, contested=1)
+    create_account(served.db, "ana", PASSWORD, "approver")
+    page.goto("/login")
+    page.get_by_label("Name").fill("ana")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Log in").click()
+    page.get_by_role("link", name=f"Plan {plan.run_id}").click()
+    expect(page.get_by_text("1 person could be mailed again")).to_be_visible()
+    expect(page.get_by_text("undone before by Petra Lindqvist")).to_be_visible()
+    picture(page, tmp_path / "plan.png", full_page=True)
+    page.get_by_role("button", name="Approve").click()
+    expect(page.get_by_text("ana approved it on")).to_be_visible()
+    expect(page.get_by_role("button", name="Approve")).to_have_count(0)
