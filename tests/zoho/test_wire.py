@@ -1,4 +1,5 @@
 import hashlib
+import io
 from datetime import UTC, datetime
 
 import pytest
@@ -45,6 +46,21 @@ def test_connections_are_used_again(stub, line):
         line.exchange("GET", stub.url + "/x")
     assert {heard.headers["connection"] for heard in stub.heard} == {"keep-alive"}
     assert len({heard.port for heard in stub.heard}) == 1
+
+
+def test_a_file_is_written_where_it_belongs_and_a_repetition_replaces_it(stub, line):
+    stub.says("GET /x", Said(b"first and longer"), Said(b"second"))
+    with io.BytesIO() as file:
+        line.exchange("GET", stub.url + "/x", into=file)
+        answer = line.exchange("GET", stub.url + "/x", into=file)
+        assert (answer.status, answer.body, file.getvalue()) == (200, b"", b"second")
+
+
+def test_what_is_said_instead_of_a_file_does_not_go_into_it(stub, line):
+    stub.says("GET /x", Said(b"no such job", status=404))
+    with io.BytesIO(b"as it was") as file:
+        answer = line.exchange("GET", stub.url + "/x", into=file)
+        assert (answer.body, file.getvalue()) == (b"no such job", b"as it was")
 
 
 @pytest.mark.parametrize(
