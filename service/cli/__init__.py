@@ -39,6 +39,7 @@ COMMANDS = {
     "import": "importing:command",
     "history": "ask:history",
     "bundle": "ask:bundle",
+    "whois": "ask:whois",
     "verify": "verify:verify",
     "export": "export:export",
     "scrub": "scrub:command",

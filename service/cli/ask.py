@@ -11,11 +11,12 @@ import click
 
 from service import app, settings
 from service.app import Parts
-from service.errors import Malformed, ServiceError
+from service.errors import Malformed, NotFound, ServiceError
 from service.intake.access import look_up
 from service.reports.evidence import bundle as make_bundle
 from service.reports.history import as_text, to_json
 from service.reports.history import history as read_history
+from service.reports.pseudonyms import resolve
 from service.vault import address as addresses
 
 PURPOSE = "asked at the command line"
@@ -70,6 +71,22 @@ def bundle(email: str, output: Path, reason: str, as_of: str | None, *, disclose
     write_private(output, data)
     click.echo(f"{output}: {len(data)} bytes; verify it anywhere with")
     click.echo(f"  consent-ledger verify {output} --key {key}")
+
+
+@click.command(short_help="Say who stands behind a PSEUDONYM (p-... or s-...) of the mail, a plan or a page.")
+@click.argument("pseudonym")
+@click.option("--purpose", "reason", required=True, help="Why; it is recorded in the ledger.")
+def whois(pseudonym: str, reason: str) -> None:
+    """Say who stands behind a PSEUDONYM; the look-up is recorded before the answer."""
+    with app.running(settings.load()) as parts:
+        with parts.db.read() as tx:
+            found = resolve(tx, parts.intake.vault, pseudonym)
+        for address in found:
+            record_look_up(parts, address, reason, "pseudonym")
+    if not found:
+        raise NotFound("nobody stands behind it any more: they were erased, or left both products")
+    for address in found:
+        click.echo(address)
 
 
 def record_look_up(

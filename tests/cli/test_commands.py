@@ -262,3 +262,16 @@ def test_the_demonstration_refuses_a_port_on_which_somebody_listens(told, tmp_pa
         )
     assert done.returncode == 5
     assert "is taken" in done.stderr
+
+
+def test_whois_records_the_look_up_before_it_names_anybody(told):
+    chosen = settings.load(
+        database_url=told["CONSENT_DATABASE_URL"], state_dir=Path(told["CONSENT_STATE_DIR"])
+    )
+    with app.running(chosen) as parts:
+        parts.intake.record([claim(EMAIL)])
+        pseudonym = f"p-{parts.intake.vault.address_index(EMAIL)[:8].hex()}"
+    code, out, err = call(told, "whois", pseudonym, "--purpose", "drift of May")
+    assert (code, out.strip()) == (0, EMAIL), err
+    _, history, _ = call(told, "history", EMAIL, "--purpose", "file 7")
+    assert "drift of May" in history
