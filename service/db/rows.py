@@ -24,19 +24,24 @@ def insert_rows(tx: Connection, table: Table, rows: Rows) -> None:
     insert_all(tx, {table: rows})
 
 
-def insert_all(tx: Connection, tables: Mapping[Table, Rows]) -> None:
-    """Insert rows of several tables as `insert_rows` does; on PostgreSQL all of them are one statement."""
+def insert_all(
+    tx: Connection, tables: Mapping[Table, Rows], last: str = "", given: Sequence[Any] = ()
+) -> int:
+    """Insert rows of several tables as `insert_rows` does; on PostgreSQL all of them are one statement.
+
+    There `last` may be another one, with its parameters, that ends it; returns how many rows that changed.
+    """
     filled = [(table, *_columns(table, rows)) for table, rows in tables.items() if rows]
     if tx.dialect.name == "sqlite":
         for table, columns, values in filled:
             _insert_sqlite(tx, _into(table, columns), list(zip(*values, strict=True)))
     elif filled:
-        texts = [_unnested(tx, table, columns) for table, columns, _ in filled]
+        texts = [*(_unnested(tx, table, columns) for table, columns, _ in filled), *filter(None, [last])]
         named = ", ".join(f"t{number} AS ({text})" for number, text in enumerate(texts[:-1]))
-        tx.exec_driver_sql(
-            f"WITH {named} {texts[-1]}" if named else texts[-1],
-            tuple(values for _, _, columns in filled for values in columns),
-        )
+        asked_for = tuple(column for _, _, columns in filled for column in columns)
+        asked = f"WITH {named} {texts[-1]}" if named else texts[-1]
+        return tx.exec_driver_sql(asked, (*asked_for, *given)).rowcount
+    return 0
 
 
 def _columns(table: Table, rows: Rows) -> tuple[list[Column[Any]], list[list[Any]]]:

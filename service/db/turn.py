@@ -31,15 +31,15 @@ class Turn:
     @contextlib.contextmanager
     def taken(self) -> Iterator[None]:
         """Wait for our turn, and end it with the block."""
-        if self._handle is None:
+        if self._handle is None or not self._inside.acquire(timeout=PATIENCE_S):
             yield
             return
-        with self._inside:
+        try:
             self._wait(self._handle)
-            try:
-                yield
-            finally:
-                fcntl.flock(self._handle, fcntl.LOCK_UN)
+            yield
+        finally:
+            fcntl.flock(self._handle, fcntl.LOCK_UN)
+            self._inside.release()
 
     def close(self) -> None:
         """Let go of the file."""

@@ -88,6 +88,7 @@ class ClaimJournal:
     def adopt(self, keys: Keys) -> None:
         """Sign and wrap with these keys from now on."""
         self._kek_id = keys.kek_id
+        self._nobodys: dict[bytes, bytes] = {}
         self._maker = Maker(self._vault, keys, self._policy)
 
     def renew(self, generation: int) -> None:
@@ -182,7 +183,7 @@ class ClaimJournal:
         erasures = self._store.erasures  # asked first: what is erased after this makes the claims stale
         with self._db.read() as tx:
             subjects = self._vault.find_many(tx, list(indexes.values()))
-            keys = self._vault.keys_of(tx, list({*subjects.values(), *named, NOBODY}))
+            keys = self._vault.keys_of(tx, list({*subjects.values(), *named})) | self._own_key(tx)
             tokens = kept_out(tx, list(indexes.values())) if erasures else {}
             crm = crm_countries(tx, list(indexes.values())) | crm_countries_of(tx, list(named))
         return Known(
@@ -194,6 +195,12 @@ class ClaimJournal:
             tokens=tokens,
             erasures=erasures,
         )
+
+    def _own_key(self, tx: Connection) -> dict[bytes, bytes]:
+        """Return the key of what is about nobody; it is never destroyed, and is read once."""
+        if not self._nobodys:
+            self._nobodys = self._vault.keys_of(tx, [NOBODY])
+        return self._nobodys
 
     def _open(self, rows: _Rows, context: Prepared, place: Placed) -> None:
         new = context.new

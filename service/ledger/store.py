@@ -4,7 +4,7 @@ Only this module and the sequencer touch the ledger tables. Nothing here commits
 locked by every append, which is what makes indexes dense whoever appends (tlog.md 3.6).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from itertools import groupby
@@ -32,6 +32,11 @@ _ADVANCE = (
     .where(log_state.c.log_id == LOG_ID, log_state.c.size == bindparam("old_size"))
     .values(size=bindparam("new_size"), edge=bindparam("new_edge"), head=bindparam("new_head"))
 )
+_ADVANCE_TOO = (
+    "UPDATE log_state SET size = %b::bigint, edge = %b::bytea, head = %b::bytea "
+    "WHERE log_id = 1 AND size = %b::bigint"
+)
+"""The same as the end of a statement of PostgreSQL that also inserts."""
 _KNOWN = (dedupe.c.key, dedupe.c.request, dedupe.c.idx, dedupe.c.size)
 
 
@@ -136,8 +141,7 @@ class Store:
             node: [{"log_id": LOG_ID, "level": n, "idx": i, "hash": h} for n, i, h in nodes],
             dedupe: _remembered(bound),
         }
-        insert_all(tx, rows)
-        return Extent(start, edge.size, hashes, self._advance(tx, start, edge))
+        return Extent(start, edge.size, hashes, self._write(tx, rows, start, edge))
 
     @property
     def trouble(self) -> str | None:
@@ -235,10 +239,18 @@ class Store:
         where = f"{_OF_LOG} AND level = {level}"
         return dict(rows_between(tx, (node.c.idx, node.c.hash), node.c.idx, _runs(indexes), where))
 
-    def _advance(self, tx: Connection, old_size: int, edge: Edge) -> bytes:
+    def _write(
+        self, tx: Connection, rows: Mapping[Table, Sequence[dict[str, Any]]], old_size: int, edge: Edge
+    ) -> bytes:
+        """Write these rows and advance the head, on PostgreSQL in one statement; return the signed head."""
         head = self._sign(edge)
-        moved = {"old_size": old_size, "new_size": edge.size, "new_edge": edge.to_bytes(), "new_head": head}
-        if tx.execute(_ADVANCE, moved).rowcount != 1:
+        moved = {"new_size": edge.size, "new_edge": edge.to_bytes(), "new_head": head, "old_size": old_size}
+        if tx.dialect.name == "postgresql":
+            advanced = insert_all(tx, rows, _ADVANCE_TOO, tuple(moved.values()))
+        else:
+            insert_all(tx, rows)
+            advanced = tx.execute(_ADVANCE, moved).rowcount
+        if advanced != 1:
             raise Tampered("the head of the log moved while it was locked; nothing was written")
         return head
 
