@@ -1,67 +1,31 @@
 """What the products call us about is read again at once, and only what is read counts."""
 
 import threading
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from datetime import timedelta
 
 import pytest
-import uvicorn
 from sqlalchemy import func, select
 
 from service.db import hint, task
 from service.errors import Unreachable, ZohoError
 from service.intake.destruction import destroy
-from service.jobs import Worker
-from service.reconciler import channels, hints
+from service.reconciler import hints
 from service.reconciler.enforce import Carried, carry_out
-from service.reconciler.heeding import FIGHTS, Heed
+from service.reconciler.heeding import FIGHTS
 from service.reconciler.hints import MOST_ATTEMPTS, Told
-from service.reconciler.watch import Watch
-from service.web.auth import KeyRing
-from service.web.edge import Edge
-from service.web.hooks import NOTIFIED_AT
-from service.web.site import create_site
-from service.zoho.notifications import Notifications, Subscription
 from service.zoho.simulator import names
 from tests.reconciler.conftest import World, stopped
+from tests.reconciler.hooked import SECRET, Hooked, heed, heeding, hooks_of, record_of, states, tell, tell_of
 from tests.reconciler.test_breakers import Odd
 from tests.reconciler.test_watch import act, seconds_until
 from tests.running import claim, withdrawal
 
-SECRET = "a-secret-of-the-webhooks-that-nobody-guesses"
 
-
-def heed(made: World, **parts) -> Heed:
-    context = replace(made.context, **parts)
-    return Heed(context=context, watch=Watch(context=context), worker="a")
-
-
-def record_of(made: World, email: str) -> tuple[str, str]:
-    found = made.context.crm.find(email)[0]
-    return found.module, found.record_id
-
-
-def tell(made: World, email: str, number: int = 0) -> None:
-    """A hint about somebody's record, as a notification leaves it."""
-    module, record_id = record_of(made, email)
-    told = Told(digest=b"%d" % number, kind=hints.NOTIFICATION, module=module, record_id=record_id)
-    with made.db.begin() as tx:
-        hints.keep(tx, [told], at=made.clock())
-
-
-def tell_of(made: World, email: str, kind: str) -> None:
-    """A hint about an address, as Campaigns' webhook leaves it."""
-    told = Told(digest=b"x", kind=kind, address_index=made.intake.vault.address_index(email))
-    with made.db.begin() as tx:
-        hints.keep(tx, [told], at=made.clock())
-
-
-def states(made: World) -> list[str]:
-    with made.db.read() as tx:
-        return list(tx.scalars(select(hint.c.state).order_by(hint.c.id)))
+@pytest.fixture
+def hooked(small: World) -> Iterator[Hooked]:
+    with hooks_of(small) as made:
+        yield made
 
 
 def untick(made: World, email: str, *, out: bool = False) -> None:
@@ -241,80 +205,6 @@ def test_workers_at_the_same_time_share_the_hints(organisation):
     assert sum(counted) == len(emails)
 
 
-@dataclass
-class Hooked:
-    """An organisation that can call us over HTTP."""
-
-    world: World
-    url: str
-    subscription: Subscription
-
-    def channel(self):
-        with self.world.db.read() as tx:
-            return channels.known(tx, self.subscription.channel_id)
-
-    def living(self) -> list[dict]:
-        call = {"Authorization": f"Zoho-oauthtoken {self.world.zoho.oauth.token().value}"}
-        answer = self.world.sim.client.get("/crm/v8/actions/watch", headers=call)
-        return answer.json()["watch"] if answer.status_code == 200 else []
-
-
-@pytest.fixture
-def hooked(small) -> Iterator[Hooked]:
-    edge = Edge(
-        public_url="http://127.0.0.1",
-        policy=small.intake.policy,
-        db=small.db,
-        intake=small.intake,
-        keyring=KeyRing(small.db, small.clock),
-        now=small.clock,
-        hook_token=SECRET,
-    )
-    server = uvicorn.Server(
-        uvicorn.Config(create_site(edge), port=0, log_level="error", access_log=False, lifespan="on")
-    )
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        time.sleep(0.01)
-    port = server.servers[0].sockets[0].getsockname()[1]
-    url = f"http://127.0.0.1:{port}"
-    subscription = Subscription(
-        db=small.db,
-        client=Notifications(small.zoho.transports["crm"]),
-        mapping=small.intake.policy.zoho,
-        url=url + NOTIFIED_AT,
-        origin="ledger.example/test-1",
-        now=small.clock,
-    )
-    yield Hooked(small, url, subscription)
-    server.should_exit = True
-    thread.join(10)
-
-
-@contextmanager
-def heeding(made: World) -> Iterator[None]:
-    """A worker that looks into hints and carries out, and looks at nothing by itself."""
-    stop = threading.Event()
-    worker = Worker(
-        db=made.db,
-        carry_out=lambda: carry_out(made.context, worker="a").total,
-        nightly={},
-        hour=0,
-        now=made.clock,
-        name="a",
-        heed=heed(made).turn,
-    )
-    made.intake.ring_for_tasks(worker.tasks.ring)
-    thread = threading.Thread(target=worker.run, args=(stop,))
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join(20)
-
-
 @pytest.mark.parametrize("trouble", ["none", "watch.duplicate_every", "watch.reorder"])
 def test_a_flip_by_hand_is_in_the_ledger_within_ten_seconds_of_the_notification(hooked, figures, trouble):
     made = hooked.world
@@ -393,109 +283,3 @@ def test_what_crm_will_not_read_is_tried_a_few_times_and_holds_nobody_up_for_eve
             heed(small).turn()
         small.clock.ahead += timedelta(hours=1)
     assert states(small) == ["unconfirmed"]
-
-
-def test_a_channel_is_asked_for_once_and_then_left_alone(hooked):
-    hooked.subscription.keep()
-    (first,) = {entry["channel_id"] for entry in hooked.living()}
-    before = hooked.world.zoho.meter.calls["crm"]
-    hooked.subscription.keep()
-    assert hooked.world.zoho.meter.calls["crm"] == before
-    assert first == hooked.channel().channel_id
-    entry = hooked.living()[0]
-    assert entry["return_affected_field_values"] is False
-    assert 40 <= len(entry["token"]) <= 50
-    with hooked.world.db.read() as tx:
-        assert channels.vouches(tx, first, entry["token"], now=hooked.world.clock())
-
-
-def test_a_channel_is_prolonged_every_hour_and_asked_for_again_when_it_died(hooked):
-    made = hooked.world
-    hooked.subscription.keep()
-    ends = hooked.channel().expires_at
-    made.clock.ahead += timedelta(hours=2)
-    made.sim.control("clock", {"advance_s": 7200})
-    hooked.subscription.keep()
-    assert hooked.channel().expires_at > ends
-    made.clock.ahead += timedelta(days=8)
-    made.sim.control("clock", {"advance_s": 8 * 86400})
-    assert not hooked.living()
-    hooked.subscription.keep()
-    assert hooked.living()
-    assert hooked.channel().expires_at > made.clock()
-
-
-def test_a_channel_that_crm_forgot_early_is_asked_for_again(hooked):
-    made = hooked.world
-    hooked.subscription.keep()
-    hooked.subscription.client.disable(hooked.channel().channel_id)
-    assert not hooked.living()
-    made.clock.ahead += timedelta(hours=2)
-    hooked.subscription.keep()
-    assert hooked.living()
-
-
-def test_where_a_day_is_the_longest_life_a_day_is_asked_for(hooked):
-    hooked.world.sim.control("switches", {"watch.longest_days": 1})
-    hooked.subscription.keep()
-    lives = hooked.channel().expires_at - hooked.world.clock()
-    assert timedelta(hours=20) < lives < timedelta(hours=24)
-
-
-def test_a_channel_that_cannot_be_had_is_tried_again_a_minute_later(hooked):
-    made = hooked.world
-    made.sim.control("switches", {"oauth.scopes": "ZohoCRM.modules.ALL ZohoCRM.coql.READ"})
-    made.zoho.oauth.renew(made.zoho.oauth.token())
-    hooked.subscription.keep()
-    assert not hooked.living()
-    before = made.zoho.meter.calls["crm"]
-    hooked.subscription.keep()
-    assert made.zoho.meter.calls["crm"] == before
-    made.clock.ahead += timedelta(minutes=2)
-    hooked.subscription.keep()
-    assert made.zoho.meter.calls["crm"] > before
-
-
-def quick_looks(hooked: Hooked, looks: int = 4) -> int:
-    """How many credits so many looks cost, five seconds apart."""
-    made = hooked.world
-    watch = Watch(context=made.context, sweep=timedelta(minutes=5))
-    watch.look()
-    before = made.zoho.meter.credits
-    for _ in range(looks):
-        made.clock.ahead += timedelta(seconds=5)
-        watch.look()
-    return made.zoho.meter.credits - before
-
-
-def test_crm_is_asked_rarely_once_its_channel_was_heard(hooked):
-    made = hooked.world
-    made.run()
-    assert quick_looks(hooked) == 8
-    hooked.subscription.keep()
-    assert quick_looks(hooked) == 8
-    act(made, made.ordinary(), "crm")
-    seconds_until(lambda: states(made))
-    heed(made).turn()
-    assert quick_looks(hooked) == 0
-    made.clock.ahead += timedelta(days=8)
-    assert quick_looks(hooked) == 8
-
-
-def test_a_notification_that_was_lost_is_found_by_the_sweep_and_crm_is_asked_often_again(hooked):
-    made = hooked.world
-    made.run()
-    hooked.subscription.keep()
-    emails = [made.ordinary()]
-    act(made, emails[0], "crm")
-    seconds_until(lambda: states(made))
-    heed(made).turn()
-    watch = Watch(context=made.context, sweep=timedelta(minutes=5))
-    watch.look()
-    assert quick_looks(hooked) == 0
-    made.sim.control("switches", {"watch.lose_every": 1})
-    other = made.ordinary() if made.ordinary() not in emails else made.emails(next(iter(made.planted())))[0]
-    act(made, other, "crm")
-    made.clock.ahead += timedelta(minutes=6)
-    watch.look()
-    assert quick_looks(hooked) == 8
