@@ -228,6 +228,8 @@ class Transport:
         outcome = (
             "nothing was lost; try again later" if known else "whether it was done is unknown: read it back"
         )
+        if not sent:
+            outcome += f", and check CONSENT_ZOHO_{self._product.name.upper()}_URL if it goes on"
         return Unreachable(
             f"{self._product.name} gave no usable answer to {call.endpoint} ({why}); {outcome}",
             code=code or "UNREACHABLE",

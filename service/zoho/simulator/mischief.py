@@ -31,10 +31,11 @@ class Merged(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Locked(msgspec.Struct, forbid_unknown_fields=True):
-    """A user locks (or unlocks) every CRM record of this address."""
+    """A user locks (or unlocks) every CRM record of this address; or it waits for approval or review."""
 
     email: str
     locked: bool = True
+    code: Literal["RECORD_LOCKED", "NOT_APPROVED", "NOT_REVIEWED"] = "RECORD_LOCKED"
 
 
 class MailBounced(msgspec.Struct, forbid_unknown_fields=True):
@@ -85,7 +86,7 @@ def lock(world: World, call: Call) -> Reply:
     found = of_address(world, body.email.strip().lower())
     for module, number in found:
         if body.locked:
-            shelf.put(world.db, "locked", str(number), {"module": module})
+            shelf.put(world.db, "locked", str(number), {"module": module, "code": body.code})
         else:
             shelf.drop(world.db, "locked", str(number))
     return _done(len(found))

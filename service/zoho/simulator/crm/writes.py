@@ -110,10 +110,8 @@ def update_one(
     if unmodified_since is not None and modified[0] > unmodified_since:
         message = "record updated time has already passed if-unmodified-since time"
         return error_item("ALREADY_MODIFIED", message, _stamp_details(world, module, number))
-    if shelf.get(world.db, "locked", str(number)) is not None:
-        message = "Sorry, you cannot perform this operation as the record is locked."
-        details = {"api_name": "id", "json_path": f"$.data[{position}].id", "action": "record_locking"}
-        return error_item("RECORD_LOCKED", message, details)
+    if (held := shelf.get(world.db, "locked", str(number))) is not None:
+        return _withheld(str(held.get("code", "RECORD_LOCKED")), position)
     if error := refusal(world, module, position, record):
         return error
     if error := clash(world, module, position, record, but=number):
@@ -146,6 +144,16 @@ def unmodified_since_of(call: Call) -> int | None:
     if seconds is None:
         raise problem("INVALID_DATA", "invalid data", {"param_name": "If-Unmodified-Since"})
     return seconds
+
+
+def _withheld(code: str, position: int) -> Item:
+    """Return why a record takes no write for now: locked, or it waits for somebody's word."""
+    details: Item = {"api_name": "id", "json_path": f"$.data[{position}].id"}
+    if code == "RECORD_LOCKED":
+        message = "Sorry, you cannot perform this operation as the record is locked."
+        return error_item(code, message, {**details, "action": "record_locking"})
+    waits = "approval" if code == "NOT_APPROVED" else "review"
+    return error_item(code, f"record is in {waits} process", details)
 
 
 def _stamp_details(world: World, module: str, number: int) -> Item:

@@ -1,0 +1,165 @@
+"""Writes that fail in part, whose answers get lost, or whose records somebody changed since the reading."""
+
+from collections import Counter
+
+import pytest
+from sqlalchemy import select
+
+from service.consent import Category
+from service.db import change
+from tests.faults_zoho.conftest import A_DAY
+from tests.faults_zoho.doors import disagreements
+
+STEPS = {
+    "crm": "PUT /crm/v8/",
+    "permission": "POST /api/v1.1/json/listsubscribe",
+    "list": "POST /api/v1.1/json/listunsubscribe",
+    "do not mail": "POST /api/v1.1/json/contactdonotmail",
+}
+EVER = 10_000
+
+
+def outcomes(made, path: str) -> Counter:
+    """How the simulator answered the last writes, by status or by what broke."""
+    return Counter(row[3] for row in made.sim.world.requests if row[2].startswith(path))
+
+
+def twice_enforced(made) -> list[str]:
+    """What the ledger says was enforced more than once for the same person by the same run."""
+    told = Counter(
+        (who, fields.get("target"))
+        for category, who, fields in made.ledger()
+        if category == Category.ENFORCEMENT and fields.get("read_back") == "confirmed"
+    )
+    return [str(key) for key, count in told.items() if count > 1]
+
+
+def changes_left(made) -> list:
+    with made.db.read() as tx:
+        return tx.execute(select(change).where(change.c.state.in_(("planned", "failed")))).all()
+
+
+def test_what_is_opened_is_seen_and_so_is_what_disagrees(org):
+    org.converges()
+    (email, *_) = org.emails("opted_out_both")
+    org.sim.control("crm/set", {"email": email, "fields": {"Email_Opt_Out": False}})
+    with pytest.raises(AssertionError, match="opened by a run"):
+        org.doors()
+    assert list(disagreements(org, org.doors.db)) == [email]
+
+
+def test_nothing_goes_wrong_and_everything_agrees(stored):
+    result = stored.run()
+    assert dict(result.found) == stored.planted()
+    stored.converges()
+
+
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("how", ["drop_after", "drop_before"])
+def test_a_step_whose_answers_all_get_lost_is_settled_by_a_rerun(org, step, how):
+    org.breaks(STEPS[step], how, EVER)
+    org.attempt()
+    lost = outcomes(org, STEPS[step].partition(" ")[2])
+    assert lost[how] > 0
+    if (step, how) == ("crm", "drop_after"):
+        (email, *_) = org.emails("unsubscribed_not_in_crm")
+        assert all(record["Email_Opt_Out"] for record in org.person(email)["crm"])
+    org.mends()
+    org.converges()
+    assert twice_enforced(org) == []
+
+
+@pytest.mark.parametrize("status", [500, 503])
+def test_a_write_that_took_effect_and_is_answered_by_an_error_page_is_settled(org, status):
+    for step in STEPS.values():
+        org.breaks(step, "drop_after", 2)
+        org.breaks(step, "status", 2, status=status, body="<html>Bad Gateway</html>")
+    org.attempt()
+    org.mends()
+    org.converges()
+    assert twice_enforced(org) == []
+
+
+def test_three_kinds_of_refused_records_hold_nobody_else_up_and_are_done_when_they_can_be(org):
+    kinds = ("unsubscribed_not_in_crm", "hard_bounce_not_in_crm", "permission_refused_in_campaigns")
+    locked, waiting, gone = (org.emails(kind)[0] for kind in kinds)
+
+    def refuse() -> None:
+        org.sim.control("crm/lock", {"email": locked})
+        org.sim.control("crm/lock", {"email": waiting, "code": "NOT_APPROVED"})
+        org.sim.control("crm/delete", {"email": gone})
+
+    result = org.run(progress=org.at("planned", refuse))
+    assert 207 in outcomes(org, "/crm/v8/")
+    assert result.changes.proved >= len(result.plan.changes) - 3
+    assert sum(result.remaining.values()) == 3
+    codes = {row.code for row in changes_left(org)}
+    assert codes == {"RECORD_LOCKED", "NOT_APPROVED", "INVALID_DATA"}
+    org.later(A_DAY)
+    assert sum(org.run().remaining.values()) == 2
+    for email in (locked, waiting):
+        org.sim.control("crm/lock", {"email": email, "locked": False})
+    org.converges()
+    assert twice_enforced(org) == []
+
+
+def deleted(made, email: str) -> None:
+    made.sim.control("crm/delete", {"email": email})
+
+
+def destroyed(made, email: str) -> None:
+    made.sim.control("crm/delete", {"email": email, "permanent": True})
+
+
+def locked(made, email: str) -> None:
+    made.sim.control("crm/lock", {"email": email})
+    made.sim.control("crm/lock", {"email": email, "locked": False})
+
+
+def moved(made, email: str) -> None:
+    made.sim.control("crm/set", {"email": email, "fields": {"Email": "moved@example.net"}})
+
+
+def opted_out(made, email: str) -> None:
+    made.sim.control("crm/set", {"email": email, "fields": {"Email_Opt_Out": True}})
+
+
+def let_go(made, email: str) -> None:
+    made.sim.control("crm/set", {"email": email, "fields": {"Email_Opt_Out": True}})
+    made.sim.control("crm/set", {"email": email, "fields": {"Email_Opt_Out": False}})
+
+
+HANDS = {act.__name__: act for act in (deleted, destroyed, locked, moved, opted_out, let_go)}
+
+
+@pytest.mark.parametrize(
+    ("act", "step"),
+    [
+        *((act, "planned") for act in HANDS),
+        ("deleted", "read crm"),
+        ("moved", "written crm:Contacts/"),
+        ("let_go", "written crm:Contacts/"),
+    ],
+)
+def test_what_a_person_does_to_a_record_between_read_and_write_is_found_by_the_rerun(org, act, step):
+    email = org.emails("unsubscribed_not_in_crm")[0]
+    org.attempt(progress=org.at(step, lambda: HANDS[act](org, email)))
+    org.converges()
+
+
+@pytest.mark.parametrize(
+    ("listed", "step"),
+    [
+        ("recycle", "planned"),
+        ("permanent", "planned"),
+        ("nothing", "planned"),
+        ("nothing", "read crm"),
+        ("recycle", "written crm:Contacts/"),
+    ],
+)
+def test_records_that_are_merged_meanwhile_leave_one_that_is_stopped(org, listed, step):
+    org.switch(crm__merge_lists=listed)
+    email = org.emails("duplicate_contradiction")[0]
+    org.attempt(progress=org.at(step, lambda: org.sim.control("crm/merge", {"email": email})))
+    org.converges()
+    assert [record["Email_Opt_Out"] for record in org.person(email)["crm"]] == [True]
