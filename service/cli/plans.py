@@ -71,7 +71,7 @@ def show_plan(number: int, start: int, limit: int, *, as_json: bool) -> None:
         return
     out = show.console()
     for line in head(found):
-        out.print(line, soft_wrap=True)
+        out.print(line, soft_wrap=True, markup=False)
     table = Table(box=None, pad_edge=False)
     for title in ("", "in", "kind", "people", "writes"):
         table.add_column(title, justify="right" if title in ("people", "writes") else "left")
@@ -79,7 +79,7 @@ def show_plan(number: int, start: int, limit: int, *, as_json: bool) -> None:
         table.add_row(one.direction, one.product, one.reason, f"{one.people:,}", f"{one.writes:,}")
     out.print(table)
     for item in found.lines:
-        out.print(sentence(item), soft_wrap=True)
+        out.print(sentence(item), soft_wrap=True, markup=False)
     if start + len(found.lines) < found.size:
         out.print(f"... {found.size - start - len(found.lines):,} more: --from {start + len(found.lines)}")
 

@@ -16,12 +16,14 @@ from sqlalchemy import (
     Select,
     and_,
     case,
+    false,
     func,
     literal,
     not_,
     null,
     or_,
     select,
+    true,
     union_all,
 )
 
@@ -113,7 +115,7 @@ def disagreeing(
     ask for them.
     """
     person = people(policy, now, without)
-    named = select(person, _kind(person, policy).label("kind")).cte("named")
+    named = select(person, _kind(person, policy, whole=not without).label("kind")).cte("named")
     kinds = select(
         named.c.address_index,
         named.c.sub,
@@ -143,8 +145,11 @@ def new_since(tx: Connection, run_id: int, previous: int | None) -> dict[str, in
     return dict(tx.execute(fresh).all())
 
 
-def _kind(person: Any, policy: PolicySet) -> ColumnElement[str | None]:  # noqa: ANN401  # a CTE's columns are untyped
-    """Return the one kind of each person, or NULL: the first that fits, in the order of `STOPPING`."""
+def _kind(person: Any, policy: PolicySet, *, whole: bool) -> ColumnElement[str | None]:  # noqa: ANN401  # a CTE's columns are untyped
+    """Return the one kind of each person, or NULL: the first that fits, in the order of `STOPPING`.
+
+    Unless the view is `whole`, nothing is said of who is held back or missing in one of the products.
+    """
     p = person.c
     contradicts = and_(p.records > 1, p.opted_out > 0, p.opted_out < p.records)
     open_in_crm = p.records > p.opted_out
@@ -160,16 +165,17 @@ def _kind(person: Any, policy: PolicySet) -> ColumnElement[str | None]:  # noqa:
     stop = and_(p.stop == 1, p.permits == 1)
     named = [(and_(stop, condition), name) for name, condition in fits.items()]
     held_back = or_(p.opted_out > 0, p.unsubscribed > 0, p.permission == "refused", p.bounced > 0)
+    seen = true() if whole else false()
     missing = and_(p.viewed == 1, p.opted_out == 0, p.active + p.unsubscribed + p.bounced == 0)
     stale = and_(p.records > 0, p.viewed == 0, p.active > 0)
     return case(
         *named,
         (stop, "withdrawn_not_enforced"),
         (p.stop == 1, None),
-        (and_(p.state == State.PERMITTED.value, held_back), RE_PERMISSION),
+        (and_(seen, p.state == State.PERMITTED.value, held_back), RE_PERMISSION),
         (and_(p.permits == 1, _stop_without_consent(person, policy)), "permitted_without_consent"),
-        (missing, "list_lag_missing"),
-        (stale, "list_lag_stale"),
+        (and_(seen, missing), "list_lag_missing"),
+        (and_(seen, stale), "list_lag_stale"),
         else_=None,
     )
 

@@ -178,6 +178,15 @@ def cost(changes: Sequence[Change], lists: int) -> tuple[int, int]:
     return calls + (refusals if refusals <= FEW else lists * (1 + refusals // LIST_PAGE)), crm_credits
 
 
+def cost_of_permits(permits: Sequence[Change], lists: int) -> tuple[int, int]:
+    """Return the estimated (calls, CRM credits) of letting people go: records one by one, lists read back."""
+    in_crm = len({item.target for item in permits if item.target != CAMPAIGNS})
+    contacts = sum(item.target == CAMPAIGNS for item in permits)
+    reads = 2 * -(-in_crm // CRM_READ)
+    back = 2 * lists if contacts else 0
+    return in_crm + reads + contacts + back, in_crm + reads
+
+
 def urgency(item: Change) -> tuple[bool, float, bool, str, bytes]:
     """Return what sorts changes: the legal deadline, then the cost (a CRM record is the cheaper write)."""
     due = 0.0 if item.due_at is None else item.due_at.timestamp()

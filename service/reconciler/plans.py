@@ -16,7 +16,8 @@ from service.errors import Forbidden, Malformed, NotFound, Stale
 from service.ledger.canonical import Json
 from service.policy import PolicySet
 from service.reconciler import permissible
-from service.reconciler.plan import Change, Plan, digest
+from service.reconciler.plan import Change, Plan, cost_of_permits, digest
+from service.reconciler.planning import governed_lists
 
 APPROVER = "approver"
 """The role that may approve and refuse."""
@@ -51,6 +52,7 @@ def keep(tx: Connection, made: Plan, *, policy: PolicySet, applying: bool, at: d
     this one does not plan was written after all, by an answer that got lost: it still waits for its proof.
     """
     needed = policy.enforcement.permissive.approvals(made.to_permit)
+    calls, crm_credits = cost_of_permits(made.permits, len(governed_lists(policy)))
     state = "open" if made.permits else "applying" if applying else "listed"
     tx.execute(
         insert(plan).values(
@@ -59,8 +61,8 @@ def keep(tx: Connection, made: Plan, *, policy: PolicySet, applying: bool, at: d
             policy=policy.digest,
             state=state,
             approvals=needed,
-            calls=made.calls,
-            credits=made.crm_credits,
+            calls=made.calls + calls,
+            credits=made.crm_credits + crm_credits,
             made_at=at,
         )
     )

@@ -106,6 +106,7 @@ def test_values_that_mean_neither_leave_the_product_out(small):
     result = small.run(crm=Odd(small.zoho.crm))
     assert [(trip.target, trip.name) for trip in result.tripped] == [("crm", "unknown values")]
     assert {item.target for item in result.plan.changes} == {"campaigns"}
+    assert not result.plan.reports
 
 
 def test_what_tripped_is_kept_with_the_run(small):
