@@ -1,11 +1,12 @@
-"""The Litestar application: all three products and the control plane over one world."""
+"""The application: all three products and the control plane over one world."""
 
 import gc
+from functools import cache
 from typing import Any
 
 from litestar import Litestar, Request, Response
 from litestar.exceptions import HTTPException, MethodNotAllowedException
-from litestar.middleware import DefineMiddleware
+from litestar.types import ASGIApp, Receive, Scope, Send
 
 from service.zoho.simulator import control, memory, oauth
 from service.zoho.simulator.callbacks import publish
@@ -16,7 +17,7 @@ from service.zoho.simulator.crm import gate as crm_gate
 from service.zoho.simulator.crm import routes as crm_routes
 from service.zoho.simulator.faults import FaultInjector
 from service.zoho.simulator.plant import plant
-from service.zoho.simulator.wire import json_reply, serve, write
+from service.zoho.simulator.wire import WORLD, json_reply, serve, write
 from service.zoho.simulator.world import World
 
 SURFACES = (
@@ -30,7 +31,7 @@ SURFACES = (
 
 def create_app(
     contacts: int = 5_000, seed: int = 1, *, now: int | None = None, file: str | None = None
-) -> Litestar:
+) -> ASGIApp:
     """Return an application with a freshly planted organisation of `contacts` people.
 
     With a `file` that holds an organisation already, that one goes on as it was.
@@ -56,15 +57,24 @@ def planted(contacts: int, seed: int, *, now: int | None = None, file: str | Non
     return world
 
 
-def app_of(world: World) -> Litestar:
-    """Return the application that serves `world`."""
+def app_of(world: World) -> ASGIApp:
+    """Return the application that serves `world`, behind what breaks its answers on demand."""
+    routes = _routes()
+
+    async def serve_world(scope: Scope, receive: Receive, send: Send) -> None:
+        scope[WORLD] = world  # type: ignore[literal-required]  # ASGI lets a server add keys of its own
+        await routes(scope, receive, send)
+
+    return FaultInjector(serve_world, world.faults)
+
+
+@cache
+def _routes() -> Litestar:
+    """Return the routes of every world: building them takes longer than planting a thousand people."""
     return Litestar(
         route_handlers=[
-            serve(endpoint, answer, world, publish)
-            for endpoints, answer in SURFACES
-            for endpoint in endpoints
+            serve(endpoint, answer, publish) for endpoints, answer in SURFACES for endpoint in endpoints
         ],
-        middleware=[DefineMiddleware(FaultInjector, faults=world.faults)],
         exception_handlers={HTTPException: _nowhere},
         openapi_config=None,
         request_max_body_size=None,

@@ -23,6 +23,8 @@ from service.zoho.simulator.world import World
 JSON = "application/json;charset=UTF-8"
 XML = "text/xml"
 FORM = "application/x-www-form-urlencoded"
+WORLD = "simulated_world"
+"""The key in a request's scope under which it finds the organisation it is about."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,15 +127,15 @@ def template(endpoint: Endpoint) -> str:
     return re.sub(r":\w+", "", endpoint.path)
 
 
-def serve(
-    endpoint: Endpoint, answer: Answer, world: World, after: Callable[[World], None]
-) -> HTTPRouteHandler:
+def serve(endpoint: Endpoint, answer: Answer, after: Callable[[World], None]) -> HTTPRouteHandler:
     """Return the Litestar handler that reads a call, passes the product's gate and writes its reply.
 
-    `after` runs when a call is done, with whatever it left in the world for others to hear.
+    The world it answers for stands in the request's scope, under `WORLD`. `after` runs when a call is
+    done, with whatever it left in the world for others to hear.
     """
 
     async def handler(request: Request[Any, Any, Any]) -> Response[Any]:
+        world: World = request.scope[WORLD]  # type: ignore[literal-required]  # `app_of` put it there
         call = await read(request)
         before = world.meter.credits
         if not endpoint.path.startswith("/crm/"):
