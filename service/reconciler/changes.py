@@ -173,6 +173,19 @@ def count(tx: Connection, runs: Sequence[int]) -> Mapping[str, int]:
     return dict(tx.execute(states).all())
 
 
+def settle_permits(tx: Connection, runs: Sequence[int]) -> None:
+    """Say of each person of whom these runs' plans wrote everything that it is done, in later runs as well."""
+    mine = and_(
+        change.c.run_id.in_(runs),
+        change.c.direction == "permit",
+        change.c.run_id <= drift.c.run_id,
+        change.c.address_index == drift.c.address_index,
+    )
+    proved = exists().where(mine, change.c.state == "proved").correlate(drift)
+    waits = exists().where(mine, change.c.state != "proved").correlate(drift)
+    tx.execute(update(drift).where(drift.c.action == "permit", proved, ~waits).values(state="repaired"))
+
+
 def settle(tx: Connection, runs: Sequence[int], at: datetime) -> None:
     """Say of each person that was to be stopped whether it is done, and end runs that were cut short."""
     mine = and_(change.c.run_id == drift.c.run_id, change.c.address_index == drift.c.address_index)
@@ -191,12 +204,6 @@ def settle(tx: Connection, runs: Sequence[int], at: datetime) -> None:
                 else_="repaired",
             )
         )
-    )
-    waits = any_in("proposed", "planned", "written", "failed", "superseded", "refused", "contested")
-    tx.execute(
-        update(drift)
-        .where(drift.c.run_id.in_(runs), drift.c.action == "permit", any_in("proved"), ~waits)
-        .values(state="repaired")
     )
     tx.execute(
         update(run).where(run.c.id.in_(runs), run.c.state == "applying").values(state="done", finished_at=at)

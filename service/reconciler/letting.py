@@ -50,6 +50,8 @@ def let_go(context: Context, held: frozenset[str] = frozenset()) -> dict[str, st
             except ZohoError as error:
                 stopped[product] = str(error)
     with context.db.begin() as tx:
+        begun = tx.scalars(select(plan.c.run_id).where(plan.c.state == "applying")).all()
+        changes.settle_permits(tx, begun)
         plans.settle(tx, context.now())
     return stopped
 

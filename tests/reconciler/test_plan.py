@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import select, update
 from sqlalchemy.exc import DBAPIError
 
-from service.db import approval, change, crm_record, plan
+from service.db import approval, change, crm_record, drift, plan
 from service.errors import Forbidden, Malformed, NotFound, Stale
 from service.policy import PolicySet
 from service.reconciler import breakers, enforce, plans, showing
@@ -80,6 +80,11 @@ def test_what_one_person_approved_is_written_read_back_and_recorded_with_their_n
     assert {fields["to"] for fields in entries} == {"false", "Granted"}
     assert {fields["approved_by"] for fields in entries} == {"ana"}
     assert {fields["plan"] for fields in entries} == {first.plan.digest.hex()}
+    with organisation.db.read() as tx:
+        assert set(tx.scalars(select(drift.c.state).where(drift.c.action == "permit"))) == {
+            "repaired",
+            "found",
+        }
     third = organisation.run(policy=policy)
     assert "re_permission" not in third.found
     assert organisation.standing(email).state == "permitted"
