@@ -174,7 +174,7 @@ def count(tx: Connection, runs: Sequence[int]) -> Mapping[str, int]:
 
 
 def settle_permits(tx: Connection, runs: Sequence[int]) -> None:
-    """Say of each person of whom these runs' plans wrote everything that it is done, in later runs as well."""
+    """Say of each person for whom these plans wrote everything that it is done, in later runs as well."""
     mine = and_(
         change.c.run_id.in_(runs),
         change.c.direction == "permit",

@@ -81,10 +81,7 @@ def test_what_one_person_approved_is_written_read_back_and_recorded_with_their_n
     assert {fields["approved_by"] for fields in entries} == {"ana"}
     assert {fields["plan"] for fields in entries} == {first.plan.digest.hex()}
     with organisation.db.read() as tx:
-        assert set(tx.scalars(select(drift.c.state).where(drift.c.action == "permit"))) == {
-            "repaired",
-            "found",
-        }
+        assert set(tx.scalars(select(drift.c.state).where(drift.c.action == "permit"))) == {"repaired"}
     third = organisation.run(policy=policy)
     assert "re_permission" not in third.found
     assert organisation.standing(email).state == "permitted"
