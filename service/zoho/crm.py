@@ -22,6 +22,7 @@ from service.zoho.crm_sweeps import Sweeps
 from service.zoho.records import Layout, layouts, mailbox, same_address, spellings
 from service.zoho.timelines import ZohoTimelines
 from service.zoho.transport import Call, Transport
+from service.zoho.users import Users
 
 T = TypeVar("T")
 
@@ -60,6 +61,7 @@ class ZohoCrm:
         self._opt_out = mapping.crm.opt_out_field
         self._reason_field = mapping.crm.reason_field
         self._reads = Reads(transport)
+        self._users = Users(transport)
         self._timelines = ZohoTimelines(transport, mapping.crm.opt_out_field)
         self._sweeps = Sweeps(self._reads, BulkReader(transport), mapping.crm.sweep)
         self._bulk_write_from = mapping.crm.bulk_write_from
@@ -119,7 +121,7 @@ class ZohoCrm:
                 found = self._sweeps.rows(layout.module, layout.columns)
             else:
                 found = self.coql(layout.module, layout.columns, criterion=coql.modified_since(since))
-            yield from map(layout.read, found)
+            yield from (layout.read(row, self._users.name) for row in found)
 
     def deleted(self, since: datetime, modules: Sequence[str] | None = None) -> Iterator[tuple[str, str]]:
         """Yield (module, id) of the records that were deleted since; merged ones only if CRM lists them."""
@@ -234,7 +236,7 @@ class ZohoCrm:
         )
         if more and len(rows) >= coql.SMALLEST_PAGE:
             rows = list(self.coql(layout.module, layout.columns, criterion=criterion))
-        return [layout.read(row) for row in rows]
+        return [layout.read(row, self._users.name) for row in rows]
 
 
 def _typed(found: Sequence[Mapping[str, Any]], kind: type[T], endpoint: str) -> Sequence[T]:

@@ -15,8 +15,8 @@ from service.reconciler.context import Context
 from service.reconciler.plan import CRM_BATCH, CRM_READ, FEW
 from service.reconciler.port import OutcomeKind
 from service.reconciler.sizes import Sizes, Stops
-from service.zoho import listings
-from service.zoho.bulk_read import JOB_CREDITS
+from service.zoho import listings, users
+from service.zoho.bulk_read import CREATE, JOB_CREDITS, STATUS
 from service.zoho.bulk_read import PAGE as BULK_PAGE
 from service.zoho.coql import LARGEST_PAGE, SMALLEST_PAGE
 from service.zoho.crm_reads import DELETED_CREDITS
@@ -62,10 +62,18 @@ class Estimate:
         return busy * SECONDS_PER_CALL + self.waits_s
 
 
-def of_run(size: Sizes, *, applying: bool, by: str = "cheapest", learning: bool = False) -> Estimate:
+def of_run(
+    size: Sizes,
+    *,
+    applying: bool,
+    by: str = "cheapest",
+    learning: bool = False,
+    job_credits: int = JOB_CREDITS,
+) -> Estimate:
     """Return what reading everything costs, and when `applying` what is to be stopped by the last reading.
 
-    `by` is how modules are read (`policies/zoho.toml`); `learning`: the edition is asked for first.
+    `by` is how modules are read (`policies/zoho.toml`); `learning`: the edition is asked for first;
+    `job_credits` is what a bulk read costs in this organisation.
     """
     found = Estimate(exact=size.read_at is not None, oauth=1)
     if learning:
@@ -75,7 +83,7 @@ def of_run(size: Sizes, *, applying: bool, by: str = "cheapest", learning: bool 
         if module in size.followed:
             _follow(found, module, size.followed[module])
         else:
-            _sweep(found, module, rows, by)
+            _sweep(found, module, rows, by, job_credits)
     _read_campaigns(found, size)
     if applying:
         _write(found, size)
@@ -93,6 +101,7 @@ def of_next(context: Context, quota: Quota, *, applying: bool, contacts: int = 0
         applying=applying,
         by=context.policy.zoho.crm.sweep,
         learning=not quota.is_learned,
+        job_credits=quota.gate("crm").price(CREATE, JOB_CREDITS),
     )
 
 
@@ -139,16 +148,16 @@ def _follow(found: Estimate, module: str, rewritten: int) -> None:
     found.ask_crm(f"GET /crm/v8/{module}/actions/count", 1, 1)
 
 
-def _sweep(found: Estimate, module: str, rows: int, by: str) -> None:
+def _sweep(found: Estimate, module: str, rows: int, by: str, job_credits: int) -> None:
     """Add the reading of a whole module, decided as `crm_sweeps` does."""
     if by == "bulk":
-        _bulk(found, rows)
+        _bulk(found, rows, job_credits)
         return
     if by == "cheapest" and rows > LARGEST_PAGE:
         found.ask_crm(f"GET /crm/v8/{module}/actions/count", 1, 1)
-        if bulk_credits(rows) < sweep_credits(rows):
+        if bulk_credits(rows, job_credits) < sweep_credits(rows):
             found.ask_crm("POST /crm/v8/coql", 1, coql_credits(LARGEST_PAGE))
-            _bulk(found, rows)
+            _bulk(found, rows, job_credits)
             return
     _coql(found, rows)
 
@@ -160,10 +169,13 @@ def _coql(found: Estimate, rows: int) -> None:
     found.ask_crm("POST /crm/v8/coql", pages + end, credit)
 
 
-def _bulk(found: Estimate, rows: int) -> None:
+def _bulk(found: Estimate, rows: int, job_credits: int) -> None:
+    """Add jobs and their polls; whose numbers stand in the files is asked once for all modules."""
     jobs = max(1, ceil(rows / BULK_PAGE))
-    found.ask_crm("POST /crm/bulk/v8/read", jobs, jobs * JOB_CREDITS)
-    found.ask_crm("GET /crm/bulk/v8/read/{id}", jobs * POLLS, jobs * POLLS)
+    found.ask_crm(CREATE, jobs, jobs * job_credits)
+    found.ask_crm(STATUS, jobs * POLLS, jobs * POLLS)
+    if rows and not found.crm[users.ENDPOINT]:
+        found.ask_crm(users.ENDPOINT, 1, 1)
 
 
 def _read_campaigns(found: Estimate, size: Sizes) -> None:

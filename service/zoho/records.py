@@ -3,7 +3,7 @@
 Nothing here knows a field's name: `policies/zoho.toml` says which field stands for what.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -38,9 +38,12 @@ class Layout:
         named += (MODIFIER, *self.views)
         return tuple(dict.fromkeys(name for name in named if name))
 
-    def read(self, row: Mapping[str, Any]) -> CrmRecord:
-        """Return the record of a row; raises `Unreachable` where id or Modified_Time are missing."""
-        modified_at = moment(row.get(MODIFIED))
+    def read(self, row: Mapping[str, Any], name_of: Callable[[str], str] = str) -> CrmRecord:
+        """Return the record of a row; raises `Unreachable` where id or Modified_Time are missing.
+
+        `name_of` turns the number of a user, where a row tells no more, into their name.
+        """
+        modified_at, who = moment(row.get(MODIFIED)), _who(row.get(MODIFIER))
         if modified_at is None or not row.get("id"):
             raise Unreachable(f"CRM sent a row of {self.module} without id or {MODIFIED}", code="UNREADABLE")
         return CrmRecord(
@@ -53,7 +56,7 @@ class Layout:
             unsubscribed_at=moment(row.get(self.time)) if self.time else None,
             country=_text(row.get(self.country)) if self.country else None,
             views=frozenset().union(*(lists for name, lists in self.views.items() if _truth(row.get(name)))),
-            modified_by=_who(row.get(MODIFIER)),
+            modified_by=None if who is None else name_of(who),
             understood=_is_either(row.get(self.opt_out)),
         )
 
@@ -136,7 +139,7 @@ def _is_either(value: object) -> bool:
 
 
 def _who(value: object) -> str | None:
-    """Return the name of a user as CRM shows one: an object in JSON, a number in a file."""
+    """Return a user as CRM shows one: an object in JSON, their number in a file."""
     if isinstance(value, dict):
         return _text(value.get("name")) or _text(value.get("id"))
     return _text(value)

@@ -71,8 +71,8 @@ SCOPES = (
     ),
     Scope(
         name="ZohoCRM.users.READ",
-        why="know in whose name the service writes",
-        lost="permissions are only seen when a write is refused",
+        why="know in whose name the service writes, and the names of those who changed records",
+        lost="permissions are only seen when a write is refused; whoever changed a record may be a number",
     ),
     Scope(
         name="ZohoCRM.apis.READ",

@@ -6,6 +6,7 @@ import pytest
 
 from service.reconciler.port import Member
 from service.reconciler.sizes import Sizes, Stops
+from service.zoho.bulk_read import CREATE
 from service.zoho.estimate import of_permits, of_push, of_run
 from service.zoho.licence import EDITIONS
 
@@ -29,11 +30,31 @@ def test_reading_50000_and_stopping_2000_takes_less_than_3_percent_of_a_professi
 
 @pytest.mark.parametrize(
     ("rows", "by", "credits"),
-    [(0, "cheapest", 3), (2_000, "coql", 4), (2_001, "coql", 7), (4_000, "cheapest", 8), (1_000, "bulk", 58)],
+    [
+        (0, "cheapest", 3),
+        (2_000, "coql", 4),
+        (2_001, "coql", 7),
+        (4_000, "cheapest", 8),
+        (1_000, "bulk", 59),
+        (0, "bulk", 58),
+    ],
 )
 def test_a_module_is_paid_by_its_pages_or_its_job(rows, by, credits):  # noqa: A002  # Zoho's word
     size = Sizes(records={"Leads": rows}, members={}, permissions={})
     assert of_run(size, applying=False, by=by).credits == credits
+
+
+def test_a_bulk_read_is_paid_at_the_organisations_own_price():
+    size = Sizes(records={"Contacts": 1_000, "Leads": 1_000}, members={}, permissions={})
+    usual, dear = (of_run(size, applying=False, by="bulk", job_credits=price).credits for price in (50, 500))
+    assert (usual, dear) == (2 * (50 + 8) + 1, 2 * (500 + 8) + 1)
+
+
+def test_where_a_bulk_read_is_dear_coql_is_the_cheapest():
+    size = Sizes(records={"Contacts": 100_000}, members={}, permissions={})
+    by_price = {price: of_run(size, applying=False, job_credits=price).crm for price in (50, 500)}
+    assert by_price[50][CREATE] == 1
+    assert by_price[500][CREATE] == 0
 
 
 def test_what_is_followed_costs_what_changed_whatever_its_size():
