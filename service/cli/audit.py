@@ -145,7 +145,7 @@ def push(*, applying: bool, at_once: bool, estimated: bool) -> None:
         if applying:
             if not at_once:
                 estimating.require_off_hours(parts, context)
-            for told in pushing.push(context, zoho.campaigns):
+            for told in pushing.push(context):
                 refused = "".join(f", {count:,} refused ({code})" for code, count in told.refused.items())
                 click.echo(f"{told.list_name}: {told.pushed:,} put on the list{refused}")
             return

@@ -83,6 +83,8 @@ class CampaignsList(Strict, frozen=True, kw_only=True):
     purpose: str
     topic: str | None = None
     view_field: str | None = None
+    push_on_change: bool = False
+    """Whether a change in CRM puts whom the view selects, and the ledger permits, on the list at once."""
 
 
 class Campaigns(Strict, frozen=True, kw_only=True):

@@ -24,6 +24,7 @@ from service.reconciler.enforcement import CAMPAIGNS
 from service.reconciler.hints import Hint
 from service.reconciler.people import people
 from service.reconciler.port import CrmRecord, Member, OutcomeKind
+from service.reconciler.push import push_changed
 from service.reconciler.watch import Watch
 
 log = structlog.get_logger(__name__)
@@ -118,11 +119,12 @@ class Heed:
                 mirror.put_records(tx, fresh, run_id=run_id, vault=context.vault, policy=context.policy)
         about = list(indexes) if fresh else []
         recorded = sum(news.record(context, at, about=part, enforce=True).total for part in chunks(about))
+        pushed = sum(push_changed(context, part) for part in chunks(about))
         with context.db.begin() as tx:
             again = stop_again(tx, about, policy=context.policy, now=at)
             hints.finish(tx, [one.id for one in taken], at=at)
             hints.forget(tx, now=at)
-        log.info("hints.crm", hints=len(taken), recorded=recorded, again=again)
+        log.info("hints.crm", hints=len(taken), recorded=recorded, again=again, pushed=pushed)
 
     def _campaigns(self, taken: Sequence[Hint], run_id: int) -> None:
         if not taken:

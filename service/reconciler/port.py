@@ -199,6 +199,9 @@ class Campaigns(Protocol):
     def departures(self, sent_since: datetime) -> Iterator[Outcome]:
         """Yield opt-outs and complaints of the campaigns sent since."""
 
+    def subscribe(self, list_name: str, address: str) -> Result:
+        """Put one contact on one list; never lifts Do-Not-Mail. A list with a sign-up form asks first."""
+
     def refuse(self, address: str, lists: Sequence[str], *, active_on: str | None) -> Sequence[Result]:
         """Write the refusal: permission field (only where active), every list, then Do-Not-Mail.
 

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
 
 from sqlalchemy import Connection
 
@@ -22,13 +21,6 @@ from service.reconciler.sealed import addresses_of
 
 WRITERS = 4
 """Contacts put on a list at the same time."""
-
-
-class Subscribes(Protocol):
-    """Who puts a contact on a list; a list with a sign-up form asks the person first."""
-
-    def subscribe(self, list_name: str, address: str) -> Result:
-        """Add one contact to one list; never lifts Do-Not-Mail."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,14 +37,22 @@ class Pushed:
         return self.pushed + sum(self.refused.values())
 
 
-def push(context: Context, campaigns: Subscribes, *, only: Sequence[bytes] | None = None) -> Iterator[Pushed]:
+def push(context: Context, *, only: Sequence[bytes] | None = None) -> Iterator[Pushed]:
     """Push every list that a CRM view feeds; `only` these addresses (keyed hashes), or everybody missing.
 
     Judged by the last reading of both products and by the ledger as it is now; safe to repeat.
     """
     for entry in context.policy.zoho.campaigns.lists:
         if entry.view_field:
-            yield _push(context, campaigns, entry, only)
+            yield _push(context, entry, only)
+
+
+def push_changed(context: Context, indexes: Sequence[bytes]) -> int:
+    """Push those of these addresses whose lists want it at once; return how many were put on a list."""
+    lists = [
+        entry for entry in context.policy.zoho.campaigns.lists if entry.view_field and entry.push_on_change
+    ]
+    return sum(_push(context, entry, indexes).pushed for entry in lists)
 
 
 def permitted(
@@ -62,14 +62,12 @@ def permitted(
     return [row.address_index for row in tx.execute(permitted_now(missing_from(entry, only), at))]
 
 
-def _push(
-    context: Context, campaigns: Subscribes, entry: CampaignsList, only: Sequence[bytes] | None
-) -> Pushed:
+def _push(context: Context, entry: CampaignsList, only: Sequence[bytes] | None) -> Pushed:
     with context.db.read() as tx:
         missing = permitted(tx, entry, context.now(), only)
     pushed, refused = 0, dict[str, int]()
     for part in chunks(missing):
-        results = _subscribe(context, campaigns, entry, part)
+        results = _subscribe(context, entry, part)
         done = [address for address, result in results if result.done]
         _remember(context, entry, done)
         pushed += len(done)
@@ -80,9 +78,7 @@ def _push(
     return Pushed(list_name=entry.name, pushed=pushed, refused=refused)
 
 
-def _subscribe(
-    context: Context, campaigns: Subscribes, entry: CampaignsList, part: Sequence[bytes]
-) -> list[tuple[str, Result]]:
+def _subscribe(context: Context, entry: CampaignsList, part: Sequence[bytes]) -> list[tuple[str, Result]]:
     """Subscribe each whom the ledger still permits now: a withdrawal may have come since they were listed."""
 
     def one(index: bytes) -> tuple[str, Result] | None:
@@ -90,7 +86,7 @@ def _subscribe(
             if not permitted(tx, entry, context.now(), [index]):
                 return None
             address = addresses_of(tx, [index], context.vault)[index]
-        return address, campaigns.subscribe(entry.name, address)
+        return address, context.campaigns.subscribe(entry.name, address)
 
     with ThreadPoolExecutor(max_workers=WRITERS, thread_name_prefix="push") as threads:
         return [told for told in threads.map(one, part) if told is not None]

@@ -222,11 +222,11 @@ def test_what_is_missing_on_a_list_is_pushed_where_the_ledger_permits_and_nowher
     missing = messy.emails("list_lag_missing")
     messy.intake.record([claim(missing[0], received_at=messy.clock())])
     messy.run(applying=False)
-    [told] = push(messy.context, messy.zoho.campaigns)
+    [told] = push(messy.context)
     assert (told.pushed, told.total) == (1, 1)
     assert messy.person(missing[0])["campaigns"]["lists"]
     assert not messy.person(missing[1])["campaigns"]["lists"]
-    assert [again.total for again in push(messy.context, messy.zoho.campaigns)] == [0]
+    assert [again.total for again in push(messy.context)] == [0]
 
 
 FINE = CrmField(name="Email_Opt_Out", type="boolean")

@@ -283,3 +283,17 @@ def test_what_crm_will_not_read_is_tried_a_few_times_and_holds_nobody_up_for_eve
             heed(small).turn()
         small.clock.ahead += timedelta(hours=1)
     assert states(small) == ["unconfirmed"]
+
+
+def test_who_enters_the_view_is_on_the_list_at_once_where_the_ledger_permits(small):
+    (permitted, *_), (unknown, *_) = small.emails("list_lag_stale"), small.emails("list_lag_missing")
+    contact = "SELECT id FROM contacts WHERE email = ?"
+    small.sim.world.db.execute(f"DELETE FROM members WHERE contact_id IN ({contact})", (permitted,))
+    small.intake.record([claim(permitted, received_at=small.clock())])
+    small.run()
+    for email in (permitted, unknown):
+        small.sim.control("crm/set", {"email": email, "fields": {"Newsletter": True, "Phone": "+1 555 1"}})
+        tell(small, email)
+    heed(small).turn()
+    assert small.person(permitted)["campaigns"]["lists"] == {names.LIST_KEY: "active"}
+    assert small.person(unknown)["campaigns"]["lists"] == {}

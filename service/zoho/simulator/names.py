@@ -53,5 +53,5 @@ def policy_toml(_url: str = "") -> str:
         f'permission_label = "{PERMISSION_LABEL}"\ngranted = "{GRANTED}"\nrefused = "{REFUSED}"\n'
         f'granted_segment = "{GRANTED_SEGMENT}"\nrefused_segment = "{REFUSED_SEGMENT}"\n\n'
         f'[[campaigns.lists]]\nname = "newsletter"\nkey = "{LIST_KEY}"\npurpose = "marketing"\n'
-        f'topic = "{TOPIC_ID}"\nview_field = "Newsletter"\n'
+        f'topic = "{TOPIC_ID}"\nview_field = "Newsletter"\npush_on_change = true\n'
     )
