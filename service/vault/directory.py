@@ -19,6 +19,7 @@ from service.errors import Misconfigured, NotFound, Tampered
 from service.ledger.canonical import canonical_object
 from service.ledger.entry import Opening, directory_key_value, directory_value
 from service.ledger.mac import Mac
+from service.ledger.store import LOG_ID
 from service.vault.address import fold
 from service.vault.keys import KEY, NONCE, Keys
 
@@ -154,7 +155,7 @@ class Vault:
             rows = tx.execute(
                 select(payload.c.idx, payload.c.sub, payload.c.sealed, leaf.c.hash)
                 .join(leaf, (leaf.c.log_id == payload.c.log_id) & (leaf.c.idx == payload.c.idx))
-                .where(payload.c.idx.in_(part))
+                .where(payload.c.log_id == LOG_ID, payload.c.idx.in_(part))
             ).all()
             keys = self.keys_of(tx, list({row.sub for row in rows}))
             found.update(
