@@ -1,5 +1,6 @@
 """An organisation whose Zoho goes wrong on demand, beside its ledger; waiting costs simulated time alone."""
 
+import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -12,7 +13,6 @@ from service.errors import ServiceError
 from service.reconciler.context import Context, Progress
 from service.reconciler.diff import REPORTED
 from service.reconciler.run import RunResult
-from service.settings import Settings
 from service.zoho.mapping import connect
 from service.zoho.pace import Pace
 from service.zoho.simulator import running
@@ -110,12 +110,12 @@ def patient(sim: Simulator, clock: Clock) -> Pace:
 
 
 @contextmanager
-def beside(sim: Simulator, url: str, db, *, secrets: Settings | None = None, **more) -> Iterator[Org]:
+def beside(sim: Simulator, url: str, db: sqlite3.Connection, *, pace: Pace | None = None) -> Iterator[Org]:
     """A ledger beside a running organisation whose tables are `db`."""
     database, clock = Database(url), Clock()
     with (
         start(database, now=clock) as intake,
-        connect(secrets or settings(sim.url), intake.policy, pace=patient(sim, clock), **more) as zoho,
+        connect(settings(sim.url), intake.policy, pace=pace or patient(sim, clock)) as zoho,
     ):
         context = Context(
             db=database,
@@ -148,9 +148,9 @@ def reconnected(made: Org, policy=None, **changes: object) -> Iterator[Org]:
 
 
 @contextmanager
-def organisation(url: str, people: int = PEOPLE, *, seed: int = 1, **more) -> Iterator[Org]:
+def organisation(url: str, people: int = PEOPLE, *, seed: int = 1) -> Iterator[Org]:
     """Some people with every trouble that there is, and a ledger that knows nobody yet."""
-    with running(contacts=people, seed=seed) as sim, beside(sim, url, sim.world.db, **more) as made:
+    with running(contacts=people, seed=seed) as sim, beside(sim, url, sim.world.db) as made:
         yield made
 
 

@@ -1,12 +1,14 @@
 """Every way in which mail can reach somebody, by the products' own tables: runs close, never open them."""
 
 import sqlite3
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from threading import Lock
 
 from sqlalchemy import select
 
+from service.consent import Category
 from service.db import standing, subject
 from service.zoho.simulator.crm.fields import MODULES
 from tests.reconciler.conftest import World
@@ -79,6 +81,16 @@ def disagreements(made: World, db: sqlite3.Connection) -> Mapping[str, str]:
         elif shown.stops:
             wrong[email] = f"not to be stopped, but: {shown.stops}"
     return wrong
+
+
+def twice_enforced(made) -> list[str]:
+    """What the ledger says was enforced more than once for the same person by the same run."""
+    told = Counter(
+        (who, fields.get("target"))
+        for category, who, fields in made.ledger()
+        if category == Category.ENFORCEMENT and fields.get("read_back") == "confirmed"
+    )
+    return [str(key) for key, count in told.items() if count > 1]
 
 
 def _must_stop(made: World) -> set[bytes]:

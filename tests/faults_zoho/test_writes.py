@@ -5,10 +5,9 @@ from collections import Counter
 import pytest
 from sqlalchemy import select
 
-from service.consent import Category
 from service.db import change
 from tests.faults_zoho.conftest import A_DAY
-from tests.faults_zoho.doors import disagreements
+from tests.faults_zoho.doors import disagreements, twice_enforced
 
 STEPS = {
     "crm": "PUT /crm/v8/",
@@ -22,16 +21,6 @@ EVER = 10_000
 def outcomes(made, path: str) -> Counter:
     """How the simulator answered the last writes, by status or by what broke."""
     return Counter(row[3] for row in made.sim.world.requests if row[2].startswith(path))
-
-
-def twice_enforced(made) -> list[str]:
-    """What the ledger says was enforced more than once for the same person by the same run."""
-    told = Counter(
-        (who, fields.get("target"))
-        for category, who, fields in made.ledger()
-        if category == Category.ENFORCEMENT and fields.get("read_back") == "confirmed"
-    )
-    return [str(key) for key, count in told.items() if count > 1]
 
 
 def changes_left(made) -> list:
