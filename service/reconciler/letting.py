@@ -6,27 +6,21 @@ the record are read again; after it, somebody who withdrew meanwhile is stopped 
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from sqlalchemy import insert, or_, select
+from sqlalchemy import select
 
-from service.consent import SubjectId
-from service.db import plan, standing, task
+from service.db import plan
 from service.errors import ZohoError
-from service.reconciler import breakers, changes, mirror, permissible, plans, runs
+from service.reconciler import breakers, changes, confirming, permissible, plans, runs
 from service.reconciler.changes import Ended, Item
 from service.reconciler.context import Context
 from service.reconciler.enforcement import (
     CAMPAIGNS,
-    CONFIRMED,
     CRM,
-    DIFFERS,
     GONE,
-    Enforced,
-    require_recorded,
 )
 from service.reconciler.plan import CRM_BATCH, basis_in_crm
-from service.reconciler.planning import governed_lists
 from service.reconciler.port import CrmChange, CrmRecord, Member, Result
 from service.reconciler.sealed import addresses_of
 
@@ -42,7 +36,10 @@ def let_go(context: Context, held: frozenset[str] = frozenset()) -> dict[str, st
     with context.db.begin() as tx:
         plans.release(tx, policy=context.policy, now=now, held=held)
     stopped: dict[str, str] = {}
-    for product, steps in ((CRM, (_write_crm, _prove_crm)), (CAMPAIGNS, (_write_lists, _prove_lists))):
+    for product, steps in (
+        (CRM, (_write_crm, confirming.prove_crm)),
+        (CAMPAIGNS, (_write_lists, confirming.prove_lists)),
+    ):
         for step in steps:
             try:
                 if product.rstrip(":") not in held:
@@ -68,7 +65,7 @@ def between_runs(context: Context) -> dict[str, str]:
 
 
 def _write_crm(context: Context) -> None:
-    for batch in changes.parts(_waiting(context, CRM, "planned"), CRM_BATCH):
+    for batch in changes.parts(confirming.waiting(context, CRM, "planned"), CRM_BATCH):
         current = _still_approved(context, batch)
         records = {(r.module, r.record_id): r for r in context.crm.read([item.record for item in current])}
         ended = {item: _settled(item, records.get(item.record)) for item in current}
@@ -77,7 +74,7 @@ def _write_crm(context: Context) -> None:
         written = context.crm.enforce([_unopted(records[record]) for record in fresh])
         context.progress("permitted crm", len(fresh), len(fresh))
         results = dict(zip(fresh, written, strict=True))
-        _mark(context, {item: end or _ended([results[item.record]]) for item, end in ended.items()})
+        confirming.mark(context, {item: end or _ended([results[item.record]]) for item, end in ended.items()})
 
 
 def _settled(item: Item, record: CrmRecord | None) -> Ended | None:
@@ -103,10 +100,10 @@ def _unopted(record: CrmRecord) -> CrmChange:
 
 def _write_lists(context: Context) -> None:
     """Write the permission and bring back whom Do-Not-Mail holds: each has a fresh consent, so it may be."""
-    for batch in changes.parts(_waiting(context, CAMPAIGNS, "planned"), LIST_BATCH):
+    for batch in changes.parts(confirming.waiting(context, CAMPAIGNS, "planned"), LIST_BATCH):
         current = _still_approved(context, batch)
         indexes = [item.address_index for item in current]
-        statuses = _lists_of(context, indexes)
+        statuses = confirming.lists_of(context, indexes)
         with context.db.read() as tx:
             known = addresses_of(tx, indexes, context.vault)
         context.progress("permit campaigns", 0, len(current))
@@ -117,7 +114,7 @@ def _write_lists(context: Context) -> None:
             results = context.campaigns.permit(known[item.address_index], sorted(lists), rejoin=left)
             ended[item] = _ended(results)
         context.progress("permitted campaigns", len(current), len(current))
-        _mark(context, ended)
+        confirming.mark(context, ended)
 
 
 def _still_approved(context: Context, batch: Sequence[Item]) -> list[Item]:
@@ -139,130 +136,8 @@ def _still_approved(context: Context, batch: Sequence[Item]) -> list[Item]:
             right |= {(run_id, *key) for key in there}
     kept = [i for i in batch if (i.run_id, i.target, i.address_index, i.cause_idx) in right]
     moved = Ended(state="superseded", code="MOVED", error="not what was approved any more")
-    _mark(context, {item: moved for item in batch if item not in kept})
+    confirming.mark(context, {item: moved for item in batch if item not in kept})
     return kept
-
-
-def _prove_crm(context: Context) -> None:
-    for batch in changes.parts(_waiting(context, CRM, "written"), CRM_BATCH):
-        records = {(r.module, r.record_id): r for r in context.crm.read([item.record for item in batch])}
-        context.progress("read back permits crm", len(batch), len(batch))
-        seen = {item: _shown(records.get(item.record)) for item in batch}
-        _record(context, seen)
-        with context.db.begin() as tx:
-            mirror.note_opted_out(tx, records.values())
-        _stop_again(context, batch)
-
-
-def _shown(record: CrmRecord | None) -> str:
-    if record is None:
-        return GONE
-    return DIFFERS if record.opted_out else CONFIRMED
-
-
-def _prove_lists(context: Context) -> None:
-    """Read the lists back on which they should be active again."""
-    written = _waiting(context, CAMPAIGNS, "written")
-    if not written:
-        return
-    awaited = _lists_of(context, [item.address_index for item in written])
-    active: dict[bytes, set[str]] = {}
-    for name in sorted({name for lists in awaited.values() for name in lists}):
-        for found in context.campaigns.members(name, Member.ACTIVE):
-            index = context.vault.address_index(found.address)
-            if index in awaited:
-                active.setdefault(index, set()).add(name)
-    seen = {
-        item: CONFIRMED
-        if set(awaited.get(item.address_index, ())) <= active.get(item.address_index, set())
-        else DIFFERS
-        for item in written
-    }
-    context.progress("read back permits campaigns", len(seen), len(seen))
-    _record(context, seen)
-    now = context.now()
-    with context.db.begin() as tx:
-        for item, how in seen.items():
-            if how == CONFIRMED:
-                mirror.note_permitted(tx, item.address_index, sorted(awaited[item.address_index]), now)
-    _stop_again(context, written)
-
-
-def _record(context: Context, seen: Mapping[Item, str]) -> None:
-    """Record what was read back, with the approval that it was written under; then say so in our rows."""
-    now = context.now()
-    with context.db.read() as tx:
-        approved = {
-            run_id: (digest.hex(), plans.approvers(tx, run_id))
-            for run_id, digest in tx.execute(
-                select(plan.c.run_id, plan.c.digest).where(plan.c.run_id.in_({i.run_id for i in seen}))
-            )
-        }
-    claims = [
-        _enforced(item, how, approved[item.run_id]).claim(context.policy, now)
-        for item, how in seen.items()
-        if item.sub is not None
-    ]
-    require_recorded(context.intake.record(claims))
-    context.progress("recorded permits", len(claims), len(claims))
-    differs = Ended(state="failed", error="read back, it was not as written; a list may ask to confirm first")
-    _mark(
-        context, {item: Ended(state="proved") if how == CONFIRMED else differs for item, how in seen.items()}
-    )
-
-
-def _enforced(item: Item, how: str, approved: tuple[str, tuple[str, ...]]) -> Enforced:
-    assert item.written_at is not None
-    assert item.sub is not None
-    return Enforced(
-        key=f"run:{item.run_id}:{item.target}:{item.address_index.hex()}",
-        target=item.target,
-        code=item.code or "",
-        answer_sha256=item.answer_sha256 or b"",
-        read_back=how,
-        cause=item.cause_idx,
-        written_at=item.written_at,
-        subject=SubjectId(item.sub),
-        approved=approved,
-    )
-
-
-def _stop_again(context: Context, items: Sequence[Item]) -> None:
-    """Carry a stop again that was recorded, and perhaps carried out, while we were writing the opposite."""
-    subs = [item.sub for item in items if item.sub is not None]
-    now = context.now()
-    due_at, rule = context.policy.stop_by(now, "unknown", address=None)
-    with context.db.begin() as tx:
-        rows = tx.execute(
-            select(standing.c.sub, standing.c.decided_by, standing.c.suppressed_by).where(
-                standing.c.sub.in_(subs),
-                standing.c.purpose == context.governed,
-                or_(standing.c.must_stop == 1, standing.c.state == "refused"),
-            )
-        ).all()
-        for row in rows:
-            tx.execute(
-                insert(task).values(
-                    sub=row.sub,
-                    cause_idx=row.suppressed_by or row.decided_by,
-                    received_at=now,
-                    due_at=due_at,
-                    due_rule=rule.id,
-                    state="open",
-                    attempts=0,
-                    not_before=now,
-                )
-            )
-
-
-def _lists_of(context: Context, indexes: Sequence[bytes]) -> Mapping[bytes, dict[str, str]]:
-    with context.db.read() as tx:
-        return permissible.statuses(tx, indexes, governed_lists(context.policy))
-
-
-def _waiting(context: Context, product: str, state: str) -> list[Item]:
-    with context.db.read() as tx:
-        return changes.waiting(tx, product, state, "permit")
 
 
 def _ended(results: Sequence[Result]) -> Ended:
@@ -279,9 +154,3 @@ def _ended(results: Sequence[Result]) -> Ended:
         error=f"{worst.code} {worst.reason}".strip(),
         until=worst.until,
     )
-
-
-def _mark(context: Context, ended: Mapping[Item, Ended]) -> None:
-    if ended:
-        with context.db.begin() as tx:
-            changes.mark(tx, list(ended.items()), context.now())

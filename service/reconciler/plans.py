@@ -4,20 +4,19 @@ What was approved is what is applied: the digest is computed again from the rows
 one of whose people the ledger, the mirrors or the rules moved is stale, and planned anew by the next run.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import Connection, and_, exists, func, insert, or_, select, update
+from sqlalchemy import Connection, and_, exists, insert, select, update
 
-from service.db import Database, approval, change, chunks, plan
+from service.db import Database, approval, change, plan
 from service.errors import Forbidden, Malformed, NotFound, Stale
 from service.ledger.canonical import Json
 from service.policy import PolicySet
 from service.reconciler import permissible
-from service.reconciler.plan import Change, Plan, cost_of_permits, digest
-from service.reconciler.planning import governed_lists
+from service.reconciler.plan import Change, digest
 
 APPROVER = "approver"
 """The role that may approve and refuse."""
@@ -43,38 +42,6 @@ class Person:
     account: str
     role: str
     via: Literal["page", "api", "terminal"]
-
-
-def keep(tx: Connection, made: Plan, *, policy: PolicySet, applying: bool, at: datetime) -> None:
-    """Store a plan with all its changes, so that a crash loses neither a write nor its proof.
-
-    What an earlier plan left unwritten and this one plans again is superseded there. What it left and
-    this one does not plan was written after all, by an answer that got lost: it still waits for its proof.
-    """
-    needed = policy.enforcement.permissive.approvals(made.to_permit)
-    calls, crm_credits = cost_of_permits(made.permits, len(governed_lists(policy)))
-    state = "open" if made.permits else "applying" if applying else "listed"
-    tx.execute(
-        insert(plan).values(
-            run_id=made.run_id,
-            digest=made.digest,
-            policy=policy.digest,
-            state=state,
-            approvals=needed,
-            calls=made.calls + calls,
-            credits=made.crm_credits + crm_credits,
-            made_at=at,
-        )
-    )
-    stops = "planned" if applying else "proposed"
-    rows = [
-        *(_row(made.run_id, item, stops) for item in made.changes),
-        *(_row(made.run_id, item, "contested") for item in made.contested),
-        *(_row(made.run_id, item, "contested" if item.contested else "proposed") for item in made.permits),
-    ]
-    for part in chunks(rows):
-        tx.execute(insert(change), part)
-    _supersede_earlier(tx, made.run_id)
 
 
 def settle(tx: Connection, at: datetime) -> None:
@@ -211,44 +178,6 @@ def _locked(tx: Connection, run_id: int) -> Any:  # noqa: ANN401  # a result row
     return row
 
 
-def _supersede_earlier(tx: Connection, run_id: int) -> None:
-    again = change.alias("again")
-    replanned = exists().where(
-        again.c.run_id == run_id,
-        again.c.target == change.c.target,
-        again.c.address_index == change.c.address_index,
-        again.c.direction == change.c.direction,
-    )
-    earlier = and_(change.c.run_id < run_id, change.c.direction == "stop")
-    left = or_(change.c.state == "proposed", and_(change.c.state == "planned", replanned))
-    tx.execute(
-        update(change)
-        .where(earlier, left)
-        .values(state="superseded", code="REPLANNED", error=f"planned again by run {run_id}", next_at=None)
-    )
-
-
-def _row(run_id: int, item: Change, state: str) -> dict[str, Any]:
-    return {
-        "run_id": run_id,
-        "target": item.target,
-        "address_index": item.address_index,
-        "sub": item.sub,
-        "kind": item.kind,
-        "cause_idx": item.cause_idx,
-        "due_at": item.due_at,
-        "due_rule": item.due_rule,
-        "state": state,
-        "direction": item.direction,
-        "field": item.field,
-        "old": item.old,
-        "new": item.new,
-        "reason": item.reason,
-        "basis": item.basis,
-        "undone_by": item.undone_by,
-    }
-
-
 def _told(row: Any) -> dict[str, Json]:  # noqa: ANN401  # a result row
     """Return a stored change as it was hashed."""
     contested = row.state == "contested"
@@ -272,18 +201,3 @@ def _told(row: Any) -> dict[str, Json]:  # noqa: ANN401  # a result row
 
 def _key(one: Any) -> tuple[str, bytes, int | None, str]:  # noqa: ANN401  # a stored row, or a change
     return one.target, one.address_index, one.cause_idx, one.basis
-
-
-def numbers(tx: Connection) -> Sequence[int]:
-    """Return the runs that have a plan, the newest first."""
-    return tx.scalars(select(plan.c.run_id).order_by(plan.c.run_id.desc())).all()
-
-
-def count_people(tx: Connection, run_ids: Iterable[int]) -> dict[int, int]:
-    """Return how many people each of these plans would let go."""
-    rows = tx.execute(
-        select(change.c.run_id, func.count(change.c.address_index.distinct()))
-        .where(change.c.run_id.in_(list(run_ids)), change.c.direction == "permit")
-        .group_by(change.c.run_id)
-    )
-    return {row[0]: row[1] for row in rows}

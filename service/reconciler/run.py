@@ -12,7 +12,18 @@ from dataclasses import dataclass
 from sqlalchemy import func, select, update
 
 from service.db import drift, subject
-from service.reconciler import attribution, breakers, diff, letting, news, permissible, planning, plans, runs
+from service.reconciler import (
+    attribution,
+    breakers,
+    diff,
+    keeping,
+    letting,
+    news,
+    permissible,
+    planning,
+    plans,
+    runs,
+)
 from service.reconciler.apply import Applied, apply
 from service.reconciler.breakers import Trip
 from service.reconciler.context import Context
@@ -144,7 +155,7 @@ def _planned(
         runs.advance(
             tx, run_id, "applying" if applying else "planned", planned=len(made.changes), policy=made.policy
         )
-        plans.keep(tx, made, policy=policy, applying=applying, at=at)
+        keeping.keep(tx, made, policy=policy, applying=applying, at=at)
     return made, trips
 
 

@@ -148,11 +148,6 @@ def show(
     )
 
 
-def waiting(tx: Connection) -> int:
-    """Return how many plans wait for somebody to approve them."""
-    return tx.scalar(select(func.count()).select_from(plan).where(plan.c.state == "open")) or 0
-
-
 def to_data(found: Shown) -> dict[str, Any]:
     """Return a plan as JSON values: times as text, people as pseudonyms."""
     told: dict[str, Any] = msgspec.to_builtins(found)

@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 
 from service.db import contact, crm_address, crm_record, drift, member, run
-from service.reconciler import permissible, plans
+from service.reconciler import keeping, permissible
 from service.reconciler.enforcement import CAMPAIGNS
 from service.reconciler.plan import Change, Plan
 from service.web.edge import Edge
@@ -33,7 +33,7 @@ def a_plan(edge: Edge, emails: list[str], *, stops: int = 0, contested: int = 0,
             crm_credits=3,
             policy=edge.policy.digest.hex(),
         )
-        plans.keep(tx, plan, policy=edge.policy, applying=True, at=now)
+        keeping.keep(tx, plan, policy=edge.policy, applying=True, at=now)
     return plan
 
 
