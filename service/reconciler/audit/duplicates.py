@@ -4,9 +4,9 @@ import csv
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TextIO
+from typing import Any, TextIO
 
-from sqlalchemy import CTE, Connection, and_, case, distinct, func, select
+from sqlalchemy import CTE, Connection, Select, and_, case, distinct, func, select
 
 from service.db import crm_address, crm_record
 from service.reconciler.audit.point import Figure, Point, Verdict
@@ -80,11 +80,30 @@ def candidates(tx: Connection) -> Iterator[Sequence[object]]:
     People are pseudonyms and records their ids in CRM, which the admin looks up there. `keep` marks the
     record to merge into: the one that is opted out (a merge must lose no restriction), else the oldest id.
     """
+    rows = tx.execute(_records())
+    before = None
+    for row in rows:
+        yield (
+            f"p-{row.address_index[:8].hex()}",
+            "yes" if row.contradicts else "no",
+            row.module,
+            row.record_id,
+            "true" if row.opted_out else "false",
+            row.unsubscribed_mode or "",
+            _iso(row.unsubscribed_at),
+            _iso(row.modified_at),
+            "yes" if row.address_index != before else "",
+        )
+        before = row.address_index
+
+
+def _records() -> Select[Any]:
+    """Select the records of everybody who has several, a person's records together."""
     d = _groups()
     same = and_(
         crm_record.c.module == crm_address.c.module, crm_record.c.record_id == crm_address.c.record_id
     )
-    rows = tx.execute(
+    return (
         select(
             d.c.address_index,
             d.c.contradicts,
@@ -101,20 +120,6 @@ def candidates(tx: Connection) -> Iterator[Sequence[object]]:
             d.c.contradicts.desc(), d.c.address_index, crm_record.c.opted_out.desc(), crm_record.c.record_id
         )
     )
-    before = None
-    for row in rows:
-        yield (
-            f"p-{row.address_index[:8].hex()}",
-            "yes" if row.contradicts else "no",
-            row.module,
-            row.record_id,
-            "true" if row.opted_out else "false",
-            row.unsubscribed_mode or "",
-            _iso(row.unsubscribed_at),
-            _iso(row.modified_at),
-            "yes" if row.address_index != before else "",
-        )
-        before = row.address_index
 
 
 def write_csv(tx: Connection, target: TextIO) -> int:

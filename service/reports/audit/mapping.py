@@ -5,11 +5,17 @@ from functools import lru_cache
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from service.policy import ZohoMapping
+from service.policy import CampaignsList, ZohoMapping
 from service.reconciler.audit.fields import Mapped
 
 ARROWS = {"crm_to_campaigns": "CRM → Campaigns", "campaigns_to_crm": "Campaigns → CRM", "both": "both ways"}
 CARRIERS = {"zoho": "Zoho's own sync", "service": "this service"}
+_PREFACE = (
+    "Declared in `policies/zoho.toml`, compared with both products' metadata. "
+    "Change the declaration first, then the sync, then write this document again."
+)
+_FIELDS = ("CRM module", "CRM field", "Campaigns field", "Direction", "Carried by", "Owner", "Why", "Now")
+_LISTS = ("List", "Purpose", "Fed by the CRM checkbox", "Key")
 OWNERS = {"crm": "CRM", "campaigns": "Campaigns", "ledger": "the ledger", "both": "either product"}
 
 
@@ -18,27 +24,9 @@ def mapping_markdown(mapping: ZohoMapping, found: Sequence[Mapped], *, controlle
     lines = [
         f"# Fields that live in Zoho CRM and in Zoho Campaigns: {controller}",
         "",
-        (
-            "Declared in `policies/zoho.toml`, compared with both products' metadata. "
-            "Change the declaration first, then the sync, then write this document again."
-        ),
+        _PREFACE,
         "",
-        *_table(
-            ("CRM module", "CRM field", "Campaigns field", "Direction", "Carried by", "Owner", "Why", "Now"),
-            [
-                (
-                    one.module,
-                    f"`{one.declared.crm}`",
-                    one.declared.campaigns,
-                    ARROWS[one.declared.direction],
-                    CARRIERS[one.declared.by],
-                    OWNERS[one.declared.owner],
-                    one.declared.reason,
-                    state(one),
-                )
-                for one in found
-            ],
-        ),
+        *_table(_FIELDS, list(map(_field, found))),
         "",
         "## Consent",
         "",
@@ -46,21 +34,27 @@ def mapping_markdown(mapping: ZohoMapping, found: Sequence[Mapped], *, controlle
         "",
         "## Lists",
         "",
-        *_table(
-            ("List", "Purpose", "Fed by the CRM checkbox", "Key"),
-            [
-                (
-                    one.name,
-                    one.purpose,
-                    f"`{one.view_field}`" if one.view_field else "nothing",
-                    f"`{one.key}`",
-                )
-                for one in mapping.campaigns.lists
-            ],
-        ),
+        *_table(_LISTS, list(map(_list, mapping.campaigns.lists))),
         "",
     ]
     return "\n".join(lines)
+
+
+def _field(one: Mapped) -> Sequence[str]:
+    return (
+        one.module,
+        f"`{one.declared.crm}`",
+        one.declared.campaigns,
+        ARROWS[one.declared.direction],
+        CARRIERS[one.declared.by],
+        OWNERS[one.declared.owner],
+        one.declared.reason,
+        state(one),
+    )
+
+
+def _list(one: CampaignsList) -> Sequence[str]:
+    return one.name, one.purpose, f"`{one.view_field}`" if one.view_field else "nothing", f"`{one.key}`"
 
 
 def mapping_html(mapping: ZohoMapping, found: Sequence[Mapped], *, controller: str) -> str:
