@@ -16,7 +16,7 @@ import pytest
 from sqlalchemy import Engine
 
 from service.db import Begin, Database, migrate
-from tests import servers
+from tests import servers, statements
 from tests.servers import Postgres
 
 IN_CI = os.environ.get("CI") == "true"
@@ -47,6 +47,7 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stab
 
 def pytest_configure(config: pytest.Config) -> None:
     """Make the folders that servers live in, one on a disk; processes started by xdist are told of them."""
+    statements.share()
     told = getattr(config, "workerinput", None)
     if told:
         config.stash[SHARED], config.stash[SWIFT] = Path(told["servers"]), Path(told["swift"])
