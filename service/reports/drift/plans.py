@@ -8,7 +8,9 @@ from sqlalchemy import Connection, func, select
 from service.db import approval, breaker, change, plan
 
 PRODUCTS = {"crm": "CRM", "campaigns": "Campaigns"}
-LEFT_OUT = "The product was left out of the run: nothing of it was taken as news, the run wrote nothing to it."
+LEFT_OUT = (
+    "The product was left out of the run: nothing of it was taken as news, the run wrote nothing to it."
+)
 NOBODY_GO = "Nobody is permitted again there; stops were written all the same."
 
 
