@@ -166,3 +166,9 @@ def stored(database_url: str) -> Iterator[Org]:
     """The same on every store in turn."""
     with organisation(database_url) as made:
         yield made
+
+
+@pytest.fixture
+def small(org: Org) -> Org:
+    """What fixtures made for a smaller organisation ask for."""
+    return org

@@ -1,0 +1,140 @@
+"""What Zoho posts to us, forged, replayed, out of order, lost: a hint each, never more."""
+
+import json
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import pytest
+from sqlalchemy import func, select
+
+from service.db import hint
+from service.reconciler.enforce import carry_out
+from service.web.hooks import NOTIFIED_AT
+from tests.faults_zoho.doors import disagreements, opened
+from tests.reconciler.conftest import stopped
+from tests.reconciler.test_heeding import Hooked, heed, hooked  # noqa: F401  # the fixture
+from tests.waiting import until
+
+TIMES = 10
+
+
+@pytest.fixture
+def calling(hooked) -> Hooked:  # noqa: F811  # the fixture
+    """An organisation that was read once, and whose CRM tells us of changes."""
+    hooked.world.run()
+    hooked.subscription.keep()
+    return hooked
+
+
+def posted(made: Hooked) -> list[dict]:
+    """The bodies of all notifications that CRM has posted, oldest first."""
+    deliveries = made.world.sim.control("deliveries")["deliveries"]
+    return [json.loads(one["body"]) for one in deliveries if "channel_id" in one["body"]]
+
+
+def changed(made: Hooked, *emails: str, out: bool = True) -> list[dict]:
+    """Let a person set the flag of these; return the notifications of it."""
+    before, hints = len(posted(made)), waiting(made)
+    for email in emails:
+        made.world.sim.control("crm/set", {"email": email, "fields": {"Email_Opt_Out": out}})
+    until(lambda: waiting(made) >= hints + len(emails), within_s=10)
+    return posted(made)[before:]
+
+
+def post(made: Hooked, body: dict) -> int:
+    return httpx.post(made.url + NOTIFIED_AT, json=body, trust_env=False).status_code
+
+
+def waiting(made: Hooked) -> int:
+    with made.world.db.read() as tx:
+        return tx.scalar(select(func.count()).select_from(hint))
+
+
+def look(made: Hooked) -> None:
+    """Look into all hints, and carry out what they bring."""
+    while heed(made.world).turn():
+        pass
+    while carry_out(made.world.context, worker="a").total:
+        pass
+
+
+def members(made: Hooked, count: int) -> list[str]:
+    """People of both products of whom nothing is wrong, each with one record."""
+    rows = made.world.sim.world.db.execute(
+        "SELECT c.email FROM contacts c JOIN members m ON m.contact_id = c.id WHERE m.status = 'active'"
+        " AND c.email NOT IN (SELECT email FROM truth) ORDER BY c.id LIMIT ?",
+        (count,),
+    )
+    return [email for (email,) in rows]
+
+
+def agrees(made: Hooked) -> bool:
+    return disagreements(made.world, made.world.sim.world.db) == {}
+
+
+def test_a_notification_that_comes_ten_times_at_once_is_one_hint_and_one_withdrawal(calling):
+    (email,) = members(calling, 1)
+    (told, *_) = changed(calling, email)
+    with ThreadPoolExecutor(TIMES) as threads:
+        assert set(threads.map(lambda _: post(calling, told), range(TIMES))) == {200}
+    assert waiting(calling) == 1
+    look(calling)
+    assert calling.world.events(email).count("consent.withdrawn") == 1
+    assert stopped(calling.world, email)
+    assert post(calling, told) == 200
+    look(calling)
+    assert calling.world.events(email).count("consent.withdrawn") == 1
+    assert agrees(calling)
+
+
+@pytest.mark.parametrize("forged", ["token", "channel_id", "ids", "affected_values", "operation"])
+def test_a_forged_notification_changes_nothing_whatever_it_says(calling, forged):
+    first, other = members(calling, 2)
+    (told, *_) = changed(calling, first)
+    look(calling)
+    doors, size = opened(calling.world.sim.world.db), calling.world.size()
+    (record,) = calling.world.zoho.crm.find(other)
+    lies = {
+        "token": "guessed",
+        "channel_id": "666",
+        "ids": [record.record_id],
+        "affected_values": [{"record_id": record.record_id, "values": {"Email_Opt_Out": True}}],
+        "operation": "update" if told["operation"] != "update" else "edit",
+    }
+    body = {**told, forged: lies[forged], "server_time": int(time.time() * 1_000) + 1}
+    status = post(calling, body)
+    assert status == (403 if forged in ("token", "channel_id") else 200)
+    look(calling)
+    assert "consent.withdrawn" not in calling.world.events(other)
+    assert calling.world.size() == size
+    assert opened(calling.world.sim.world.db) == doors
+
+
+def test_notifications_in_the_wrong_order_end_where_the_records_are(calling):
+    people = members(calling, 4)
+    out = changed(calling, *people)
+    back = changed(calling, *people[:2], out=False)
+    for told in [*reversed(back), *reversed(out), *back, *out]:
+        assert post(calling, told) == 200
+    look(calling)
+    for email in people[2:]:
+        assert calling.world.events(email).count("consent.withdrawn") == 1
+        assert stopped(calling.world, email)
+    for email in people[:2]:
+        assert "consent.withdrawn" not in calling.world.events(email)
+    assert agrees(calling)
+
+
+@pytest.mark.parametrize("lost", [1, 2])
+def test_what_notifications_lost_the_next_run_finds_to_the_last(calling, lost):
+    calling.world.sim.control("switches", {"watch.lose_every": lost})
+    people = members(calling, 4)
+    for email in people:
+        calling.world.sim.control("crm/set", {"email": email, "fields": {"Email_Opt_Out": True}})
+    calling.world.run()
+    look(calling)
+    for email in people:
+        assert calling.world.events(email).count("consent.withdrawn") == 1
+        assert stopped(calling.world, email)
+    assert agrees(calling)
