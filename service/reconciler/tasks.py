@@ -3,8 +3,9 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, case, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, case, func, or_, select, update
 
 from service.consent import Category, SubjectId
 from service.db import chunks, crm_address, happening, member, subject, task
@@ -82,18 +83,21 @@ def claim(
     tx.execute(update(task).where(task.c.id.in_(ids)).values(claimed_by=worker, claimed_until=now + LEASE))
     found: dict[SubjectId, list[Task]] = {SubjectId(sub): [] for sub in subs}
     for row in rows:
-        halves = {"campaigns_at": row.campaigns_at, "crm_at": row.crm_at}
-        made = Task(
-            id=row.id,
-            sub=SubjectId(row.sub),
-            cause_idx=row.cause_idx,
-            attempts=row.attempts,
-            category=row.category,
-            halves=frozenset(half for half, at in halves.items() if at is not None),
-            unanswered=NO_ANSWER in (row.last_error or ""),
-        )
-        found[made.sub].append(made)
+        found[SubjectId(row.sub)].append(_task(row))
     return {sub: mine for sub, mine in found.items() if mine}
+
+
+def _task(row: Row[*tuple[Any, ...]]) -> Task:
+    halves = {"campaigns_at": row.campaigns_at, "crm_at": row.crm_at}
+    return Task(
+        id=row.id,
+        sub=SubjectId(row.sub),
+        cause_idx=row.cause_idx,
+        attempts=row.attempts,
+        category=row.category,
+        halves=frozenset(half for half, at in halves.items() if at is not None),
+        unanswered=NO_ANSWER in (row.last_error or ""),
+    )
 
 
 def hold(tx: Connection, ids: Sequence[int], *, worker: str, until: datetime) -> None:

@@ -8,7 +8,7 @@ from typing import Any, TextIO
 
 from sqlalchemy import CTE, Connection, Select, and_, case, distinct, func, select
 
-from service.db import crm_address, crm_record
+from service.db import canary, crm_address, crm_record
 from service.reconciler.audit.point import Figure, Point, Verdict
 
 HEADINGS = (
@@ -51,6 +51,7 @@ def _groups() -> CTE:
             func.max(case((crm_record.c.opted_out == 1, told))).label("since"),
         )
         .join(crm_record, same)
+        .where(crm_address.c.address_index.not_in(select(canary.c.address_index)))
         .group_by(crm_address.c.address_index)
         .having(func.count() > 1)
         .cte("duplicate")

@@ -21,7 +21,7 @@ from sqlalchemy import (
 )
 
 from service.consent import State
-from service.db import crm_address, crm_record, member, standing, subject
+from service.db import canary, crm_address, crm_record, member, standing, subject
 from service.policy import CampaignsList
 from service.reconciler.audit.point import Figure, Point, Verdict
 from service.reconciler.port import Member
@@ -99,6 +99,7 @@ def _addresses(name: str, only: Sequence[bytes] | None = None) -> Select[*tuple[
                 crm_record.c.record_id == crm_address.c.record_id,
             ),
         )
+        .where(crm_address.c.address_index.not_in(select(canary.c.address_index)))
         .where(true() if only is None else crm_address.c.address_index.in_(only))
         .group_by(crm_address.c.address_index)
     )

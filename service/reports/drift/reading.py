@@ -7,8 +7,21 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
 
-from sqlalchemy import BigInteger, Connection, Subquery, case, distinct, func, or_, select, type_coerce
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    Row,
+    Select,
+    Subquery,
+    case,
+    distinct,
+    func,
+    or_,
+    select,
+    type_coerce,
+)
 
 from service.db import EPOCH, change, drift, log_state, mailing, run, task
 
@@ -142,50 +155,45 @@ def last_run(tx: Connection, now: datetime, states: Sequence[str] | None = None)
 
 def found_since(tx: Connection, since: datetime, now: datetime, newest: Run | None) -> list[Found]:
     """Return what the runs of the period found, once per person and kind, as the newest of them left it."""
+    rows = tx.execute(_found(since, now))
+    last = {(row.kind, row.address_index): row for row in rows}
+    seen_last = newest.id if newest else 0
+    return [_as_found(row, seen_last) for row in last.values()]
+
+
+def _as_found(row: Row[*tuple[Any, ...]], seen_last: int) -> Found:
+    return Found(
+        kind=row.kind,
+        person=f"p-{row.address_index[:8].hex()}",
+        subject=row.sub,
+        jurisdiction=row.jurisdiction,
+        since=row.since,
+        due_at=row.due_at,
+        due_rule=row.due_rule,
+        action=row.action,
+        state=row.state if row.state == "repaired" or row.run_id >= seen_last else "settled",
+        at=row.at,
+        cause=row.cause or "",
+        actor=row.actor or "",
+    )
+
+
+def _found(since: datetime, now: datetime) -> Select[*tuple[Any, ...]]:
+    """Select the drift of the period's runs, oldest run first; `at` is its last write, else the run's end."""
     written = _last_writes()
-    rows = tx.execute(
+    theirs = (written.c.run_id == drift.c.run_id) & (written.c.address_index == drift.c.address_index)
+    return (
         select(
-            drift.c.run_id,
-            drift.c.kind,
-            drift.c.address_index,
-            drift.c.sub,
-            drift.c.jurisdiction,
-            drift.c.since,
-            drift.c.due_at,
-            drift.c.due_rule,
-            drift.c.action,
-            drift.c.state,
-            drift.c.cause,
-            drift.c.actor,
+            *(drift.c.run_id, drift.c.kind, drift.c.address_index, drift.c.sub, drift.c.jurisdiction),
+            *(drift.c.since, drift.c.due_at, drift.c.due_rule, drift.c.action, drift.c.state),
+            *(drift.c.cause, drift.c.actor),
             func.coalesce(written.c.at, run.c.finished_at, run.c.started_at).label("at"),
         )
         .join(run, run.c.id == drift.c.run_id)
-        .outerjoin(
-            written,
-            (written.c.run_id == drift.c.run_id) & (written.c.address_index == drift.c.address_index),
-        )
+        .outerjoin(written, theirs)
         .where(run.c.started_at > since, run.c.started_at <= now)
         .order_by(drift.c.run_id)
     )
-    last = {(row.kind, row.address_index): row for row in rows}
-    seen_last = newest.id if newest else 0
-    return [
-        Found(
-            kind=row.kind,
-            person=f"p-{row.address_index[:8].hex()}",
-            subject=row.sub,
-            jurisdiction=row.jurisdiction,
-            since=row.since,
-            due_at=row.due_at,
-            due_rule=row.due_rule,
-            action=row.action,
-            state=row.state if row.state == "repaired" or row.run_id >= seen_last else "settled",
-            at=row.at,
-            cause=row.cause or "",
-            actor=row.actor or "",
-        )
-        for row in last.values()
-    ]
 
 
 def withdrawals_since(tx: Connection, since: datetime, now: datetime) -> list[Withdrawal]:
