@@ -2,7 +2,7 @@
 
 Reads only. A permissive change is planned where a newer live consent of sufficient evidence decides,
 nothing suppresses, and no other address of the record says otherwise; never for somebody erased, and in
-Campaigns never for somebody whose mailbox bounced or who complained.
+Campaigns never for somebody whose mailbox ever bounced or who ever complained, by its word or the ledger's.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, literal, not_, or_, select
 
-from service.consent import Provenance, State
+from service.consent import GRANTS, Category, Provenance, State
 from service.db import (
     Moment,
     change,
@@ -123,7 +123,15 @@ def _list_permits(run_id: int, policy: PolicySet, now: datetime) -> Select[Any]:
         or_(left, refused),
         ~on_lists(lists, Member.BOUNCED),
         ~hurt.correlate(drift).exists(),
+        ~_ever_hurt(),
     )
+
+
+def _ever_hurt() -> ColumnElement[bool]:
+    """Return whether the ledger knows of a complaint or a dead mailbox, even one that was lifted since."""
+    ever = happening.alias("ever")
+    told = ever.c.category.in_([Category.COMPLAINT.value, Category.BOUNCE_HARD.value])
+    return select(ever.c.idx).where(ever.c.sub == standing.c.sub, told).correlate(standing).exists()
 
 
 def _decided(rows: Select[Any]) -> Select[Any]:
@@ -132,7 +140,10 @@ def _decided(rows: Select[Any]) -> Select[Any]:
 
 
 def _may_permit(run_id: int, policy: PolicySet, now: datetime) -> ColumnElement[bool]:
-    """Return for whom the ledger says go on evidence that is good and fresh enough to write it."""
+    """Return for whom the ledger says go on evidence that is good and fresh enough to write it.
+
+    What is only implied (`fact`) lets nobody go: they said nothing.
+    """
     rules = policy.enforcement.permissive
     grades = [grade for grade in "ABCDEF" if grade <= rules.weakest_grade]
     oldest = now - timedelta(days=rules.fresh_days)
@@ -145,6 +156,8 @@ def _may_permit(run_id: int, policy: PolicySet, now: datetime) -> ColumnElement[
         standing.c.must_stop == 0,
         standing.c.suppressed.is_(None),
         not_(ran_out),
+        happening.c.category.in_([category.value for category in GRANTS]),
+        happening.c.fact.is_(None),
         happening.c.provenance == Provenance.LIVE.value,
         happening.c.grade.in_(grades),
         happening.c.occurred_at >= literal(oldest, Moment()),
