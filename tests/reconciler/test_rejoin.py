@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 
 from service.consent import Category, Provenance
 from service.db import happening, standing
@@ -12,7 +12,7 @@ from service.intake.forgetting import erase
 from service.vault import address
 from tests.reconciler.conftest import World
 from tests.reconciler.test_plan import decide, with_rules
-from tests.running import claim
+from tests.running import NOTICE, claim
 
 
 def opted_out(made: World) -> str:
@@ -62,10 +62,11 @@ def test_who_ever_complained_or_bounced_is_not_brought_back_even_when_that_was_l
 def test_a_consent_that_is_only_implied_brings_nobody_back(small):
     email = opted_out(small)
     tell(small, email)
-    decided_by = select(standing.c.decided_by).where(standing.c.state == "permitted")
+    tell(small, email, evidence=NOTICE | {"basis": "implied", "fact": "purchase", "fact_at": "2026-01-31"})
+    implied = select(func.max(happening.c.idx)).where(happening.c.fact == "purchase").scalar_subquery()
     with small.db.begin() as tx:
-        tx.execute(update(happening).where(happening.c.idx.in_(decided_by)).values(fact="purchase"))
-    assert not proposed(small)
+        tx.execute(update(standing).where(standing.c.state == "permitted").values(decided_by=implied))
+    assert not proposed(small, weakest_grade="F")
 
 
 def test_who_is_erased_after_the_approval_is_not_brought_back(small, tmp_path):
