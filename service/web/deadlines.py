@@ -7,24 +7,20 @@ and each name is recorded as a look-up before it is shown.
 import asyncio
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Annotated, Final
+from typing import Final
 
-import msgspec
 from litestar import Response, get, post
 from litestar.di import NamedDependency
 from litestar.response import Redirect
 
-from service.errors import Malformed, ServiceError, Unauthenticated
-from service.intake import Claim
-from service.intake.access import look_up
+from service.errors import Unauthenticated
 from service.reports.deadlines import Deadlines, deadlines
 from service.reports.wording import duration, span
 from service.web import sessions
 from service.web.audits import AUDIT_ROLES
 from service.web.auth import LOOKUP_ROLES
 from service.web.edge import Edge
-from service.web.lookups import LONGEST_REASON, SHORTEST_REASON
-from service.web.recording import record_many
+from service.web.naming import NamesIn, purpose_of, record_names
 from service.web.render import page
 from service.web.sessions import Person
 from service.web.strict import AnyRequest, convert, read_form
@@ -32,13 +28,6 @@ from service.web.strict import AnyRequest, convert, read_form
 PERIOD: Final = timedelta(days=31)
 MOST: Final = 500
 """Breaches that are shown; the first deadlines first."""
-
-
-class NamesIn(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the form that asks for names posts."""
-
-    purpose_of_lookup: Annotated[str, msgspec.Meta(max_length=1_000)]
-    form_token: Annotated[str, msgspec.Meta(max_length=200)]
 
 
 @get("/deadlines", name="deadlines-page")
@@ -55,16 +44,10 @@ async def show_deadlines(request: AnyRequest, edge: NamedDependency[Edge]) -> Re
 async def show_names(request: AnyRequest, edge: NamedDependency[Edge]) -> Response[bytes]:
     """Show the same with the names of those in a breach, once the look-ups are recorded."""
     who = await sessions.person(edge, request, LOOKUP_ROLES)
-    posted = convert(await read_form(request), NamesIn)
-    sessions.require_token(who.form_token, posted.form_token)
-    reason = " ".join(posted.purpose_of_lookup.split())
-    if not SHORTEST_REASON <= len(reason) <= LONGEST_REASON:
-        raise Malformed("say why you want the names, in 3 to 500 characters", field="purpose_of_lookup")
+    reason = purpose_of(convert(await read_form(request), NamesIn), who)
     found = await asyncio.to_thread(_deadlines, edge)
-    claims, names = await asyncio.to_thread(_access, edge, who, found, reason)
-    for outcome in await record_many(edge, claims):
-        if isinstance(outcome, ServiceError):
-            raise outcome
+    names = await asyncio.to_thread(_names, edge, found)
+    await record_names(edge, who, names.values(), reason=reason, asked_for="deadline")
     return _page(who, found, names=names)
 
 
@@ -74,28 +57,9 @@ def _deadlines(edge: Edge) -> Deadlines:
         return deadlines(tx, edge.policy, edge.intake.vault, since=now - PERIOD, now=now)
 
 
-def _access(
-    edge: Edge, who: Person, found: Deadlines, reason: str
-) -> tuple[list[Claim], Mapping[bytes, str]]:
-    """Return the look-ups to record, one a person, and the names that they lead to."""
-    vault, names = edge.intake.vault, dict[bytes, str]()
+def _names(edge: Edge, found: Deadlines) -> Mapping[bytes, str]:
     with edge.db.read() as tx:
-        for case in found.breaches[:MOST]:
-            if (address := vault.address_of(tx, case.sub)) is not None:
-                names[case.sub] = address
-        claims = [
-            look_up(
-                vault,
-                tx,
-                address=address,
-                actor=who.name,
-                reason=reason,
-                asked_for="deadline",
-                at=edge.now(),
-            )
-            for address in names.values()
-        ]
-    return claims, names
+        return edge.intake.vault.addresses_of(tx, [case.sub for case in found.breaches[:MOST]])
 
 
 def _page(who: Person, found: Deadlines, *, names: Mapping[bytes, str]) -> Response[bytes]:

@@ -8,15 +8,15 @@ import msgspec
 
 from service.web.api import QuestionIn, StandingsOut
 from service.web.audits import AuditIn, AuditPageIn
-from service.web.deadlines import NamesIn
 from service.web.erasure import ErasureIn
 from service.web.events import MAX_EVENTS, EventIn, EventOut
 from service.web.forms import FormIn, FormOut
 from service.web.hooks import NotificationIn, WorkflowIn
 from service.web.links import LinksIn, LinksOut
 from service.web.login import LoginIn, LogoutIn
+from service.web.naming import NamesIn
 from service.web.pages import SearchIn
-from service.web.plans import DecisionFormIn, PlanNamesIn
+from service.web.plans import DecisionFormIn
 from service.web.plans_api import DecisionIn, DecisionOut
 from service.web.problems import Problem
 from service.web.receipts import ReceiptOut
@@ -34,7 +34,6 @@ STRUCTS: Final = (
     FormIn,
     FormOut,
     DecisionFormIn,
-    PlanNamesIn,
     DecisionIn,
     DecisionOut,
     LoginIn,
@@ -402,7 +401,7 @@ OPERATIONS: Final = (
         method="post",
         name="plan-names",
         summary="The plan with the addresses of its first people, each recorded as a look-up",
-        reads={URLENCODED: reference(PlanNamesIn)},
+        reads={URLENCODED: reference(NamesIn)},
         gives={200: _PAGE},
         errors=(*_LOOKUP_ERRORS, 404),
         security="session",

@@ -16,9 +16,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath
 from litestar.response import Redirect
 
-from service.errors import Malformed, ServiceError, Unauthenticated
-from service.intake import Claim
-from service.intake.access import look_up
+from service.errors import Unauthenticated
 from service.reconciler import plans, showing
 from service.reconciler.plans import APPROVER
 from service.reconciler.showing import Line, Shown
@@ -26,8 +24,8 @@ from service.vault.address import fold
 from service.web import sessions
 from service.web.auth import LOOKUP_ROLES
 from service.web.edge import Edge
-from service.web.lookups import LONGEST_REASON, SHORTEST_REASON
-from service.web.recording import record_many
+from service.web.lookups import SHORTEST_REASON
+from service.web.naming import NamesIn, purpose_of, record_names
 from service.web.render import page
 from service.web.sessions import Person
 from service.web.strict import AnyRequest, convert, read_form
@@ -62,13 +60,6 @@ class DecisionFormIn(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     digest: Annotated[str, msgspec.Meta(max_length=64)]
     decision: Literal["approve", "refuse"]
     reason: Annotated[str, msgspec.Meta(max_length=500)] = ""
-
-
-class PlanNamesIn(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the form that asks for the names posts."""
-
-    form_token: Annotated[str, msgspec.Meta(max_length=200)]
-    purpose_of_lookup: Annotated[str, msgspec.Meta(max_length=1_000)]
 
 
 @get("/plans", name="plans-page")
@@ -118,16 +109,10 @@ async def show_names(
 ) -> Response[bytes]:
     """Show the plan with the addresses of its first people, once the look-ups are recorded."""
     who = await sessions.person(edge, request, LOOKUP_ROLES)
-    posted = convert(await read_form(request), PlanNamesIn)
-    sessions.require_token(who.form_token, posted.form_token)
-    reason = " ".join(posted.purpose_of_lookup.split())
-    if not SHORTEST_REASON <= len(reason) <= LONGEST_REASON:
-        raise Malformed("say why you want the names, in 3 to 500 characters", field="purpose_of_lookup")
+    reason = purpose_of(convert(await read_form(request), NamesIn), who)
     found = await asyncio.to_thread(_shown, edge, number, 0, names=True)
-    claims = await asyncio.to_thread(_access, edge, who, found, reason)
-    for outcome in await record_many(edge, claims):
-        if isinstance(outcome, ServiceError):
-            raise outcome
+    addresses = [fold(line.address) for line in found.lines if line.address]
+    await record_names(edge, who, addresses, reason=reason, asked_for="plan")
     return _page(edge, who, found, named=True)
 
 
@@ -153,23 +138,6 @@ def _decide(edge: Edge, number: int, posted: DecisionFormIn, who: plans.Person) 
         now=edge.now(),
         reason=" ".join(posted.reason.split()),
     )
-
-
-def _access(edge: Edge, who: Person, found: Shown, reason: str) -> list[Claim]:
-    addresses = dict.fromkeys(fold(line.address) for line in found.lines if line.address)
-    with edge.db.read() as tx:
-        return [
-            look_up(
-                edge.intake.vault,
-                tx,
-                address=address,
-                actor=who.name,
-                reason=reason,
-                asked_for="plan",
-                at=edge.now(),
-            )
-            for address in addresses
-        ]
 
 
 def _page(
