@@ -230,12 +230,17 @@ class ZohoCrm:
         return found
 
     def _read_small(self, layout: Layout, criterion: str) -> Sequence[CrmRecord]:
-        """Return the records of a criterion that few meet: one page of the cheapest size, then the rest."""
-        rows, more = self._reads.coql_page(
-            layout.module, layout.columns, coql.after("0", criterion), coql.SMALLEST_PAGE
-        )
-        if more and len(rows) >= coql.SMALLEST_PAGE:
-            rows = list(self.coql(layout.module, layout.columns, criterion=criterion))
+        """Return the records of a criterion that few meet: one page of the cheapest size, then any rest.
+
+        A page that is not full, counts its rows right and calls itself the last is believed to be it.
+        """
+        first = coql.after("0", criterion)
+        rows, more = self._reads.coql_page(layout.module, layout.columns, first, coql.SMALLEST_PAGE)
+        if rows and (more or len(rows) >= coql.SMALLEST_PAGE):
+            last = str(rows[-1].get("id") or "0")
+            full = len(rows) >= coql.SMALLEST_PAGE
+            rest = self._reads.coql(layout.module, layout.columns, criterion=criterion, after=last, more=full)
+            rows = [*rows, *rest]
         return [layout.read(row, self._users.name) for row in rows]
 
 

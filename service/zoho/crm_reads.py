@@ -64,7 +64,10 @@ class Reads:
     def coql_page(
         self, module: str, columns: Sequence[str], where: str, page: int | None = None
     ) -> tuple[Sequence[Row], bool]:
-        """Return one page and whether there may be more; a server with the older limit gets smaller pages."""
+        """Return one page and whether there may be more; a server with the older limit gets smaller pages.
+
+        There may be unless the page calls itself the last and holds as many rows as it counts.
+        """
         limit = page or self.largest_page
         call = _coql_call(coql.select(columns, module, where, limit), limit)
         answer = self._transport.send(call)
@@ -73,7 +76,9 @@ class Reads:
             return self.coql_page(module, columns, where)
         about = f"module {module!r}, fields {', '.join(columns)}"
         found = crm_answers.rows(answer, call.endpoint, about=about)
-        return found, crm_answers.info(answer).get("more_records") is not False
+        info = crm_answers.info(answer)
+        is_whole = str(info.get("count", len(found))) == str(len(found))
+        return found, info.get("more_records") is not False or not is_whole
 
     def listing(self, module: str, fields: Sequence[str], modified_since: datetime | None) -> Iterator[Row]:
         """Yield the rows of a module by page tokens, lowest id first; CRM lists 100,000 at most.

@@ -219,6 +219,42 @@ def test_rows_that_the_server_thinks_equal_are_checked_again_here(stub, told):
     assert [r.record_id for r in told.crm.find("P1@Example.com")] == ["1", "1"]
 
 
+def page(*ids: int, **info) -> Said:
+    data = json.loads(rows(*ids).body)["data"]
+    twins = [row | {"Email": "ada@example.com"} for row in data]
+    return Said(json.dumps({"data": twins, "info": info}).encode())
+
+
+@pytest.mark.parametrize(
+    ("first", "asked"),
+    [
+        (page(1, count=2, more_records=False), 2),
+        (page(1, count=1), 2),
+        (page(1), 2),
+        (page(1, count=1, more_records=True), 2),
+        (page(*range(1, 201), count=200, more_records=False), 2),
+        (page(1, 2, count=2, more_records=False), 0),
+    ],
+)
+def test_a_page_that_may_have_been_cut_short_hides_no_twin(stub, time, mapping, first, asked):
+    contacts = msgspec.structs.replace(mapping.crm, modules=mapping.crm.modules[:1])
+    stub.says(COQL, first, page(201, count=1, more_records=False), Said(status=204))
+    with connect(
+        settings_for(stub.url), msgspec.structs.replace(mapping, crm=contacts), pace=time.pace()
+    ) as zoho:
+        found = [r.record_id for r in zoho.crm.find("ada@example.com")]
+        assert ("201" in found) is bool(asked)
+    assert len(stub.calls(COQL)) == 1 + asked
+    queries = [json.loads(call.body)["select_query"] for call in stub.calls(COQL)]
+    assert all("id > 0" not in query for query in queries[1:])
+
+
+def test_finding_somebody_takes_one_credit_a_module(sim, zoho):
+    (email, *_) = planted(sim, "opted_out_by_hand")
+    assert zoho.crm.find(email)
+    assert zoho.meter.credits == 2
+
+
 def test_reading_keeps_the_order_and_leaves_out_what_is_gone(sim, zoho):
     found = list(zoho.crm.observe())
     targets = [(r.module, r.record_id) for r in reversed(found[:120] + found[-3:])]
