@@ -169,8 +169,8 @@ def stopped(made: World, email: str) -> bool:
 
 @pytest.fixture
 def organisation(database_url: str) -> Iterator[World]:
-    """200 people, on every store in turn."""
-    with world(database_url, 200) as made:
+    """100 people, on every store in turn."""
+    with world(database_url, 100) as made:
         yield made
 
 

@@ -42,7 +42,7 @@ def figures(point):
 
 @pytest.fixture
 def messy(sqlite_url):
-    with world(sqlite_url, 150) as w:
+    with world(sqlite_url, 250) as w:
         yield w
 
 
