@@ -108,8 +108,8 @@ class KeySource:
     def found(self, settings: Settings) -> "KeySource":
         """Make the keys of the log that continues this one, where they are missing, and return their source.
 
-        Signing and directory keys are new. Those that links in mails, tokens and mirrors rest on, and the
-        key-encryption key that wraps persons' keys, go over. Where files exist, they stay.
+        Signing and directory keys are new. Those that links in mails, tokens, mirrors and idempotency keys
+        rest on, and the key-encryption key that wraps persons' keys, go over. Where files exist, they stay.
         """
         successor = KeySource(settings)
         kek, stored = self._read()
@@ -117,7 +117,7 @@ class KeySource:
             successor.kek.create(kek)
         if not settings.keys_path.exists():
             fresh = keyfile.generate(settings.origin)
-            kept = {name: getattr(stored, name) for name in ("token", "mirror", "index", "keks")}
+            kept = {name: getattr(stored, name) for name in ("token", "mirror", "index", "dedupe", "keks")}
             create(settings.keys_path, seal(msgspec.structs.replace(fresh, **kept), kek))
         return successor
 

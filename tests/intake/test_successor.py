@@ -1,20 +1,25 @@
 """A frozen log goes on in its successor: nobody's consent, withdrawal or erasure is lost on the way."""
 
 from contextlib import closing
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import select
 
-from service.consent import Provenance
+from service.consent import Category, Provenance
 from service.db import Database, standing, task
-from service.errors import KeptOut, Tampered, Unsafe
+from service.errors import KeptOut, KeyReused, Tampered, Unsafe
 from service.intake import Intake
 from service.intake.erasures import ErasureList
 from service.intake.forgetting import erase
+from service.intake.rekey import rekey_directory
 from service.intake.rotation import require_source
+from service.intake.scrub import beside_the_log, of_the_log
 from service.intake.successor import carry_over, final_note
+from service.ledger.entry import decode
 from service.ledger.handover import final_checkpoint
 from service.ledger.proof import open_checkpoint, verify_receipt
+from service.ledger.scrub import scrub
 from service.ledger.verify import State, verify_bundle
 from service.reports.evidence import bundle
 from tests import running
@@ -70,6 +75,18 @@ def begin(old, house, database) -> Intake:
     )
 
 
+def size_of(intake) -> int:
+    with intake.db.read() as tx:
+        return intake.store.size(tx)
+
+
+def damage(intake) -> list[str]:
+    """What scrub finds in this log's database."""
+    erased = intake.erasures.read().persons
+    parts = [*of_the_log(intake.keys), *beside_the_log(intake.keys, intake.policy, erased)]
+    return [str(one) for one in scrub(intake.db, parts, lambda _part, _done, _total: None)]
+
+
 def states(intake) -> dict:
     with intake.db.read() as tx:
         rows = tx.execute(select(standing.c.sub, standing.c.purpose, standing.c.state, standing.c.must_stop))
@@ -103,6 +120,7 @@ def test_everybody_stands_in_the_successor_as_in_the_log_before(old, house, new_
             [waiting] = tx.execute(select(task.c.sub, task.c.cause_idx)).all()
             assert waiting.sub == subject_of(new, BOB)
         assert carry_over(old, new) == 0
+        assert damage(new) == damage(old) == []
         recorded(new, running.withdrawal(ANA, received_at=new.now()))
         require_whole(new)
         require_whole(old)
@@ -156,3 +174,69 @@ def test_carrying_over_goes_on_where_it_was_cut_off(old, house, new_database):
         assert carry_over(old, new) == 30
         assert states(new) == before
         require_whole(new)
+        assert damage(new) == []
+
+
+def test_a_retry_of_an_old_request_gets_the_receipt_of_the_entry_that_carries_it(old, house, new_database):
+    asked = running.claim(ANA, received_at=old.now())
+    [given] = recorded(old, asked)
+    freeze(old)
+    with begin(old, house, new_database) as new:
+        carry_over(old, new)
+        size = size_of(new)
+        [again] = recorded(new, asked)
+        assert again.duplicate
+        assert again.subject == given.subject
+        assert 0 < again.index < size == size_of(new)
+        receipt = verify_receipt(again.receipt(), [new.keys.log.verifier])
+        assert decode(receipt.receipt.entry).subject == given.subject
+        [reused] = new.record([replace(asked, country="DE")])
+        assert isinstance(reused, KeyReused)
+        assert damage(new) == []
+
+
+def test_a_retry_of_what_was_not_carried_over_is_answered_by_the_first_entry(old, house, new_database):
+    consent(old, ANA)
+    looked = running.claim(ANA, category=Category.ACCESS, purpose=None, received_at=old.now())
+    recorded(old, looked)
+    freeze(old)
+    with begin(old, house, new_database) as new:
+        carry_over(old, new)
+        size = size_of(new)
+        [again] = recorded(new, looked)
+        assert (again.duplicate, again.index) == (True, 0)
+        assert verify_receipt(again.receipt(), [new.keys.log.verifier]).receipt.index == 0
+        assert size_of(new) == size
+        assert damage(new) == []
+
+
+def test_a_retry_for_somebody_erased_brings_nobody_back(old, house, new_database):
+    asked = running.claim(CYD, received_at=old.now())
+    recorded(old, asked)
+    erase(old, CYD, reason="request")
+    freeze(old)
+    with begin(old, house, new_database) as new:
+        carry_over(old, new)
+        size = size_of(new)
+        assert isinstance(new.record([asked])[0], KeptOut)
+        assert (size_of(new), subject_of(new, CYD)) == (size, None)
+
+
+def test_nobody_whom_the_successor_erased_is_carried_over_again(old, house, new_database):
+    consent(old, ANA, BOB)
+    freeze(old)
+    with begin(old, house, new_database) as new:
+        carry_over(old, new)
+        erase(new, ANA, reason="request")
+        assert carry_over(old, new) == 0
+        assert subject_of(new, ANA) is None
+
+
+def test_a_log_whose_directory_key_was_changed_goes_on_whole(old, house, new_database):
+    consent(old, ANA)
+    rekey_directory(old)
+    consent(old, BOB)
+    freeze(old)
+    with begin(old, house, new_database) as new:
+        assert carry_over(old, new) == 2
+        assert damage(new) == []
