@@ -20,6 +20,7 @@ from service.reconciler.run import reconcile as run_once
 from service.reports.audit import audit_html, audit_json, mapping_html, mapping_markdown
 from service.reports.audit.showing import HEADLINES, trend
 from service.reports.render import harm_title
+from service.zoho.estimate import Estimate
 
 COLOURS = {Verdict.PASS: "green", Verdict.WARN: "yellow", Verdict.FAIL: "bold red"}
 FILE = click.Path(dir_okay=False, path_type=Path)
@@ -159,10 +160,16 @@ def push(*, applying: bool, at_once: bool, estimated: bool) -> None:
 @click.command(short_help="Count who was in fact mailed while they were not permitted.")
 @click.option("--last", is_flag=True, help="Count what is known; without it campaigns not yet read are read.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def harm(*, last: bool, as_json: bool) -> None:
+@click.option("--estimate", "estimated", is_flag=True, help="Ask Zoho nothing; print what it would cost.")
+def harm(*, last: bool, as_json: bool, estimated: bool) -> None:
     """Join the time in which somebody said stop, and a product had not, with what Campaigns sent in it."""
     out = show.console(quiet=as_json)
     with app.running(settings.load()) as parts:
+        if estimated:
+            with parts.zoho() as zoho:
+                expected = Estimate() if last else estimating.of_harm(parts, zoho)
+                click.echo(estimating.tell(expected, zoho))
+            return
         if last:
             with parts.db.read() as tx:
                 found = harming.count(tx)

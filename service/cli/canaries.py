@@ -4,7 +4,7 @@ import click
 from rich.table import Table
 
 from service import app, settings
-from service.cli import show
+from service.cli import estimating, show
 from service.reconciler import canaries as keeping
 from service.reconciler import hatching
 
@@ -15,12 +15,16 @@ def canaries() -> None:
 
 
 @canaries.command("create")
-def create() -> None:
+@click.option("--estimate", "estimated", is_flag=True, help="Ask Zoho nothing; print what it would cost.")
+def create(*, estimated: bool) -> None:
     """Create those that do not exist yet, in CRM and in Campaigns, on the domains of enforcement.toml.
 
     Look at them once in both products: what they say there is what every later run is held against.
     """
     with app.running(settings.load()) as parts, parts.zoho() as zoho:
+        if estimated:
+            click.echo(estimating.tell(estimating.of_canaries(parts, zoho), zoho))
+            return
         made = hatching.create(parts.context(zoho))
     for one in made:
         click.echo(f"{one.state:<12} {one.address}  {one.module} {one.record_id}")

@@ -3,10 +3,11 @@
 from service import app
 from service.app import Parts
 from service.errors import Refused, Unsafe
+from service.reconciler import canaries, sizes
+from service.reconciler import harm as harming
 from service.reconciler import push as pushing
-from service.reconciler import sizes
 from service.reconciler.context import Context
-from service.reconciler.port import Meter
+from service.reconciler.port import Member, Meter
 from service.zoho import estimate as estimating
 from service.zoho.estimate import Estimate
 from service.zoho.mapping import Zoho
@@ -44,6 +45,33 @@ def of_audit(parts: Parts, zoho: Zoho, *, last: bool) -> Estimate:
 def of_push(parts: Parts) -> Estimate:
     """Return what putting everybody on the lists that lack them costs."""
     return estimating.of_push(_waiting_for_lists(parts))
+
+
+def of_harm(parts: Parts, zoho: Zoho) -> Estimate:
+    """Return what looking for harm costs, by the campaigns and the lists that were last read.
+
+    Raises `Refused` where nothing was read yet.
+    """
+    context = parts.context(zoho)
+    with parts.db.read() as tx:
+        size = sizes.sizes(tx, context)
+    if size is None:
+        raise Refused(
+            "nothing was read yet, so that nobody knows of any campaign; run consent-ledger reconcile"
+        )
+    campaigns, wanted = harming.waiting(context)
+    largest = max((rows for (_, one), rows in size.members.items() if one == Member.ACTIVE.value), default=0)
+    return estimating.of_harm(campaigns=campaigns, wanted=wanted, recipients=largest)
+
+
+def of_canaries(parts: Parts, zoho: Zoho) -> Estimate:
+    """Return what creating the canaries that do not exist yet costs."""
+    made = {one.state for one in canaries.everybody(parts.context(zoho))}
+    return estimating.of_canaries(
+        [state for state in canaries.STATES if state not in made],
+        modules=len(parts.policy.zoho.crm.modules),
+        module=parts.policy.enforcement.canaries.module,
+    )
 
 
 def of_approved(parts: Parts) -> Estimate:

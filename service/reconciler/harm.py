@@ -25,7 +25,7 @@ from sqlalchemy import (
     update,
 )
 
-from service.db import batches, change, drift, harm, harm_window, mailing_scan, run, subject, task
+from service.db import batches, change, drift, harm, harm_window, mailing_scan, outcome, run, subject, task
 from service.reconciler.context import Context
 from service.reconciler.diff import DATED, STOPPING
 from service.reconciler.runs import BELIEVED
@@ -96,6 +96,21 @@ def look(context: Context, mails: Mails) -> Harm:
             read += 1
     with context.db.read() as tx:
         return count(tx, read=read)
+
+
+def waiting(context: Context) -> tuple[int, int]:
+    """Return how many sent campaigns are known by their outcomes, and how many of them `look` would read.
+
+    Notes the windows, as `look` does, and asks Campaigns nothing: one without any outcome is not known yet.
+    """
+    with context.db.begin() as tx:
+        _note(tx, context.now())
+        rows = tx.execute(
+            select(outcome.c.campaign_key, func.max(outcome.c.sent_at)).group_by(outcome.c.campaign_key)
+        ).all()
+        return len(rows), sum(
+            at is not None and _is_wanted(tx, Sent(key=key, sent_at=at)) for key, at in rows
+        )
 
 
 def count(tx: Connection, *, since: datetime | None = None, read: int = 0) -> Harm:

@@ -5,6 +5,7 @@ where nothing changed since the last reading; calls of Campaigns within a few (c
 """
 
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import timedelta
 from math import ceil
@@ -138,6 +139,24 @@ def of_push(contacts: int) -> Estimate:
     """Return what putting so many people on a list costs."""
     found = Estimate(oauth=1)
     found.campaigns["json/listsubscribe"] += contacts
+    return found
+
+
+def of_harm(*, campaigns: int, wanted: int, recipients: int) -> Estimate:
+    """Return what looking for harm costs: the sent campaigns, and of the `wanted` each their recipients."""
+    found = Estimate(oauth=1)
+    found.campaigns["recentcampaigns"] += _pages(campaigns)
+    found.campaigns[listings.RECIPIENTS] += wanted * _pages(recipients)
+    return found
+
+
+def of_canaries(states: Collection[str], *, modules: int, module: str) -> Estimate:
+    """Return what creating canaries in these states costs: each is looked for in all modules, then made."""
+    found = Estimate(oauth=int(bool(states)))
+    found.ask_crm("POST /crm/v8/coql", len(states) * modules, len(states) * modules)
+    found.ask_crm(f"POST /crm/v8/{module}", len(states), len(states) * write_credits(1))
+    found.campaigns["json/listsubscribe"] += len(states)
+    found.campaigns["json/listunsubscribe"] += int("unsubscribed" in states)
     return found
 
 

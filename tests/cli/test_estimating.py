@@ -2,9 +2,11 @@
 
 import json
 import re
+import shutil
 
 import pytest
 
+from service.settings import HERE
 from service.zoho.simulator import names, running
 from tests.cli.test_commands import call
 
@@ -91,3 +93,38 @@ def test_an_audit_of_the_last_reading_is_estimated_to_the_call(connected, zoho):
     after, calls_after = charged(zoho)
     crm, campaigns = (calls_after[name] - calls_before[name] for name in ("crm", "campaigns"))
     assert f"{crm} calls of CRM, {campaigns} of Campaigns, {after - before} credits" in told
+
+
+def test_looking_for_harm_is_estimated_within_a_few_calls(connected, zoho):
+    assert call(connected, "harm", "--estimate")[0] == 3
+    call(connected, "reconcile")
+    before, calls_before = charged(zoho)
+    code, told, _ = call(connected, "harm", "--estimate")
+    assert code == 0
+    assert charged(zoho) == (before, calls_before)
+    assert call(connected, "harm")[0] == 0
+    after, calls_after = charged(zoho)
+    expected = int(re.search(r"([\d,]+) of Campaigns, 0 credits", told)[1])
+    assert after == before
+    assert 0 <= calls_after["campaigns"] - calls_before["campaigns"] - expected <= 5
+    assert expected > 2
+
+
+def test_creating_canaries_is_estimated_to_the_call(connected, zoho, tmp_path):
+    policies = tmp_path / "policies"
+    shutil.copytree(HERE / "policies", policies)
+    rules = policies / "enforcement.toml"
+    text = rules.read_text()
+    for name, domain in (("dead_domain", "dead.example.org"), ("domain", "ours.example.org")):
+        text = re.sub(rf'^{name} = ".*"', f'{name} = "{domain}"', text, flags=re.MULTILINE)
+    rules.write_text(text)
+    chosen = connected | {"CONSENT_POLICIES_DIR": str(policies)}
+    before, calls_before = charged(zoho)
+    code, told, _ = call(chosen, "canaries", "create", "--estimate")
+    assert code == 0
+    assert charged(zoho) == (before, calls_before)
+    assert call(chosen, "canaries", "create")[0] == 0
+    after, calls_after = charged(zoho)
+    crm, campaigns = (calls_after[name] - calls_before[name] for name in ("crm", "campaigns"))
+    assert f"{crm} calls of CRM, {campaigns} of Campaigns, {after - before} credits" in told
+    assert "0 calls of CRM, 0 of Campaigns" in call(chosen, "canaries", "create", "--estimate")[1]
