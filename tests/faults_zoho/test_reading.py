@@ -48,7 +48,7 @@ def test_pages_that_are_all_short_stop_nobody_by_mistake_and_open_nothing(org, w
     org.converges()
 
 
-@pytest.mark.parametrize("what", PAGES)
+@pytest.mark.parametrize("what", ["records", "members", "recipients"])
 def test_pages_that_break_off_in_the_middle_are_asked_for_again(org, what):
     org.breaks(PAGES[what], "truncate", 2)
     assert dict(org.run().found) == org.planted()
