@@ -223,9 +223,10 @@ def audit(parts: Parts, zoho: Zoho, *, push: int = 0) -> Audit:
     learn(zoho)
     metadata = describe(zoho, parts.policy.zoho)
     zoho.quota.settle()
-    reserve = parts.policy.enforcement.quota.withdrawal_reserve
+    limits = parts.policy.enforcement.quota
     with parts.db.begin() as tx:
-        asked = Asked(metadata=metadata, spending=spending(tx, now=now(), reserve=reserve), push=push)
+        spent = spending(tx, now=now(), reserve=limits.withdrawal_reserve, own=limits.credits_per_day or None)
+        asked = Asked(metadata=metadata, spending=spent, push=push)
         return run_audit(tx, parts.policy, asked, now=now())
 
 

@@ -1,7 +1,7 @@
 """What was spent of the organisation's CRM credits, from the blocks that all nodes booked."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -12,12 +12,16 @@ from service.reconciler.audit.budget import DAY, HOURS, Spending
 from service.reconciler.runs import BELIEVED
 
 CRM = "crm"
+FOREIGN_FOR = timedelta(hours=1)
+"""How long the budget believes the vendor's own count; later, nobody knows what others use."""
 
 
-def spending(tx: Connection, *, now: datetime, reserve: float = 0.0) -> Spending:
+def spending(tx: Connection, *, now: datetime, reserve: float = 0.0, own: int | None = None) -> Spending:
     """Return the credits of the last 24 hours, by hour and by purpose, and what the allowance is.
 
-    `reserve` is the share of the allowance that is kept for withdrawals. What nobody told yet is 0 or None.
+    `reserve` is the share of the allowance that is kept for withdrawals; `own` is what the settings allow
+    instead of what the edition does. What nobody told yet is 0 or None. Blocks count as the budget counts
+    them: open ones whole, so whoever wants to the credit has them given back first.
     """
     account = tx.execute(
         select(quota_account.c.facts, quota_account.c.foreign_units, quota_account.c.foreign_at).where(
@@ -25,9 +29,9 @@ def spending(tx: Connection, *, now: datetime, reserve: float = 0.0) -> Spending
         )
     ).one_or_none()
     known: Mapping[str, Any] = msgspec.json.decode(account.facts) if account and account.facts else {}
-    allowance = int(known.get("allowance") or 0)
+    allowance = own or int(known.get("allowance") or 0)
     spent = _spent(tx, now)
-    fresh = account is not None and account.foreign_at is not None and account.foreign_at > now - DAY
+    fresh = account is not None and account.foreign_at is not None and account.foreign_at > now - FOREIGN_FOR
     return Spending(
         allowance=allowance,
         edition=str(known.get("edition") or "edition unknown"),
@@ -42,7 +46,7 @@ def spending(tx: Connection, *, now: datetime, reserve: float = 0.0) -> Spending
 def _spent(tx: Connection, now: datetime) -> Sequence[tuple[str, datetime, int]]:
     rows = tx.execute(
         select(quota_block.c.who, quota_block.c.spent_at, func.sum(quota_block.c.units))
-        .where(quota_block.c.account == CRM, quota_block.c.taken_at > now - DAY)
+        .where(quota_block.c.account == CRM, quota_block.c.spent_at > now - DAY)
         .group_by(quota_block.c.who, quota_block.c.spent_at)
     )
     return [(who, at, int(units)) for who, at, units in rows]
