@@ -88,11 +88,12 @@ def test_a_second_record_with_a_unique_value_is_refused_with_the_first_ones_id(s
     assert [f["api_name"] for f in fields if f["unique"]] == ["Email"]
 
 
-def test_a_locked_record_is_not_written_until_it_is_unlocked(sim, zoho, somebody):
+@pytest.mark.parametrize("code", ["RECORD_LOCKED", "NOT_APPROVED", "NOT_REVIEWED"])
+def test_a_record_that_is_withheld_is_not_written_until_it_is_released(sim, zoho, somebody, code):
     (record, *_) = sim.control("person", {"email": somebody})["crm"]
-    sim.control("crm/lock", {"email": somebody})
+    sim.control("crm/lock", {"email": somebody, "code": code})
     body = {"data": [{"id": record["id"], "Email_Opt_Out": True}]}
     answer = zoho.put(f"/crm/v8/{record['module']}", json=body)
-    assert (answer.status_code, answer.json()["data"][0]["code"]) == (400, "RECORD_LOCKED")
+    assert (answer.status_code, answer.json()["data"][0]["code"]) == (400, code)
     sim.control("crm/lock", {"email": somebody, "locked": False})
     assert zoho.put(f"/crm/v8/{record['module']}", json=body).status_code == 200
