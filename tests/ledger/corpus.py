@@ -598,8 +598,9 @@ CASES.append(Case("an entry nested too deep", BAD, export([grown.genesis(), _raw
 
 # Bundles
 
-SMALL = bundle.write(evidence.small(), LOG)
-WHOLE = bundle.write(evidence.complete(), LOG)
+GENESIS = grown.genesis()
+SMALL = bundle.write(evidence.small(GENESIS), LOG)
+WHOLE = bundle.write(evidence.complete(GENESIS), LOG)
 
 
 def without(data: bytes, *names: str) -> bytes:
@@ -680,13 +681,13 @@ def a_bundle_with_a_disclosed_value_changed() -> bytes:
 
 @bundle_case(BAD)
 def a_bundle_about_another_address() -> bytes:
-    return bundle.write(replace(evidence.small(), address="eve@example.org"), LOG)
+    return bundle.write(replace(evidence.small(GENESIS), address="eve@example.org"), LOG)
 
 
 @bundle_case(BAD)
 def a_bundle_with_another_persons_entry() -> bytes:
     made = {
-        0: evidence.genesis_entry(),
+        0: GENESIS,
         2: evidence.opened_entry(),
         5: evidence.event_entry(subject=bytes([9]) * 32),
     }
@@ -696,7 +697,7 @@ def a_bundle_with_another_persons_entry() -> bytes:
 @bundle_case(BAD)
 def a_bundle_with_an_entry_signed_by_a_stranger() -> bytes:
     made = {
-        0: evidence.genesis_entry(),
+        0: GENESIS,
         2: evidence.opened_entry(),
         5: evidence.event_entry(key=STRANGER),
     }
@@ -706,7 +707,7 @@ def a_bundle_with_an_entry_signed_by_a_stranger() -> bytes:
 @bundle_case(BAD)
 def a_bundle_with_an_entry_signed_by_a_key_before_the_log_named_it() -> bytes:
     made = {
-        0: evidence.genesis_entry(),
+        0: GENESIS,
         2: evidence.opened_entry(),
         5: evidence.event_entry(key=SECOND),
         6: grown.rotated(6),
@@ -716,7 +717,7 @@ def a_bundle_with_an_entry_signed_by_a_key_before_the_log_named_it() -> bytes:
 
 @bundle_case(BAD)
 def a_bundle_whose_proof_is_that_of_another_entry() -> bytes:
-    sound = evidence.small()
+    sound = evidence.small(GENESIS)
     items = list(sound.items)
     items[2] = replace(items[2], proof=items[1].proof)
     return bundle.write(replace(sound, items=tuple(items)), LOG)
@@ -724,7 +725,7 @@ def a_bundle_whose_proof_is_that_of_another_entry() -> bytes:
 
 @bundle_case(INCOMPLETE)
 def a_bundle_that_does_not_show_whom_its_entries_are_about() -> bytes:
-    made = {0: evidence.genesis_entry(), 5: evidence.event_entry()}
+    made = {0: GENESIS, 5: evidence.event_entry()}
     return bundle.write(evidence.assemble(made, {}), LOG)
 
 
@@ -740,7 +741,7 @@ def a_bundle_whose_last_event_is_withheld() -> bytes:
 
 @bundle_case(BAD)
 def a_bundle_whose_tail_lacks_an_entry() -> bytes:
-    sound = evidence.complete()
+    sound = evidence.complete(GENESIS)
     assert sound.completeness is not None
     shown = replace(sound.completeness, tail=sound.completeness.tail[:-1])
     return bundle.write(replace(sound, completeness=shown), LOG)
@@ -748,7 +749,7 @@ def a_bundle_whose_tail_lacks_an_entry() -> bytes:
 
 @bundle_case(BAD)
 def a_bundle_with_another_directory_key() -> bytes:
-    sound = evidence.complete()
+    sound = evidence.complete(GENESIS)
     assert sound.completeness is not None
     return bundle.write(
         replace(sound, completeness=replace(sound.completeness, directory_key=bytes([1]) * 32)), LOG
@@ -757,7 +758,7 @@ def a_bundle_with_another_directory_key() -> bytes:
 
 @bundle_case(BAD)
 def a_bundle_that_says_that_the_address_is_unknown() -> bytes:
-    sound = evidence.complete()
+    sound = evidence.complete(GENESIS)
     assert sound.completeness is not None
     shown = replace(sound.completeness, versions=(), subjects=())
     return bundle.write(replace(sound, completeness=shown), LOG)
@@ -765,7 +766,7 @@ def a_bundle_that_says_that_the_address_is_unknown() -> bytes:
 
 @bundle_case(BAD)
 def a_bundle_whose_index_counts_another_position() -> bytes:
-    sound = evidence.complete()
+    sound = evidence.complete(GENESIS)
     assert sound.completeness is not None
     row = replace(sound.completeness.versions[0], position=1)
     return bundle.write(replace(sound, completeness=replace(sound.completeness, versions=(row,))), LOG)
@@ -795,7 +796,7 @@ def a_bundle_with_the_checkpoint_of_another_log() -> bytes:
     return signed_again(SMALL, checkpoint=made)
 
 
-@bundle_case(GOOD, kept={"same": evidence.small().checkpoint_note})
+@bundle_case(GOOD, kept={"same": evidence.small(GENESIS).checkpoint_note})
 def a_bundle_beside_the_checkpoint_of_the_same_size() -> bytes:
     return SMALL
 
@@ -819,7 +820,7 @@ def a_bundle_of_a_fork() -> bytes:
     GOOD,
     kept={
         "tail": evidence.assemble(
-            dict(enumerate(i.entry for i in evidence.complete().items)), {}, size=4
+            dict(enumerate(i.entry for i in evidence.complete(GENESIS).items)), {}, size=4
         ).checkpoint_note
     },
 )

@@ -140,15 +140,15 @@ def assemble(
     return bundle.Bundle(**{**asked, "origin": ORIGIN, "checkpoint_note": note, "items": items, **changes})
 
 
-def small() -> bundle.Bundle:
+def small(genesis: bytes | None = None) -> bundle.Bundle:
     """Genesis, one person opened, one consent with two of its four fields shown, in a log of seven."""
-    entries = {0: genesis_entry(), 2: opened_entry(), 5: event_entry()}
+    entries = {0: genesis or genesis_entry(), 2: opened_entry(), 5: event_entry()}
     return assemble(entries, {2: DIRECTORY, 5: show("address", "notice")})
 
 
-def complete() -> bundle.Bundle:
+def complete(genesis: bytes | None = None) -> bundle.Bundle:
     """Genesis, one person opened, one consent, the epoch over them, and one entry about nobody after it."""
-    covered = [genesis_entry(), opened_entry(), event_entry()]
+    covered = [genesis or genesis_entry(), opened_entry(), event_entry()]
     register, edge = Register(), merkle.Edge()
     for data in covered:
         register.add(data)
