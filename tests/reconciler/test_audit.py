@@ -173,6 +173,14 @@ def test_the_sync_switch_looks_on_where_everything_flowed_back(messy):
     assert "looks on" in audited(messy)["unsubscribes"].summary
 
 
+def test_the_sync_switch_looks_off_where_we_had_to_write_what_it_should_have_brought(messy):
+    messy.sim.control("campaigns/unsubscribe", {"email": messy.ordinary()})
+    messy.run()
+    unsubscribes = audited(messy, run=False)["unsubscribes"]
+    assert unsubscribes.verdict is Verdict.PASS
+    assert "looks off" in unsubscribes.summary
+
+
 def test_no_sync_is_safe_while_duplicates_contradict(messy):
     messy.run(applying=False)
     metadata = Metadata(crm={}, labels=frozenset())

@@ -92,16 +92,16 @@ def unsubscribes(found: Mapping[str, Count]) -> Point:
 
 
 def _switch(found: Mapping[str, Count]) -> str:
-    """Return what the switch looks like: it is shown by the newest people whom it did or did not bring."""
+    """Return what the switch looks like: it shows in the newest people, whom it brought or did not bring."""
     still, flowed = found["left_open"], found["left_flowed"]
-    newest = max((c.newest for c in (still, found["left_written"]) if c.newest is not None), default=None)
-    if not flowed.people:
-        return "The sync switch looks off" if still.people or newest else "Nobody left yet"
-    if still.newest is None:
-        return "The sync switch looks on"
-    if flowed.newest is not None and flowed.newest > still.newest:
+    others = [c.newest for c in (still, found["left_written"]) if c.newest is not None]
+    if flowed.newest is None:
+        return "The sync switch looks off" if others else "Nobody left yet"
+    if others and max(others) > flowed.newest:
+        return "The sync switch looks off now, though it once was on"
+    if still.people:
         return "The sync switch looks on, but was not always, or skips people"
-    return "The sync switch looks off now, though it once was on"
+    return "The sync switch looks on"
 
 
 def bounces(found: Mapping[str, Count], *, soft_limit: int, soft_days: int) -> Point:
