@@ -1,4 +1,4 @@
-"""What a restart must find again beside the tables: clock, switches, tokens, credits, numbers."""
+"""What a restart must find again beside the tables: clock, switches, tokens, credits, limits, numbers."""
 
 from collections import Counter
 
@@ -14,7 +14,7 @@ MINUTE_S = 60
 
 
 class Memory(msgspec.Struct, kw_only=True):
-    """A world without its tables; credits are summed up by the minute."""
+    """A world without its tables; credits are summed up by the minute, calls by the second."""
 
     contacts: int
     seed: int
@@ -28,6 +28,9 @@ class Memory(msgspec.Struct, kw_only=True):
     refresh: dict[str, tuple[str, ...]]
     revoked: list[str]
     spent: dict[str, int]
+    issued: dict[str, list[float]] = {}
+    windows: dict[str, list[tuple[int, int]]] = {}
+    locks: dict[str, float] = {}
 
 
 def is_planted(world: World) -> bool:
@@ -53,6 +56,9 @@ def save(world: World) -> None:
         refresh=world.tokens.refresh,
         revoked=sorted(world.tokens.revoked),
         spent=_by_minute(world.meter.spent()),
+        issued=world.tokens.issues(now),
+        windows=world.meter.windows(),
+        locks=world.meter.locks(now),
     )
     shelf.put(world.db, KIND, KEY, msgspec.to_builtins(memory))
 
@@ -70,6 +76,8 @@ def load(world: World) -> None:
     world.tokens.live, world.tokens.codes = memory.tokens, memory.codes
     world.tokens.refresh = memory.refresh
     world.tokens.revoked = set(memory.revoked)
+    world.tokens.recall(memory.issued)
+    world.meter.recall(memory.windows, memory.locks)
     for minute, cost in memory.spent.items():
         world.meter.remember(int(minute), cost)
 

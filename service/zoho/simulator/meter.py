@@ -1,8 +1,9 @@
 """What every call costs, and when Zoho stops answering: credits of CRM, call windows of Campaigns."""
 
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import ceil
 
 DAY_S = 86_400
 
@@ -65,13 +66,15 @@ class Meter:
         """Return whether Campaigns takes one more call of `endpoint`; a call too many locks it."""
         if self._locked.get(endpoint, 0.0) > now:
             return False
-        seen = self._seen.setdefault(endpoint, deque(maxlen=max(w.calls for w in windows) * factor))
+        seen, most = self._seen.setdefault(endpoint, deque()), max(w.calls for w in windows) * factor
         for window in windows:
             limit = window.calls * factor
             if len(seen) >= limit and seen[-limit] > now - window.seconds:
                 self._locked[endpoint] = now + window.lock_s
                 return False
         seen.append(now)
+        if len(seen) > most:
+            seen.popleft()
         return True
 
     def within(self, name: str, calls: int, seconds: int, *, now: float) -> bool:
@@ -83,6 +86,22 @@ class Meter:
             return False
         seen.append(now)
         return True
+
+    def windows(self) -> dict[str, list[tuple[int, int]]]:
+        """Return how many calls each window has seen by the second, begun seconds counting whole."""
+        return {name: list(Counter(ceil(at) for at in seen).items()) for name, seen in self._seen.items()}
+
+    def locks(self, now: float) -> dict[str, float]:
+        """Return until when each endpoint is locked that still is."""
+        return {name: until for name, until in self._locked.items() if until > now}
+
+    def recall(self, windows: Mapping[str, Sequence[tuple[int, int]]], locks: Mapping[str, float]) -> None:
+        """Take up the windows and locks of the program before this one."""
+        self._seen = {
+            name: deque(float(at) for at, calls in seen for _ in range(calls))
+            for name, seen in windows.items()
+        }
+        self._locked = dict(locks)
 
     def reset(self) -> None:
         """Forget all counts, credits, windows and locks."""

@@ -2,6 +2,7 @@
 
 import secrets
 from collections import defaultdict, deque
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from service.zoho.scopes import covers
@@ -49,6 +50,15 @@ class Tokens:
         while issued and issued[0] <= now - THROTTLE_S:
             issued.popleft()
         return len(issued) >= limit
+
+    def issues(self, now: float) -> dict[str, list[float]]:
+        """Return when each source got the tokens that the throttle still counts."""
+        recent = {s: [at for at in times if at > now - THROTTLE_S] for s, times in self._issued.items()}
+        return {source: times for source, times in recent.items() if times}
+
+    def recall(self, issues: Mapping[str, Sequence[float]]) -> None:
+        """Count the tokens that the program before this one issued."""
+        self._issued = defaultdict(deque, {source: deque(times) for source, times in issues.items()})
 
     def issue(self, source: str, scopes: tuple[str, ...], now: float, centre: str = "eu") -> str:
         """Return a new token of one hour, good in one data centre."""

@@ -44,6 +44,40 @@ def test_people_channels_switches_clock_credits_and_tokens_survive_a_restart(fil
         assert again["data"][0]["details"]["id"] > number["data"][0]["details"]["id"]
 
 
+def test_a_used_up_window_stays_used_up_and_a_locked_endpoint_locked(file):
+    path = "/api/v1.1/custom/add"
+
+    def ask(sim, times=1):
+        answers = [sim.client.get(path, params={"resfmt": "JSON"}, headers=headers) for _ in range(times)]
+        return answers[-1].json()["code"]
+
+    with running(contacts=40, seed=5, file=file) as sim:
+        headers = token(sim.url)
+        assert ask(sim, times=100) == "903"
+    with running(file=file) as sim:
+        assert ask(sim) == "2008"
+    with running(file=file) as sim:
+        sim.control("clock", {"advance_s": 1_700})
+        assert ask(sim) == "2008"
+        sim.control("clock", {"advance_s": 101})
+        assert ask(sim) == "903"
+
+
+def test_the_throttle_of_tokens_is_remembered(file):
+    with running(contacts=40, seed=5, file=file) as sim:
+        for _ in range(10):
+            token(sim.url)
+    with running(file=file) as sim:
+        asked = sim.client.post("/oauth/v2/token", data=CREDENTIALS)
+        assert (asked.status_code, asked.content) == (
+            400,
+            b'{"error_description":"You have made too many requests continuously. Please try again after '
+            b'some time.","error":"Access Denied","status":"failure"}',
+        )
+        sim.control("clock", {"advance_s": 601})
+        assert "access_token" in sim.client.post("/oauth/v2/token", data=CREDENTIALS).json()
+
+
 def test_replanting_empties_the_file_too(file):
     with running(contacts=40, seed=5, file=file) as sim:
         headers = token(sim.url)
