@@ -16,8 +16,9 @@ from service.consent.event import GRANTS, REFUSALS, Category
 from service.intake.places import crm_countries_of
 from service.intake.projection import events_of
 from service.policy import Deadline, PolicySet
+from service.reconciler.diff import DATED
 from service.reports.drift.clocks import Clocks, clocks
-from service.reports.drift.reading import Withdrawal, withdrawals_since
+from service.reports.drift.reading import LOOKED, Found, Withdrawal, found_since, last_run, withdrawals_since
 from service.vault import Vault
 
 STOPS = REFUSALS | {Category.COMPLAINT}
@@ -94,25 +95,55 @@ class Deadlines:
 def deadlines(
     tx: Connection, policy: PolicySet, vault: Vault, *, since: datetime, now: datetime
 ) -> Deadlines:
-    """Return the clocks of all withdrawals received since, and of older ones that still run."""
-    found = withdrawals_since(tx, since, now)
-    subs = [SubjectId(sub) for sub in dict.fromkeys(one.sub for one in found)]
-    events, crm = events_of(tx, subs), crm_countries_of(tx, subs)
+    """Return the clocks of all withdrawals received since, and of older ones that still run.
+
+    Those that a run found in a product count like those that came here first.
+    """
+    here = withdrawals_since(tx, since, now)
+    found = [(one, f"s-{one.sub[:8].hex()}") for one in here]
+    found += _in_products(tx, since, now, {one.sub for one in here})
+    subs = [SubjectId(sub) for sub in dict.fromkeys(one.sub for one, _ in found if one.sub)]
+    events, crm, addresses = events_of(tx, subs), crm_countries_of(tx, subs), vault.addresses_of(tx, subs)
     cases = []
-    for one in found:
+    for one, person in found:
         sub = SubjectId(one.sub)
         mine = events.get(sub, [])
         where = policy.place_of(mine, crm.get(sub)).jurisdiction
         received_at = min(first_receipt(mine, one.received_at), one.received_at)
-        applying = policy.deadlines(received_at, where, address=vault.address_of(tx, sub))
-        cases.append(_case(one, where, received_at, applying, now))
+        applying = policy.deadlines(received_at, where, address=addresses.get(sub))
+        cases.append(_case(one, person, where=where, received_at=received_at, applying=applying, now=now))
     breaches = sorted((case for case in cases if case.is_breach), key=lambda case: case.clocks[0].due_at)
     return Deadlines(
         since=since,
         until=now,
-        overall=clocks(found, now),
+        overall=clocks([one for one, _ in found], now),
         rules=_lines(cases),
         breaches=tuple(breaches),
+    )
+
+
+def _in_products(
+    tx: Connection, since: datetime, now: datetime, known: set[bytes]
+) -> list[tuple[Withdrawal, str]]:
+    """Return the stops that runs found in a product, each with a pseudonym; `known` came here themselves."""
+    rows = found_since(tx, since, now, last_run(tx, now, LOOKED))
+    told: dict[str, tuple[Withdrawal, str]] = {}
+    for row in sorted(rows, key=lambda row: row.since, reverse=True):
+        if row.kind in DATED and row.state != "settled" and row.subject not in known:
+            told[row.person] = _told(row, now), row.person  # of several kinds, the one that is so longest
+    return list(told.values())
+
+
+def _told(row: Found, now: datetime) -> Withdrawal:
+    stopped_at = None if row.is_open else row.at
+    return Withdrawal(
+        sub=row.subject or b"",
+        received_at=row.since,
+        due_at=row.due_at or now,
+        due_rule=row.due_rule or "",
+        state="open" if row.is_open else "done",
+        stopped_at=stopped_at,
+        proved_at=stopped_at,
     )
 
 
@@ -137,6 +168,8 @@ def first_receipt(events: Iterable[Event], until: datetime) -> datetime:
 
 def _case(
     one: Withdrawal,
+    person: str,
+    *,
     where: str,
     received_at: datetime,
     applying: Sequence[tuple[datetime, Deadline]],
@@ -144,7 +177,7 @@ def _case(
 ) -> Case:
     return Case(
         sub=SubjectId(one.sub),
-        person=f"s-{one.sub[:8].hex()}",
+        person=person,
         jurisdiction=where,
         received_at=received_at,
         stopped_at=one.stopped_at,

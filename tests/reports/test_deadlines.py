@@ -9,7 +9,7 @@ from sqlalchemy import update
 from service.consent import Provenance
 from service.db import Database, task
 from service.reports.deadlines import Kept, deadlines, first_receipt
-from tests.reports.nights import NOW
+from tests.reports.nights import NOW, a_run, found, person
 from tests.running import claim, policies, start, withdrawal
 
 DAY = timedelta(days=1)
@@ -37,12 +37,12 @@ def withdraw(intake, at, **more):
 
 def test_every_rule_that_applies_has_its_own_clock_the_strictest_first(intake):
     withdraw(intake, NOW - 12 * DAY)
-    found = told(intake)
-    [case] = found.breaches
+    report = told(intake)
+    [case] = report.breaches
     assert len(case.clocks) > 1
     assert [clock.due_at for clock in case.clocks] == sorted(clock.due_at for clock in case.clocks)
     assert case.clocks[0].stopped is Kept.MISSED
-    assert {line.rule for line in found.rules} == {clock.rule for clock in case.clocks}
+    assert {line.rule for line in report.rules} == {clock.rule for clock in case.clocks}
 
 
 def test_a_withdrawal_stopped_and_proved_in_time_keeps_every_rule(intake):
@@ -81,3 +81,16 @@ def test_a_case_shows_a_pseudonym(intake):
     [case] = told(intake).breaches
     assert case.person.startswith("s-")
     assert "ada" not in repr(case)
+
+
+def test_what_a_run_found_in_a_product_has_its_clocks_too(intake):
+    with intake.db.begin() as tx:
+        number = a_run(tx, NOW - DAY)
+        found(tx, number, "unsubscribed_not_in_crm", [1], since=NOW - 30 * DAY)
+        found(tx, number, "opted_out_by_hand", [2], since=NOW - 2 * DAY, state="found")
+        found(tx, number, "hard_bounce_not_in_crm", [3], since=NOW - 30 * DAY)
+    report = told(intake)
+    [case] = report.breaches
+    assert case.person == f"p-{person(1)[:8].hex()}"
+    assert case.clocks[0].stopped is Kept.LATE
+    assert (report.overall.received, report.overall.waiting) == (2, 1)
