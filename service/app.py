@@ -22,6 +22,7 @@ from service.errors import Misconfigured, ServiceError, Unavailable
 from service.intake import Intake
 from service.intake.epoch import Epochs
 from service.intake.erasures import ErasureList
+from service.intake.outside import take_over
 from service.intake.scrub.nightly import Scrub
 from service.jobs import Nightly, Worker, node
 from service.ledger.fence import Fence
@@ -380,12 +381,14 @@ def _mail(parts: Parts) -> None:
 def _require_keys_of(settings: Settings) -> None:
     """Raise `Misconfigured` before new keys are made beside a ledger that was begun with others."""
     keys = settings.keys_path
-    if keys.exists() or not (settings.fence_path.exists() or database.exists(settings.database_url)):
+    fences = [path for path in (settings.fence_path, settings.former_fence_path) if path.exists()]
+    if keys.exists() or not (fences or database.exists(settings.database_url)):
         return
     if not keys.exists():  # asked again: another process may be making both, the keys first
+        anew = f"; to begin another ledger in its place, remove {fences[0]}" if fences else ""
         raise Misconfigured(
             f"a ledger exists, but its keys file {keys} does not; put back the copy that you keep "
-            "(new keys would open nothing of it)"
+            f"(new keys would open nothing of it){anew}"
         )
 
 
@@ -422,15 +425,18 @@ def running(
         _require_reachable(db)
         database.require_current(db)
         _anchors(db, keys, attestation).look()
+        fence = Fence(settings.fence_path, *keys.log_verifiers)
+        erasures = ErasureList(settings.erasures_path, backup_days=settings.backup_days)
+        take_over(fence, erasures, Fence(settings.former_fence_path, *keys.log_verifiers))
         intake = Intake(
             db,
             keys,
             policy,
             origin=settings.origin,
             now=now,
-            fence=Fence(settings.fence_path, *keys.log_verifiers),
+            fence=fence,
             source=source,
-            erasures=ErasureList(settings.erasures_path, backup_days=settings.backup_days),
+            erasures=erasures,
             before=before,
         )
         with intake:

@@ -5,8 +5,11 @@ in the environment is taken from the file `/run/secrets/consent_<name>`, where t
 relative path is relative to the working folder.
 """
 
+import os
+from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -41,7 +44,8 @@ class Settings(BaseSettings):
     fence_file: Annotated[
         Path | None,
         Field(
-            description="newest known checkpoint, outside the database's backups; default: state_dir/fence"
+            description="newest known checkpoint, and beside it the list of erasures, outside the database's "
+            "backups; default: consent-ledger-fence/<digest>/fence in XDG_STATE_HOME (~/.local/state)"
         ),
     ] = None
     kms_key: Annotated[
@@ -142,13 +146,44 @@ class Settings(BaseSettings):
 
     @property
     def fence_path(self) -> Path:
-        """Return where the newest known checkpoint is kept, which a restored database is compared with."""
-        return self.fence_file or self.state_dir / "fence"
+        """Return where the newest known checkpoint is kept, which a restored database is compared with.
+
+        By default a folder of the machine's own for each database, because whoever restores the folder of
+        state restores all that is in it; where there is no such place, the folder of state.
+        """
+        if self.fence_file is not None:
+            return self.fence_file
+        home = _state_home()
+        if home is None:
+            return self.former_fence_path
+        fence = home / "consent-ledger-fence" / sha256(self._place.encode()).hexdigest()[:16] / "fence"
+        return fence if fence.exists() or _may_make(fence.parent) else self.former_fence_path
+
+    @property
+    def former_fence_path(self) -> Path:
+        """Return where the fence was kept before it had a folder of its own; it is taken over from there."""
+        return self.state_dir / "fence"
 
     @property
     def erasures_path(self) -> Path:
         """Return where erasures are listed for a restored backup: beside the fence, outside of backups."""
         return self.fence_path.with_name("erasures")
+
+    @property
+    def fence_is_restored_too(self) -> bool:
+        """Return whether the fence lies in the database's folder, and is restored together with it."""
+        if not self.embedded:
+            return False
+        return self.fence_path.parent.resolve().is_relative_to(Path(self._place).parent)
+
+    @property
+    def _place(self) -> str:
+        """Return where the database is, without who logs in there: an absolute path, or a server and name."""
+        if self.embedded:
+            file = self.database_url.partition(":///")[2].partition("?")[0]
+            return str(Path(file).resolve())
+        found = urlsplit(self.database_url)
+        return f"{found.netloc.rpartition('@')[2]}{found.path}?{found.query}"
 
     @property
     def log_key_path(self) -> Path:
@@ -159,6 +194,23 @@ class Settings(BaseSettings):
     def embedded(self) -> bool:
         """Return whether the embedded default store (SQLite) is used."""
         return self.database_url.startswith("sqlite")
+
+
+def _state_home() -> Path | None:
+    """Return the folder of this machine's own state (XDG Base Directory), None where there is none."""
+    told = os.environ.get("XDG_STATE_HOME", "")
+    if Path(told).is_absolute():
+        return Path(told)
+    try:
+        return Path.home() / ".local" / "state"
+    except RuntimeError:
+        return None
+
+
+def _may_make(folder: Path) -> bool:
+    """Return whether we may write in a folder that may be missing still."""
+    nearest = next(one for one in (folder, *folder.parents) if one.exists())
+    return nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)
 
 
 def defaults() -> dict[str, Any]:

@@ -55,6 +55,7 @@ def pytest_configure(config: pytest.Config) -> None:
         config.stash[SHARED] = servers.make_folder()
         config.stash[SWIFT] = servers.make_folder(where=servers.quick_place())
         os.environ["PYTEST_DEBUG_TEMPROOT"] = str(config.stash[SWIFT])  # where pytest puts `tmp_path`
+        os.environ["XDG_STATE_HOME"] = str(config.stash[SWIFT] / "home")  # fences stay out of the real one
         (ARTIFACTS / "faults.txt").unlink(missing_ok=True)
 
 

@@ -14,6 +14,7 @@ from service import app, settings
 from service import db as database
 from service.cli import show
 from service.cli.companions import companions, leave_with_parent
+from service.cli.fencing import TODO, exposed
 from service.errors import Misconfigured
 from service.zoho import simulator
 from service.zoho.centres import CENTRES
@@ -43,6 +44,7 @@ def serve(host: str | None, port: int | None, *, processes: int, companion: bool
         if companion:
             leave_with_parent()
         else:
+            _tell_exposed(parts)
             stack.enter_context(parts.publisher())
             stack.enter_context(parts.anchors())
             stack.enter_context(companions(processes - 1, *at))
@@ -107,6 +109,12 @@ def _tell_trouble(parts: app.Parts) -> None:
     """Say on the terminal that the ledger is read-only, and why."""
     if parts.intake.trouble is not None:
         click.secho(parts.intake.trouble, fg="red", err=True)
+
+
+def _tell_exposed(parts: app.Parts) -> None:
+    """Say on the terminal that the fence is restored together with the database, if so."""
+    if (why := exposed(parts.settings, parts.attestation)) is not None:
+        click.secho(f"{why}; {TODO}", fg="yellow", err=True)
 
 
 @click.command()

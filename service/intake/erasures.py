@@ -78,11 +78,24 @@ class ErasureList:
                 "erased; let the service write it, beside the rollback fence and outside of backups"
             ) from None
 
+    def merge(self, former: "ErasureList") -> None:
+        """Take over what another list knows, and remove that one; raises `Misconfigured`, and `OSError`.
+
+        What is new here is sorted, so that no line of a list that was parted leads to another again.
+        """
+        with former._locked(), self._locked():  # noqa: SLF001  # another one of us
+            former.read()
+            self.read()
+            known, told = (set(one._lines()) for one in (self, former))  # noqa: SLF001  # as above
+            if new := sorted(told - known, reverse=True):
+                self._append("".join(f"{line}\n" for line in new).encode())
+        for path in (former.path, former.path.with_name(former.path.name + ".lock")):
+            path.unlink(missing_ok=True)
+
     def part(self, since: Mapping[bytes, datetime]) -> None:
         """Write the list anew, sorted, with these times of addresses, so that nothing joins the two kinds."""
         with self._locked():
-            lines = self.path.read_text("ascii").split("\n")[:-1] if self.path.exists() else []
-            persons = sorted({line for line in lines if line.startswith("person ")})
+            persons = sorted({line for line in self._lines() if line.startswith("person ")})
             addresses = {which: why for which, (why, _) in self.read().addresses.items()}
             told = [
                 f"address {which.hex()} {why} {to_milliseconds(since[which])}"
@@ -96,6 +109,9 @@ class ErasureList:
                 os.fsync(file.fileno())
             temporary.replace(self.path)
             self._sync_folder()
+
+    def _lines(self) -> list[str]:
+        return self.path.read_text("ascii").split("\n")[:-1] if self.path.exists() else []
 
     def _append(self, data: bytes) -> None:
         existed = self.path.exists()

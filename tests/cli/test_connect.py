@@ -46,6 +46,7 @@ def told(tmp_path, begun, zoho):
         "HOME": str(tmp_path),
         "CONSENT_STATE_DIR": str(begun.state_dir),
         "CONSENT_DATABASE_URL": begun.database_url,
+        "CONSENT_FENCE_FILE": str(begun.fence_file),
         **{f"CONSENT_ZOHO_{name}_URL": zoho.url for name in ("ACCOUNTS", "CRM", "CAMPAIGNS")},
     }
 

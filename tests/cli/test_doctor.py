@@ -61,6 +61,7 @@ def chosen(begun, zoho):
     return Settings(
         state_dir=begun.state_dir,
         database_url=begun.database_url,
+        fence_file=begun.fence_file,
         zoho_accounts_url=zoho.url,
         zoho_crm_url=zoho.url,
         zoho_campaigns_url=zoho.url,
@@ -477,6 +478,13 @@ def test_a_database_that_is_older_than_its_fence_fails(chosen, tmp_path):
         (chosen.state_dir / f"ledger.db{suffix}").unlink(missing_ok=True)
     shutil.copyfile(tmp_path / "older.db", path)
     assert "were lost, as after restoring an older backup" in failure(chosen, "log").seen
+
+
+def test_a_fence_in_the_databases_own_folder_fails_while_no_witness_is_named(chosen):
+    inside = chosen.model_copy(update={"fence_file": chosen.state_dir / "fence"})
+    (one,) = only(examined(inside), "log", Outcome.FAIL)
+    assert "in the database's own folder, and no witness is named" in one.seen
+    assert "CONSENT_FENCE_FILE" in one.todo
 
 
 def test_a_check_that_breaks_halfway_keeps_what_it_had_found():

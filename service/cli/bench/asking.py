@@ -32,7 +32,11 @@ _MILLION: Final = 1_000_000
 
 def measure_log(folder: Path, entries: int, rounds: int, progress: Progress, say: Say) -> None:
     """Build a log of this many entries on SQLite, and tell what it took and what questions cost."""
-    chosen = settings.load(database_url=f"sqlite:///{folder / 'long.db'}", state_dir=folder / "long")
+    chosen = settings.load(
+        database_url=f"sqlite:///{folder / 'long.db'}",
+        state_dir=folder / "long",
+        fence_file=folder / "long" / "fence",
+    )
     with app.running(chosen) as parts:
         _arrays(parts, rounds, say)
         _fill(parts, entries, progress)

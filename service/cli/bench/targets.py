@@ -131,7 +131,8 @@ def prepared(folder: Path, url: str) -> dict[str, str]:
     folder.mkdir()
     create_keys(settings.load(database_url=url, state_dir=folder))
     db.migrate(url)
-    return {"CONSENT_DATABASE_URL": url, "CONSENT_STATE_DIR": str(folder)}
+    fence = str(folder / "fence")
+    return {"CONSENT_DATABASE_URL": url, "CONSENT_STATE_DIR": str(folder), "CONSENT_FENCE_FILE": fence}
 
 
 @contextmanager

@@ -77,6 +77,7 @@ def _settings(folder: Path, zoho_url: str, port: int) -> Settings:
     ours.update(
         database_url=f"sqlite:///{folder / 'ledger.db'}",
         state_dir=folder,
+        fence_file=folder / "fence" / "fence",  # nothing of a demonstration stays behind elsewhere
         public_url=f"http://127.0.0.1:{port}",
         port=port,
         zoho_accounts_url=zoho_url,
@@ -95,6 +96,7 @@ def _environment(chosen: Settings) -> dict[str, str]:
     ours = {
         "database_url": chosen.database_url,
         "state_dir": str(chosen.state_dir),
+        "fence_file": str(chosen.fence_path),
         "public_url": chosen.public_url,
         "port": str(chosen.port),
         "zoho_accounts_url": chosen.zoho_accounts_url,

@@ -7,8 +7,10 @@ from pathlib import Path
 
 from sqlalchemy import Connection, text
 
+from service.anchor import attestation
 from service.cli.doctor.finding import Look, fail, failed, fine, warn
 from service.cli.doctor.scene import Scene
+from service.cli.fencing import TODO, exposed
 from service.db import LEDGER_TABLES, Database, require_current
 from service.db.engine import parse_url
 from service.errors import Misconfigured, ReadOnly
@@ -110,6 +112,7 @@ def _room(scene: Scene, db: Database) -> Iterator[Look]:
 
 def log(scene: Scene) -> Iterator[Look]:
     """Look at the log: its newest checkpoint, the fence outside the database, and who attests it."""
+    yield from _exposed(scene)
     keys, db = scene.keys.need(), scene.db.need()
     store = Store(keys.log.name)
     with db.read() as tx:
@@ -123,6 +126,14 @@ def log(scene: Scene) -> Iterator[Look]:
                 told = fail if one.level is Level.RED else warn
                 seen = f"the {one.kind} {one.name} is late: {one.trouble or 'it was not asked'}"
                 yield told(seen, "look whether it can be reached", "policies/log.toml")
+
+
+def _exposed(scene: Scene) -> Iterator[Look]:
+    """Look where the fence lies: one that is restored together with the database shows nothing."""
+    why = exposed(scene.settings, attestation.load(scene.settings.policies_dir))
+    if why is not None:
+        told = fail if scene.settings.fence_is_restored_too else warn
+        yield told(why, TODO, FENCE)
 
 
 def _published(tx: Connection, store: Store, scene: Scene) -> Iterator[Look]:
