@@ -39,6 +39,9 @@ ROW_KEYS = ("list_of_details", "segment_contacts", "recent_campaigns", "AB-split
 LARGEST_ERROR = 16_384
 """Bytes; a longer answer with HTTP 200 is a listing and is not parsed twice."""
 
+NOT_ROWS = {"list_details", "report"}
+"""XML elements that hold cells and are no row of the list: what is said of the list, or inside a row."""
+
 LARGEST_XML = 8 * 1024 * 1024
 
 
@@ -175,6 +178,8 @@ def _from_xml(body: bytes) -> Envelope:
 def _xml_rows(root: ET.Element) -> Iterator[Row]:
     """Yield each element that holds `<fl val="name">value</fl>` as a row."""
     for element in root.iter():
+        if element.tag in NOT_ROWS:
+            continue
         row = {str(fl.get("val")): fl.text for fl in element.findall("fl") if fl.get("val")}
         if row:
             yield row

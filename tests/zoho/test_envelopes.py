@@ -74,8 +74,10 @@ def test_empty_for_want_of_privilege_is_a_denial():
 def test_xml_is_read_as_json_is():
     envelope = read(
         b'<response uri="/api/v1.1/getlistsubscribers" version="1.1"><status>success</status><code>0</code>'
-        b'<list_of_details><contact><fl val="contact_email">ada@example.com</fl><fl val="phone"/></contact>'
-        b'<contact><fl val="contact_email">bob@example.com</fl></contact></list_of_details></response>'
+        b'<list_details><fl val="listname">News</fl></list_details><result_of_subscribers>'
+        b'<contact><fl val="contact_email">ada@example.com</fl><fl val="phone"/>'
+        b'<reports><report><fl val="time">Feb 12, 2026 12:08 PM</fl></report></reports></contact>'
+        b'<contact><fl val="contact_email">bob@example.com</fl></contact></result_of_subscribers></response>'
     )
     assert envelope.ok
     assert [envelopes.text(row, "contact_email") for row in envelope.rows] == [

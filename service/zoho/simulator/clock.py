@@ -38,6 +38,12 @@ def display(seconds: int | None, offset_min: int) -> str:
     return moment.strftime("%d %b %Y, %I:%M %p")
 
 
+def timeline(seconds: int, offset_min: int) -> str:
+    """Return Campaigns' text of an open or a click, `Feb 12, 2026 12:08 PM`, without a zone."""
+    moment = datetime.fromtimestamp(seconds, UTC) + timedelta(minutes=offset_min)
+    return moment.strftime("%b %d, %Y %I:%M %p")
+
+
 def epoch_ms(seconds: int | None) -> str:
     """Return Campaigns' epoch: milliseconds as text."""
     return "" if seconds is None else f"{seconds}000"

@@ -69,10 +69,10 @@ def test_the_throttle_of_tokens_is_remembered(file):
             token(sim.url)
     with running(file=file) as sim:
         asked = sim.client.post("/oauth/v2/token", data=CREDENTIALS)
-        assert (asked.status_code, asked.content) == (
-            400,
+        assert asked.status_code == 400
+        assert asked.content == (
             b'{"error_description":"You have made too many requests continuously. Please try again after '
-            b'some time.","error":"Access Denied","status":"failure"}',
+            b'some time.","error":"Access Denied","status":"failure"}'
         )
         sim.control("clock", {"advance_s": 601})
         assert "access_token" in sim.client.post("/oauth/v2/token", data=CREDENTIALS).json()

@@ -2,24 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from xml.sax.saxutils import escape, quoteattr
+from xml.sax.saxutils import quoteattr
 
+from service.zoho.simulator.campaigns import markup
 from service.zoho.simulator.wire import XML, AnswerError, Call, Reply, json_reply
 from service.zoho.simulator.world import World
 
 Json = dict[str, object]
-
-_XML_NAMES = {
-    "contactemailaddress": "contact_email",
-    "contactfn": "first_name",
-    "contactln": "last_name",
-    "companyname": "company_name",
-    "sentdate": "added_time",
-}
-"""Rows of recipients are named otherwise in XML than in JSON."""
-
-XML_ONLY = "xml:"
-"""A row's key with this prefix is an XML matter and never appears in JSON."""
 
 
 def success(world: World, call: Call, payload: Mapping[str, object], *, code: object = "0") -> Reply:
@@ -102,49 +91,8 @@ def as_json(call: Call) -> Call:
 def _formatted(call: Call, body: Mapping[str, object], *, status: int) -> Reply:
     asked = call.params.get("resfmt", call.params.get("type", ""))
     if asked.lower() == "json":
-        return json_reply(_without_xml_keys(body), status=status)
-    version = str(body.get("version", "1"))
-    inner = "".join(_element(key, value) for key, value in body.items() if key not in ("uri", "version"))
-    text = f"<response uri={quoteattr(call.path)} version={quoteattr(version)}>{inner}</response>"
-    return Reply(status=status, body=text.encode(), media_type=XML)
-
-
-def _without_xml_keys(body: Mapping[str, object]) -> Json:
-    return {
-        key: [
-            {name: cell for name, cell in row.items() if not name.startswith(XML_ONLY)}
-            if isinstance(row, dict)
-            else row
-            for row in value
-        ]
-        if isinstance(value, list)
-        else value
-        for key, value in body.items()
-    }
-
-
-def _element(key: str, value: object) -> str:
-    if isinstance(value, list):
-        return f"<{key}>{''.join(_row(row) for row in value)}</{key}>"
-    if isinstance(value, dict):
-        return f"<{key}>{''.join(_element(name, inner) for name, inner in value.items())}</{key}>"
-    return f"<{key}>{escape(_text(value))}</{key}>"
-
-
-def _row(row: Mapping[str, object]) -> str:
-    cells = {name.removeprefix(XML_ONLY): cell for name, cell in row.items()}
-    inner = "".join(
-        f"<fl val={quoteattr(_XML_NAMES.get(name, name))}>{escape(_text(cell))}</fl>"
-        for name, cell in cells.items()
-        if not isinstance(cell, dict | list)
-    )
-    return f"<contact>{inner}</contact>"
-
-
-def _text(value: object) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    return "" if value is None else str(value)
+        return json_reply(markup.without_xml_keys(body), status=status)
+    return Reply(status=status, body=markup.document(call.path, body).encode(), media_type=XML)
 
 
 def _code(world: World, code: object) -> object:

@@ -5,6 +5,7 @@ import re
 from service.zoho.simulator import names, shelf
 from service.zoho.simulator.campaigns import contacts, envelope
 from service.zoho.simulator.campaigns.gate import required, window
+from service.zoho.simulator.campaigns.markup import XML_ONLY
 from service.zoho.simulator.clock import display, epoch_ms
 from service.zoho.simulator.wire import Call, Reply
 from service.zoho.simulator.world import World
@@ -56,7 +57,12 @@ def getlistsubscribers(world: World, call: Call) -> Reply:
         raise envelope.failure(world, call, "2502", "Yet,There are no contacts in this list.")
     details = {"fromindex": start, "range": count, "sort": sort, "status": status}
     data = [_subscriber(row) for row in rows]
-    return envelope.success(world, call, {"requestdetails": details, "list_of_details": data})
+    shown = {
+        "requestdetails": details,
+        f"{XML_ONLY}list_details": _list_details(world, list_id),
+        "list_of_details": data,
+    }
+    return envelope.success(world, call, shown)
 
 
 def listsubscriberscount(world: World, call: Call) -> Reply:
@@ -172,6 +178,7 @@ def _list_row(world: World, row: tuple[int, str, str, int, int]) -> envelope.Jso
         "issmart": "false",
         "servicetype": "0",
         "date": display(created_at, offset),
+        f"{XML_ONLY}created_date": display(created_at, offset).partition(",")[0],
         "created_time": epoch_ms(created_at),
         "created_time_gmt": epoch_ms(created_at),
         "updated_time_gmt": epoch_ms(created_at),
@@ -190,6 +197,13 @@ def _list_row(world: World, row: tuple[int, str, str, int, int]) -> envelope.Jso
         if is_newsletter
         else {},
     }
+
+
+def _list_details(world: World, list_id: int) -> envelope.Json:
+    """Return what the XML of subscribers says about their list."""
+    name, form = world.db.execute("SELECT name, signup_form FROM lists WHERE id = ?", (list_id,)).fetchone()
+    count = _count(world, list_id, "active")
+    return {"ispublic": str(bool(form)).lower(), "noofcontacts": str(count), "listname": name}
 
 
 def _subscriber(row: tuple[int, str, str | None, str | None, str | None, str | None, int]) -> envelope.Json:

@@ -2,7 +2,8 @@
 
 from service.zoho.simulator.campaigns import envelope
 from service.zoho.simulator.campaigns.gate import required, window
-from service.zoho.simulator.clock import display, epoch_ms
+from service.zoho.simulator.campaigns.markup import XML_ONLY
+from service.zoho.simulator.clock import display, epoch_ms, timeline
 from service.zoho.simulator.wire import Call, Reply
 from service.zoho.simulator.world import World
 
@@ -20,6 +21,9 @@ ACTIONS = (
 )
 TIME_KEYS = {"optoutcontacts": "optOutTime", "senthardbounce": "bouncedDate", "sentsoftbounce": "bouncedDate"}
 """Where an outcome's own time stands; the other outcomes have none."""
+
+TIMELINES = {"open_timeline": "openedcontacts", "click_timeline": "clickedcontacts"}
+"""The undocumented `type` of recipients, and whose opens or clicks it tells one by one."""
 
 _Campaign = tuple[int, str, str, str, int, str]
 _COLUMNS = "id, campaign_key, name, subject, sent_at, kind"
@@ -108,7 +112,7 @@ def getcampaignrecipientsdata(world: World, call: Call) -> Reply:
         raise envelope.failure(world, call, "6303", "There are no contacts in the selected mailing list.")
     body = {
         "requestdetails": {"range": count, "action": action, "fromindex": start},
-        "list_of_details": [_recipient(world, action, row[4], found) for found in rows],
+        "list_of_details": [_recipient(world, call, row[4], found) for found in rows],
     }
     return envelope.success(world, call, body)
 
@@ -132,9 +136,10 @@ def _recipients(world: World, campaign_id: int, action: str, start: int, count: 
     ).fetchall()
 
 
-def _recipient(world: World, action: str, sent_at: int, row: _Recipient) -> envelope.Json:
+def _recipient(world: World, call: Call, sent_at: int, row: _Recipient) -> envelope.Json:
     number, email, first, last, company, phone, at, status = row
-    offset = world.number("campaigns.display_offset_min")
+    offset, action = world.number("campaigns.display_offset_min"), call.params["action"]
+    prefix = "" if world.on("campaigns.outcome_times") else XML_ONLY
     shown: envelope.Json = {
         "contactemailaddress": email,
         "contactid": str(303_000_014_000_000 + number),
@@ -148,8 +153,9 @@ def _recipient(world: World, action: str, sent_at: int, row: _Recipient) -> enve
         "sentdate": display(sent_at, offset),
     }
     if action in TIME_KEYS:
-        prefix = "" if world.on("campaigns.outcome_times") else envelope.XML_ONLY
         shown[prefix + TIME_KEYS[action]] = display(at, offset)
+    if TIMELINES.get(call.params.get("type", "")) == action:
+        shown[f"{prefix}reports"] = [{"time": timeline(at, offset)}]
     return shown
 
 

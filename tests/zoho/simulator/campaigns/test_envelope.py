@@ -1,6 +1,7 @@
 """The envelopes that lie, byte for byte where the bytes are known."""
 
 import json
+import re
 
 import httpx
 import pytest
@@ -99,3 +100,48 @@ def test_a_read_scope_cannot_subscribe_and_the_refusal_is_the_same_401(sim, cred
         refused = client.post("/api/v1.1/json/listsubscribe", params=JSON)
         assert (refused.status_code, refused.json()["Code"]) == (401, "1007")
         assert client.get("/api/v1.1/recentcampaigns", params=JSON).status_code == 401
+
+
+def test_the_xml_of_subscribers_is_the_documented_one_to_the_byte(sim, zoho, somebody):
+    info = json.dumps({"Contact Email": somebody, "First Name": "Ada", "Last Name": "L", "Phone": "1"})
+    zoho.post("/api/v1.1/json/listsubscribe", params={**LIST, **JSON, "contactinfo": info})
+    count = zoho.get("/api/v1.1/listsubscriberscount", params={**LIST, **JSON}).json()["no_of_contacts"]
+    asked = {**LIST, "range": 1}
+    row = zoho.get("/api/v1.1/getlistsubscribers", params={**asked, **JSON}).json()["list_of_details"][0]
+    cells = "".join(f'<fl val="{name}">{value}</fl>' for name, value in row.items())
+    assert zoho.get("/api/v1.1/getlistsubscribers", params=asked).text == (
+        '<response uri="/api/v1.1/getlistsubscribers" version="1.1"><status>success</status><code>0</code>'
+        "<requestdetails><fromindex>1</fromindex><range>1</range><sort>asc</sort><status>active</status>"
+        '</requestdetails><list_details><fl val="ispublic">false</fl>'
+        f'<fl val="noofcontacts">{count}</fl><fl val="listname">{names.LIST_NAME}</fl></list_details>'
+        f"<result_of_subscribers><contact>{cells}</contact></result_of_subscribers></response>"
+    )
+
+
+def test_recently_sent_campaigns_have_a_root_of_their_own(reader):
+    text = reader.get("/api/v1.1/recentsentcampaigns", params={"limit": 1}).text
+    assert text.startswith(
+        '<recent-sent-campaigns uri="/api/v1.1/recentsentcampaigns" version="1.1"><status>success</status>'
+        '<code>0</code><campaign><fl val="campaign_key">'
+    )
+    assert text.endswith("</fl></campaign></recent-sent-campaigns>")
+    refused = reader.get("/api/v1.1/recentsentcampaigns").text
+    assert refused.startswith('<response uri="/api/v1.1/recentsentcampaigns"')
+
+
+def test_a_timeline_tells_when_a_mail_was_opened_and_nothing_else_does(reader):
+    sent = reader.get("/api/v1.1/recentcampaigns", params={**JSON, "range": 10}).json()["recent_campaigns"]
+    asked = {"campaignkey": sent[-1]["campaign_key"], "action": "openedcontacts"}
+    path = "/api/v1.1/getcampaignrecipientsdata"
+    told = reader.get(path, params={**asked, "type": "open_timeline", "range": 1}).text
+    assert re.search(
+        r'</fl><reports><report><fl val="time">[A-Z][a-z]{2} \d\d, \d{4} \d\d:\d\d [AP]M</fl></report>'
+        "</reports></contact></list_of_details>",
+        told,
+    )
+    assert "<reports>" not in reader.get(path, params=asked).text
+    assert "<reports>" not in reader.get(path, params={**asked, "type": "click_timeline"}).text
+    assert (
+        "reports"
+        in reader.get(path, params={**asked, **JSON, "type": "open_timeline"}).json()["list_of_details"][0]
+    )
