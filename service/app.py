@@ -20,6 +20,7 @@ from service.anchor.attestation import Attestation
 from service.db import Database
 from service.errors import Misconfigured, ServiceError, Unavailable
 from service.intake import Intake
+from service.intake.ending import Ending
 from service.intake.epoch import Epochs
 from service.intake.erasures import ErasureList
 from service.intake.outside import take_over
@@ -50,12 +51,13 @@ from service.web.edge import Edge
 from service.web.hooks import NOTIFIED_AT, SHORTEST_TOKEN
 from service.web.site import create_site
 from service.zoho import estimate
-from service.zoho.mapping import Zoho, connect
+from service.zoho.mapping import Zoho, connect, shared_token
 from service.zoho.metadata import ZohoMetadata
 from service.zoho.notifications import Notifications, Subscription
-from service.zoho.pace import Pace
+from service.zoho.pace import TOKENS_LEFT, Pace
 from service.zoho.quota import Quota
 from service.zoho.shared import SharedQuota
+from service.zoho.tokens import SharedToken
 
 LONGEST_WAIT = timedelta(hours=5)
 """How long a large nightly reading waits for off-hours: the worker is patient for six."""
@@ -87,13 +89,19 @@ class Parts:
         They leave the reserve to withdrawals unless `pace` says otherwise, and keep to the budget of all
         nodes unless `quota` is another; `sharing` lends them its token.
         """
+        settings = self.zoho_settings()
         return connect(
-            self.zoho_settings(),
+            settings,
             self.policy,
             pace=pace or self.pace("by hand"),
             quota=quota or self.quota(),
             sharing=sharing,
+            keeper=self.token_of(settings),
         )
+
+    def token_of(self, settings: Settings) -> SharedToken:
+        """Return where all processes keep the access token of the refresh token in `settings`."""
+        return shared_token(self.db, self.intake.keys, settings)
 
     def quota(self) -> SharedQuota:
         """Return this process's part of the budget that all nodes share."""
@@ -102,7 +110,12 @@ class Parts:
 
     def pace(self, who: str, *, patience_s: float = 0.0) -> Pace:
         """Return the pace of calls that leave the reserve to people's own withdrawals."""
-        return Pace(patience_s=patience_s, spare=self.policy.enforcement.quota.withdrawal_reserve, who=who)
+        return Pace(
+            patience_s=patience_s,
+            spare=self.policy.enforcement.quota.withdrawal_reserve,
+            spare_tokens=TOKENS_LEFT,
+            who=who,
+        )
 
     def zoho_settings(self) -> Settings:
         """Return the settings, with what `consent-ledger connect` stored where they say nothing."""
@@ -404,12 +417,12 @@ def _require_reachable(db: Database) -> None:
 
 @contextmanager
 def running(
-    settings: Settings, *, source: KeySource | None = None, before: bytes | None = None
+    settings: Settings, *, source: KeySource | None = None, after: Ending | None = None
 ) -> Iterator[Parts]:
     """Open everything, take claims, and close it all again at the end.
 
     The embedded default creates and migrates its own database; PostgreSQL is migrated by
-    `consent-ledger migrate`, as the owner of the tables. `before` is the final checkpoint of the log that
+    `consent-ledger migrate`, as the owner of the tables. `after` is the end of the log that
     this one continues, where it does not exist yet. Raises `Misconfigured` for whatever
     the service refuses to start with.
     """
@@ -437,7 +450,8 @@ def running(
             fence=fence,
             source=source,
             erasures=erasures,
-            before=before,
+            before=None if after is None else after.before,
+            lost=None if after is None else after.lost,
         )
         with intake:
             yield Parts(

@@ -9,12 +9,14 @@ from service.cli import show
 from service.cli.ask import write_private
 from service.consent import Category
 from service.errors import Malformed
+from service.intake.ending import Ending, final_note, lost_end
 from service.intake.forgetting import certificate_of, erase_from_frozen
 from service.intake.forgetting import erase as erase_person
 from service.intake.rekey import rekey_directory
 from service.intake.rotation import require_source
-from service.intake.successor import carry_over, final_note
+from service.intake.successor import carry_over
 from service.ledger.certificate import REASONS, verify_certificate
+from service.ledger.fence import Fence
 from service.ledger.handover import follow
 from service.ledger.note import Verifier
 from service.vault import address as addresses
@@ -117,10 +119,12 @@ def freeze(output: Path | None, *, yes: bool) -> None:
 @click.option("--origin", required=True, help="The successor's name, such as ledger.example/acme-2.")
 @click.option("--database-url", required=True, help="A migrated database of its own.")
 @click.option("--state-dir", type=click.Path(file_okay=False, path_type=Path), required=True)
-def continue_log(origin: str, database_url: str, state_dir: Path) -> None:
+@click.option("--lost", is_flag=True, help="The log is read-only: its newest database was lost for good.")
+def continue_log(origin: str, database_url: str, state_dir: Path, *, lost: bool) -> None:
     """Begin the frozen log's successor and carry the living over; can be given again if it was cut off.
 
-    Afterwards run the service with these three settings; the old database stays, for its proofs.
+    Afterwards run the service with these three settings; the old database stays, for its proofs. With --lost
+    the successor begins where the restored backup ends, and says which checkpoint of the log was lost.
     """
     chosen = settings.load()
     told = {"origin": origin, "database_url": database_url, "state_dir": state_dir}
@@ -128,7 +132,17 @@ def continue_log(origin: str, database_url: str, state_dir: Path) -> None:
     out = show.console()
     with app.running(chosen) as old, show.steps(out) as progress:
         source = require_source(old.intake).found(successor)
-        with app.running(successor, source=source, before=final_note(old.intake)) as new:
+        fence = Fence(chosen.fence_path, *old.intake.keys.log_verifiers)
+        end = lost_end(old.intake, fence) if lost else Ending(before=final_note(old.intake))
+        with app.running(successor, source=source, after=end) as new:
             count = carry_over(old.intake, new.intake, progress)
             vkey = new.intake.keys.log.vkey
+    if end.lost is not None:
+        click.echo(
+            f"lost: {end.lost['who']} knows {end.lost['size']} entries, here are {end.lost['restored']}"
+        )
+        click.echo(
+            "what they said is unknown: run `consent-ledger reconcile`, which records opt-outs that it finds"
+        )
+        click.echo("never run the old log again, even if its newest database turns up")
     click.echo(f"{count} persons were carried over; the successor's public key is\n{vkey}")

@@ -74,13 +74,14 @@ class Intake(AbstractContextManager["Intake"]):
         source: KeySource | None = None,
         erasures: ErasureList | None = None,
         before: bytes | None = None,
+        lost: Mapping[str, Json] | None = None,
     ) -> None:
         self.db = db
         self.keys = keys
         self.policy = policy
         self.now = now
         self.erasures = erasures
-        self._before = before
+        self._before, self._lost = before, lost
         self.source = source
         self.vault = Vault(keys, None if source is None else source.open)
         self.store = GuardedStore(origin, keys.heads, guard=Guard(), generation=keys.generation)
@@ -251,12 +252,14 @@ class Intake(AbstractContextManager["Intake"]):
     def _begin_log(self, tx: Connection) -> None:
         """Write the genesis entry: whose keys sign, which directory key holds, which rules began.
 
-        A log that continues another one holds that one's final checkpoint.
+        A log that continues another one holds that one's last checkpoint, and what was lost behind it.
         """
         self.store.begin(tx)
         told = _genesis(self.keys, self.policy)
         if self._before is not None:
             told["before"] = base64.b64encode(self._before).decode()
+        if self._lost is not None:
+            told["lost"] = self._lost
         entry = Entry(category=Category.LOG_GENESIS, at=self.now(), extra=told)
         self.store.append(tx, self.store.lock(tx), [encode(entry, self.keys.ingest)])
         nonce = secrets.token_bytes(NONCE)

@@ -1,6 +1,6 @@
-"""Continue a frozen log in its successor: a new tree with new keys, that begins where the old one ended.
+"""Continue a log that ended in its successor: a new tree with new keys, that begins where the old one ended.
 
-The successor has a database of its own. Its first entry holds the old log's final checkpoint. The living
+The successor has a database of its own. Its first entry holds the old log's last checkpoint. The living
 keep their pseudonyms, so that links in mails already sent still work; each of their events is carried
 over as an entry of its own, sealed with the receipt that proves it in the old log, under its old idempotency
 key: a retry gets the receipt of the entry that carries it. The erased are not carried over, and stay kept
@@ -33,9 +33,9 @@ from service.db import (
     suppression,
     task,
 )
-from service.errors import Unsafe
 from service.intake import Intake
 from service.intake.carried import Keyed, bind_the_rest, keys_of
+from service.intake.ending import require_ended
 from service.intake.journal import CONSENT
 from service.intake.moments import moment
 from service.intake.places import crm_countries_of
@@ -52,17 +52,12 @@ COPIED: Final = (crm_record, crm_address, contact, member, outcome, api_key, acc
 Progress = Callable[[str, int, int], None]
 
 
-def final_note(old: Intake) -> bytes:
-    """Return the final checkpoint of a frozen log; `Unsafe` for one that still takes entries."""
-    with old.db.read() as tx:
-        if not old.store.frozen(tx):
-            raise Unsafe("freeze the log first: a successor begins where it ended")
-        return old.store.head(tx)
-
-
 def carry_over(old: Intake, new: Intake, progress: Progress = lambda _step, _done, _total: None) -> int:
-    """Carry the living of a frozen log over to its successor; return how many persons were carried now."""
-    final_note(old)
+    """Carry the living of a log that ended over to its successor; return how many were carried now.
+
+    Raises `Unsafe` for a log that still takes entries.
+    """
+    require_ended(old)
     _copy_once(old, new)
     with old.db.read() as tx:
         everybody = tx.scalars(select(subject.c.sub).order_by(subject.c.dk)).all()
@@ -126,7 +121,7 @@ def _carry(old: Intake, new: Intake, subs: Sequence[SubjectId], keyed: Keyed) ->
 
 
 def _receipts(old: Intake, tx: Connection, indexes: Sequence[int]) -> dict[int, bytes]:
-    """Return the receipts of entries against the old log's final checkpoint, as files."""
+    """Return the receipts of entries against the old log's last checkpoint, as files."""
     size, head = old.store.size(tx), old.store.head(tx)
     entries, proofs = old.store.entries(tx, indexes), old.store.proofs(tx, indexes, size)
     return {

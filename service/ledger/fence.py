@@ -31,8 +31,8 @@ _FEW = 4096
 """Entries of other processes that are hashed again, which is less work than to prove that they follow."""
 
 _REMEDY = (
-    "nothing is recorded until an operator has restored the newest database, or has frozen this log and "
-    "begun its successor"
+    "nothing is recorded until an operator has restored the newest database or, where it is lost for good, "
+    "has begun this log's successor with `consent-ledger log continue --lost`"
 )
 
 
@@ -109,6 +109,8 @@ class Guard:
 
     def __init__(self) -> None:
         self.trouble: str | None = None
+        self.against: Sighting | None = None
+        """The largest tree known outside that the log contradicted, if that is the trouble."""
         self.touched = threading.Event()
         self._known: Checkpoint | None = None
         self._hoped: Checkpoint | None = None
@@ -126,11 +128,11 @@ class Guard:
 
     def judge(self, tx: Connection, store: Store, head: Checkpoint, seen: Iterable[Sighting]) -> None:
         """Compare the log with what others know of it; sets `trouble`, and logs it, if one contradicts."""
-        for one in seen:
-            view = _view(one, head, store.reader(tx))
-            if view is not View.SAME:
-                self.alarm(_told(one, head, view))
-                return
+        views = [(one, _view(one, head, store.reader(tx))) for one in seen]
+        bad = [(one, view) for one, view in views if view is not View.SAME]
+        if bad:
+            self.against = max((one for one, _ in bad), key=lambda one: (one.size, one.root is not None))
+            self.alarm(_told(bad[0][0], head, bad[0][1]))
 
     def alarm(self, what: str) -> None:
         """Stop appending for good, and say why."""

@@ -5,7 +5,7 @@ it is there. So a verifier who was given the first key years ago reads a checkpo
 one signed. A log that continues another one begins with that one's final checkpoint.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from service.errors import Malformed, Tampered
@@ -49,6 +49,17 @@ def final_checkpoint(genesis: bytes, before: Sequence[Verifier]) -> Checkpoint:
     if entry.category != GENESIS or not isinstance(note, str):
         raise Tampered("this entry does not begin a log that continues another one")
     return open_checkpoint(decode_base64(note), before)
+
+
+def lost_checkpoint(genesis: bytes, before: Sequence[Verifier]) -> Checkpoint | None:
+    """Return the checkpoint that the log before had signed and that was lost with its newest database.
+
+    None where nothing was lost, or only an unsigned size is known. Raises `Tampered` for one that the old
+    log's keys `before` did not sign.
+    """
+    lost = decode(genesis).extra.get("lost")
+    note = lost.get("checkpoint") if isinstance(lost, Mapping) else None
+    return open_checkpoint(decode_base64(note), before) if isinstance(note, str) else None
 
 
 def _require_both(data: bytes, keys: Sequence[Verifier], taking: Verifier) -> None:

@@ -11,8 +11,9 @@ from sqlalchemy import select
 from service import app, settings
 from service.cli import group
 from service.db import payload, subject
-from service.errors import KeptOut, Malformed
+from service.errors import KeptOut, Malformed, Unsafe
 from service.ledger import anchors
+from service.ledger.handover import final_checkpoint, lost_checkpoint
 from service.ledger.note import Verifier
 from service.ledger.proof import open_checkpoint
 from tests.anchor.authority import LocalAuthority, authority_server
@@ -142,3 +143,46 @@ def test_a_frozen_log_goes_on_in_its_successor(chosen, monkeypatch):
         monkeypatch.setenv(name, value)
     run("bundle", EMAIL, "-o", str(chosen / "second.zip"))
     assert "good" in run("verify", str(chosen / "second.zip"), "--key", public_key())
+
+
+def test_a_log_whose_newest_database_was_lost_goes_on_in_a_successor_that_says_so(chosen, monkeypatch):
+    first, database = public_key(), chosen / "ledger.db"
+    shutil.copyfile(database, chosen / "yesterday.db")
+    with app.running(settings.load()) as parts:
+        parts.intake.record([claim("bob@example.org")])
+        with parts.db.read() as tx:
+            newest = parts.intake.store.head(tx)
+    shutil.copyfile(chosen / "yesterday.db", database)
+    arguments = [
+        *("--origin", "ledger.localhost/demo-2", "--database-url", f"sqlite:///{chosen / 'second.db'}"),
+        *("--state-dir", str(chosen / "second")),
+    ]
+    with pytest.raises(Unsafe, match="continued with --lost"):
+        run("log", "continue", *arguments)
+    told = run("log", "continue", "--lost", *arguments)
+    assert "1 persons were carried over" in told
+    assert "the fence knows 5 entries, here are 3" in told
+    with app.running(settings.load()) as parts, parts.db.read() as tx:
+        assert (parts.intake.trouble is not None, parts.intake.store.size(tx)) == (True, 3)
+        restored = parts.intake.store.head(tx)
+    successor = ("ORIGIN", "DATABASE_URL", "STATE_DIR")
+    for name, value in zip(successor, arguments[1::2], strict=True):
+        monkeypatch.setenv(f"CONSENT_{name}", value)
+    keys = [Verifier.from_vkey(first)]
+    with app.running(settings.load()) as parts, parts.db.read() as tx:
+        assert parts.intake.trouble is None
+        genesis = parts.intake.store.entries(tx, [0])[0]
+    assert final_checkpoint(genesis, keys) == open_checkpoint(restored, keys)
+    assert lost_checkpoint(genesis, keys) == open_checkpoint(newest, keys)
+    folder = str(chosen / "export")
+    run("export", folder)
+    assert run("verify", folder, "--key", public_key(), "--processes", "1").startswith("good")
+    alone = [sys.executable, "-I", f"{folder}/verify.py", folder, "--key", public_key()]
+    assert subprocess.run(alone, capture_output=True, check=True).stdout.startswith(b"good")
+    assert "clean" in run("scrub")
+
+
+def test_a_log_that_lost_nothing_is_not_continued_as_lost(chosen):
+    arguments = ["--origin", "ledger.localhost/demo-2", "--database-url", f"sqlite:///{chosen / 'second.db'}"]
+    with pytest.raises(Unsafe, match="freeze it first instead"):
+        run("log", "continue", "--lost", *arguments, "--state-dir", str(chosen / "second"))

@@ -10,12 +10,13 @@ from service.consent import Category, Provenance
 from service.db import Database, standing, task
 from service.errors import KeptOut, KeyReused, Tampered, Unsafe
 from service.intake import Intake
+from service.intake.ending import final_note
 from service.intake.erasures import ErasureList
 from service.intake.forgetting import erase
 from service.intake.rekey import rekey_directory
 from service.intake.rotation import require_source
 from service.intake.scrub import beside_the_log, of_the_log
-from service.intake.successor import carry_over, final_note
+from service.intake.successor import carry_over
 from service.ledger.entry import decode
 from service.ledger.handover import final_checkpoint
 from service.ledger.proof import open_checkpoint, verify_receipt

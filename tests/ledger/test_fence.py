@@ -131,6 +131,13 @@ class TestTheGuard:
             store.guard.judge(tx, store, store.stated(tx), [Sighting(who="the fence", size=9)])
         assert store.guard.trouble.startswith("the ledger is read-only: the database holds 0 entries")
         assert "restored the newest database" in store.guard.trouble
+        assert "`consent-ledger log continue --lost`" in store.guard.trouble
+
+    def test_the_largest_tree_that_contradicts_the_log_is_remembered(self, begin, store):
+        seen = [Sighting(who=who, size=size) for who, size in (("the fence", 3), ("w", 9), ("v", 0))]
+        with begin() as tx:
+            store.guard.judge(tx, store, store.stated(tx), seen)
+        assert (store.guard.against, "the fence knows 3" in store.guard.trouble) == (seen[1], True)
 
 
 class TestTheKeeper:
