@@ -1,6 +1,7 @@
 """Campaigns' XML: each endpoint names its root, its lists and its cells otherwise than its JSON does.
 
-Implements facts `zoho-campaigns` sections 2 and 3; where they are silent (the tags of rows other than contacts) the names are ours.
+Implements facts `zoho-campaigns` sections 2 and 3; where they are silent (what the rows of lists and of
+campaigns are called) the names are ours.
 """
 
 from collections.abc import Mapping
