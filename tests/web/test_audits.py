@@ -52,7 +52,7 @@ def audited(site: Site):
             return run_audit(tx, site.edge.policy, asked, now=site.clock())
 
     edge = replace(site.edge, audit=make)
-    with TestClient(create_site(edge), base_url="https://ledger.test") as client:
+    with TestClient(create_site(edge)) as client:
         yield replace(site, edge=edge, client=client)
 
 
