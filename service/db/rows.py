@@ -35,7 +35,7 @@ def insert_all(
     if tx.dialect.name == "sqlite":
         for table, columns, values in filled:
             _insert_sqlite(tx, _into(table, columns), list(zip(*values, strict=True)))
-    elif filled:
+    elif filled or last:
         texts = [*(_unnested(tx, table, columns) for table, columns, _ in filled), *filter(None, [last])]
         named = ", ".join(f"t{number} AS ({text})" for number, text in enumerate(texts[:-1]))
         asked_for = tuple(column for _, _, columns in filled for column in columns)
