@@ -10,7 +10,7 @@ from service.cli.ask import write_private
 from service.consent import Category
 from service.errors import Malformed
 from service.intake.ending import Ending, final_note, lost_end
-from service.intake.forgetting import certificate_of, erase_from_frozen
+from service.intake.forgetting import FROM_FROZEN, certificate_of, erase_from_frozen
 from service.intake.forgetting import erase as erase_person
 from service.intake.rekey import rekey_directory
 from service.intake.rotation import require_source
@@ -43,8 +43,7 @@ def erase(email: str | None, reason: str | None, output: Path, again: int | None
                 index, certificate = again, certificate_of(tx, again)
         elif _frozen(parts):
             erase_from_frozen(parts.intake, addresses.parse(email or ""), reason=reason or "")
-            click.echo("destroyed here; no entry of this frozen log says so, and no certificate is written")
-            click.echo("erase the person in the successor as well: its entry and its certificate say so")
+            click.echo("\n".join(FROM_FROZEN))
             return
         else:
             erased = erase_person(parts.intake, addresses.parse(email or ""), reason=reason or "")

@@ -8,7 +8,7 @@ know it is made to: `replay`.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import structlog
 import uuid_utils
@@ -28,6 +28,12 @@ from service.ledger.store import LOG_ID
 if TYPE_CHECKING:
     from service.intake import Intake
     from service.intake.erasures import ErasureList, Listed
+
+FROM_FROZEN: Final = (
+    "destroyed here; no entry of this frozen log says so, and no certificate is written",
+    "erase the person in the successor as well: its entry and its certificate say so",
+)
+"""What whoever erased a person from a frozen log is told."""
 
 log = structlog.get_logger()
 

@@ -13,7 +13,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath
 
 from service.errors import NotFound, UnknownSubject
-from service.intake.forgetting import Erased, certificate_of, erase
+from service.intake.forgetting import FROM_FROZEN, Erased, certificate_of, erase, erase_from_frozen
 from service.vault import address as addresses
 from service.web.auth import ERASURE_WRITE
 from service.web.edge import Edge
@@ -32,11 +32,16 @@ class ErasureIn(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 @post("/api/erasure", name="erasure")
 async def post_erasure(request: AnyRequest, edge: NamedDependency[Edge]) -> Response[bytes]:
-    """Erase a person for good; answers with the certificate that the log signed."""
+    """Erase a person for good; answers with the certificate that the log signed.
+
+    A frozen log takes no entry: 202 says that all was destroyed here, and what is to do in its successor.
+    """
     await program(edge, request, ERASURE_WRITE)
     asked = convert(await read_json(request, QUESTION_BYTES), ErasureIn)
     address = addresses.parse(asked.email)
-    erased = await asyncio.to_thread(erase, edge.intake, address, reason=asked.reason)
+    erased = await asyncio.to_thread(_forget, edge, address, asked.reason)
+    if erased is None:
+        return Response("\n".join(FROM_FROZEN).encode() + b"\n", status_code=202, media_type="text/plain")
     return _certificate(erased)
 
 
@@ -49,6 +54,16 @@ async def get_certificate(
     if not _INDEX.fullmatch(index):
         raise NotFound("an erasure is named by the number of its entry")
     return _certificate(await asyncio.to_thread(_again, edge, int(index)))
+
+
+def _forget(edge: Edge, address: str, reason: str) -> Erased | None:
+    """Erase somebody, as the command `erase` does; None from a frozen log, which cannot say so."""
+    with edge.db.read() as tx:
+        frozen = edge.intake.store.frozen(tx)
+    if frozen:
+        erase_from_frozen(edge.intake, address, reason=reason)
+        return None
+    return erase(edge.intake, address, reason=reason)
 
 
 def _again(edge: Edge, index: int) -> Erased:

@@ -1,8 +1,11 @@
 """The privacy role has a person forgotten over the API, and nobody else can."""
 
 import pytest
+from sqlalchemy import select
 
+from service.db import payload, subject
 from service.intake.erasures import ErasureList
+from service.intake.making import NOBODY
 from service.ledger.certificate import verify_certificate
 from service.web.auth import ERASURE_WRITE, SCOPES, create_key
 
@@ -54,6 +57,25 @@ def test_who_is_not_known_and_who_is_erased_already_are_told_apart_to_the_privac
     second = ask(forgetful, privacy)
     assert second.status_code == 409
     assert EMAIL not in second.text
+
+
+def test_a_person_is_erased_from_a_frozen_log_and_its_successor_is_named(forgetful, privacy):
+    forgetful.subscribe(EMAIL)
+    intake = forgetful.edge.intake
+    with forgetful.edge.db.begin() as tx:
+        intake.announce(tx, "log.frozen", {})
+        intake.store.freeze(tx)
+        size = intake.store.size(tx)
+    answer = ask(forgetful, privacy)
+    assert answer.status_code == 202
+    assert "erase the person in the successor as well" in answer.text
+    assert "content-location" not in answer.headers
+    assert len(intake.erasures.read().persons) == 1
+    with forgetful.edge.db.read() as tx:
+        assert tx.scalars(select(subject.c.sub)).all() == []
+        assert tx.scalars(select(payload.c.sub).where(payload.c.sub != NOBODY)).all() == []
+        assert intake.store.size(tx) == size
+    assert ask(forgetful, privacy).status_code == 409
 
 
 def test_no_other_scope_erases_anybody(forgetful):
