@@ -64,6 +64,14 @@ SWITCHES = MappingProxyType(
         "crm.api_optout_stamps_mode": Switch(
             default=True, why="whether an API write of Email_Opt_Out sets Unsubscribed_Mode is not verified"
         ),
+        "crm.basis_spelling": Switch(
+            default="waiting",
+            others=("awaiting", "short"),
+            why="`Consent - Waiting` or `- Awaiting`, or no prefix as in the SDK's samples; ask the picklist",
+        ),
+        "crm.privacy_settings": Switch(
+            default=False, why="whether compliance is on, which adds the basis of processing to each record"
+        ),
         "crm.concurrent_calls": Switch(default=20, why="the edition's limit; Enterprise's by two digests"),
         "crm.sub_concurrent_calls": Switch(
             default=10, why="shared by COQL, sorted and view listings, searches and writes of more than ten"

@@ -1,6 +1,7 @@
 """COQL's grammar: a query text becomes a `Query`, or a `SyntaxProblemError` that says where it stopped.
 
-query      select columns from module where condition [order by ...] [limit n [offset m] | limit m, n]
+query      select column [as alias], ... from module where condition [order by ...] [limit ...]
+limit      n [offset m] | m, n
 condition  term [and|or term]        two terms at most; more need brackets, pairwise
 term       ( condition ) | column operator value
 """
@@ -38,6 +39,8 @@ class Query:
     """A parsed query; `limit` is None where the text names none."""
 
     columns: tuple[str, ...]
+    aliases: tuple[tuple[str, str], ...] = ()
+    """Columns that the answer calls otherwise, each with its alias."""
     module: str
     where: Node
     order: tuple[tuple[str, str], ...] = ()
@@ -65,10 +68,11 @@ class _Parser:
         self.tokens = tokens
         self.at = 0
         self.clause = "SELECT"
+        self.aliases: list[tuple[str, str]] = []
 
     def query(self) -> Query:
         self.keyword("select")
-        columns = self.list_of_words()
+        columns = self.list_of_columns()
         self.enter("from")
         module = self.word()
         self.enter("where")
@@ -77,7 +81,15 @@ class _Parser:
         limit, offset = self.limits()
         if self.at < len(self.tokens):
             raise self.problem()
-        return Query(columns=columns, module=module, where=where, order=order, limit=limit, offset=offset)
+        return Query(
+            columns=columns,
+            aliases=tuple(self.aliases),
+            module=module,
+            where=where,
+            order=order,
+            limit=limit,
+            offset=offset,
+        )
 
     def condition(self) -> Node:
         left = self.term()
@@ -184,12 +196,19 @@ class _Parser:
         self.at -= 1
         raise self.problem()
 
-    def list_of_words(self) -> tuple[str, ...]:
-        words = [self.word()]
+    def list_of_columns(self) -> tuple[str, ...]:
+        columns = [self.column()]
         while self.peek() == ",":
             self.at += 1
-            words.append(self.word())
-        return tuple(words)
+            columns.append(self.column())
+        return tuple(columns)
+
+    def column(self) -> str:
+        column = self.word()
+        if self.peek() == "as":
+            self.at += 1
+            self.aliases.append((column, self.word()))
+        return column
 
     def word(self) -> str:
         token = self.take()

@@ -8,6 +8,7 @@ from hashlib import sha256
 import msgspec
 
 from service.zoho.simulator.clock import iso, parse
+from service.zoho.simulator.crm import consents
 from service.zoho.simulator.crm.gate import module_of, read_problem
 from service.zoho.simulator.crm.rows import columns, render, select_list, table
 from service.zoho.simulator.crm.visible import visible
@@ -21,6 +22,7 @@ BY_NUMBER = 2_000
 """Records that `page` reaches; beyond them only a page token goes."""
 BY_TOKEN = 100_000
 TOKEN_LIFE_S = 86_400
+CHOICES = {"converted": ("false", "true", "both"), "approved": ("both", "true", "false")}
 SORTABLE = ("id", "Created_Time", "Modified_Time")
 
 
@@ -61,6 +63,7 @@ def get_records(world: World, call: Call) -> Reply:
     rows = rows[: listing.per_page]
     data = render(world.db, listing.module, listing.names, [row[2:] for row in rows])
     for record in data:
+        record.update(consents.asked_for(world, int(str(record["id"])), call.query["fields"].split(",")))
         record["$locked_for_me"] = False
     token = _encode(world, listing, rows[-1]) if more else None
     return json_reply({"data": data, "info": _info(world, call, listing, count=len(data), token=token)})
@@ -80,6 +83,12 @@ def _listing(world: World, call: Call) -> Listing:
         raise read_problem(
             world, "AMBIGUITY_DURING_PROCESSING", "Ambiguity while processing the request", details
         )
+    if "cvid" in query and ("sort_by" in query or "sort_order" in query):
+        details = {"ambiguity_due_to": [{"param_name": "cvid"}, {"param_name": "sort_by"}]}
+        raise read_problem(
+            world, "AMBIGUITY_DURING_PROCESSING", "Ambiguity while processing the request", details
+        )
+    _check_choices(world, call)
     sort_by, order = query.get("sort_by", "id"), query.get("sort_order", "desc")
     if sort_by not in SORTABLE or order not in ("asc", "desc"):
         raise read_problem(world, "INVALID_DATA", "invalid data", {"param_name": "sort_by"})
@@ -98,6 +107,16 @@ def _listing(world: World, call: Call) -> Listing:
         digest=digest_of(call),
     )
     return _at(world, call, listing)
+
+
+def _check_choices(world: World, call: Call) -> None:
+    """Refuse a parameter whose value is none of those that there are; no territory exists here."""
+    for name, allowed in CHOICES.items():
+        if call.query.get(name, allowed[0]) not in allowed:
+            raise read_problem(world, "INVALID_DATA", "invalid data", {"param_name": name})
+    if "territory_id" in call.query:
+        details = {"param_name": "territory_id"}
+        raise read_problem(world, "INVALID_DATA", "the territory_id given seems to be invalid", details)
 
 
 def _source(module: str, converted: str) -> str:

@@ -1,6 +1,7 @@
 """Reading one record."""
 
 from service.zoho.simulator.clock import parse
+from service.zoho.simulator.crm import consents
 from service.zoho.simulator.crm.fields import MODULES
 from service.zoho.simulator.crm.gate import module_of, read_problem
 from service.zoho.simulator.crm.rows import columns, converted, load, table
@@ -23,6 +24,8 @@ def get_record(world: World, call: Call) -> Reply:
     record = load(world, module, int(number), columns(module, wanted)) if number.isdigit() else None
     if record is None and number.isdigit():
         record = converted(world, module, int(number), columns(module, wanted))
+    if record is not None and "fields" not in call.query:
+        record |= consents.of(world, int(number))
     if record is not None:
         return json_reply({"data": [{**record, "$locked_for_me": False, "$approval_state": "approved"}]})
     if world.text("crm.unknown_id") == "400":

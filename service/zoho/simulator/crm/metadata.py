@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from service.zoho.simulator import names
 from service.zoho.simulator.clock import parse
+from service.zoho.simulator.crm import consents
 from service.zoho.simulator.crm.fields import JSON_TYPES, MODULE_IDS, MODULES, Field, Kind, field_id
 from service.zoho.simulator.crm.gate import read_problem
 from service.zoho.simulator.crm.rows import user_objects
@@ -14,7 +15,7 @@ from service.zoho.simulator.world import World
 Json = dict[str, object]
 
 
-def org(_world: World, _call: Call) -> Reply:
+def org(world: World, _call: Call) -> Reply:
     """Answer `GET /org`; `zgid`, not `id`, names the organisation to other services."""
     licence = {
         "paid": True,
@@ -34,7 +35,7 @@ def org(_world: World, _call: Call) -> Reply:
         "time_zone": "Asia/Kolkata",
         "type": "production",
         "domain_name": f"org{names.ORG_ZGID}",
-        "privacy_settings": False,
+        "privacy_settings": consents.is_on(world),
         "hipaa_compliance_enabled": False,
         "license_details": licence,
     }
@@ -88,9 +89,8 @@ def fields(world: World, call: Call) -> Reply:
         message = "the module name given seems to be invalid"
         raise read_problem(world, "INVALID_MODULE", message, {"param_name": "module"})
     unique = world.unique.get(name, [])
-    return json_reply(
-        {"fields": [field_item(name, field, unique) for field in fields_of(world, name).values()]}
-    )
+    found = [field_item(name, field, unique) for field in fields_of(world, name).values()]
+    return json_reply({"fields": [*found, *consents.descriptions(world, found[-1])]})
 
 
 PROFILE = {"name": "Administrator", "id": "5725767000000026011"}

@@ -1,11 +1,13 @@
 """COQL's meaning: a parsed query becomes parameterised SQL over one module's table."""
 
+import re
+from collections import Counter
 from collections.abc import Mapping
 
 import msgspec
 
 from service.zoho.simulator.clock import parse as parse_time
-from service.zoho.simulator.crm import coql
+from service.zoho.simulator.crm import consents, coql
 from service.zoho.simulator.crm.fields import Field, Kind
 from service.zoho.simulator.crm.gate import problem
 from service.zoho.simulator.crm.lexer import SyntaxProblemError
@@ -18,31 +20,43 @@ DEFAULT_LIMIT = 200
 REACH = 100_000
 """Rows that LIMIT and OFFSET reach together; beyond them a query goes by `id > last`."""
 COLUMNS_LIMIT = 50
-USER_COLUMNS = ("name", "email")
-"""What a query may follow a user look-up to; the only look-ups of the simulated modules."""
+USER_COLUMNS = {
+    "name": "name",
+    "email": "email",
+    "first_name": "CASE instr(name, ' ') WHEN 0 THEN NULL ELSE substr(name, 1, instr(name, ' ') - 1) END",
+    "last_name": "substr(name, instr(name, ' ') + 1)",
+}
+"""What a query may follow a user look-up to, as SQL; beside the consents the only look-ups there are."""
+_ALIAS = re.compile(r"[A-Za-z]\w*")
 
 
 def run(world: World, call: Call) -> Reply:
     """Answer `POST /coql` with the rows and whether there are more; 204 when there is none."""
     query = _query(world, call)
     limit = DEFAULT_LIMIT if query.limit is None else query.limit
+    _check_labels(query)
     fields = fields_of(world, query.module)
     asked = list(dict.fromkeys(query.columns))
-    joined = [name for name in asked if _joined(fields, name)]
+    joined = [name for name in asked if _joined(world, fields, name)]
     names = columns(query.module, (_column(fields, name).api_name for name in asked if name not in joined))
-    shown = ", ".join([select_list(query.module, names), *(_expression(fields, name) for name in joined)])
+    shown = ", ".join(
+        [select_list(query.module, names), *(_expression(world, fields, name) for name in joined)]
+    )
     where, values = _condition(world, fields, query.where)
-    order = ", ".join(f"{_expression(fields, name)} {direction}" for name, direction in query.order)
     sql = (
-        f"SELECT {shown} FROM {table(query.module)} WHERE {where}"
-        f" ORDER BY {order or 'id asc'} LIMIT ? OFFSET ?"
+        f"SELECT {shown} FROM {table(query.module)} AS record WHERE {where}"
+        f" ORDER BY {_order(world, fields, query)} LIMIT ? OFFSET ?"
     )
     rows = world.db.execute(sql, (*values, limit + 1, query.offset)).fetchall()
     if not rows:
         return Reply(status=204)
     data = render(world.db, query.module, names, [row[: len(names)] for row in rows[:limit]])
     for record, row in zip(data, rows, strict=False):
-        record.update(zip(joined, row[len(names) :], strict=True))
+        joins = zip(joined, row[len(names) :], strict=True)
+        record.update({name: consents.shown(name, value) for name, value in joins})
+        record.update({alias: record.get(name) for name, alias in query.aliases})
+        for name in {name for name, _ in query.aliases} - {"id"}:
+            record.pop(name, None)
     return json_reply({"data": data, "info": {"count": len(data), "more_records": len(rows) > limit}})
 
 
@@ -103,18 +117,42 @@ def _column(fields: Mapping[str, Field], name: str) -> Field:
     return field
 
 
-def _joined(fields: Mapping[str, Field], name: str) -> bool:
-    """Return whether a column follows a look-up to the user behind it: `Owner.email`."""
+def _joined(world: World, fields: Mapping[str, Field], name: str) -> bool:
+    """Return whether a column stands beside the record: a user's `Owner.email`, or one of the consent."""
     base, _, inner = name.partition(".")
-    return inner in USER_COLUMNS and base in fields and fields[base].kind is Kind.USER
+    is_user = inner in USER_COLUMNS and base in fields and fields[base].kind is Kind.USER
+    return is_user or consents.expression(world, name) is not None
 
 
-def _expression(fields: Mapping[str, Field], name: str) -> str:
-    """Return a column as SQL; one of a joined user is asked for beside the record."""
-    if not _joined(fields, name):
+def _expression(world: World, fields: Mapping[str, Field], name: str) -> str:
+    """Return a column as SQL; one that stands beside the record is asked for there."""
+    if not _joined(world, fields, name):
         return _column(fields, name).api_name
+    if (consent := consents.expression(world, name)) is not None:
+        return consent
     base, _, inner = name.partition(".")
-    return f"(SELECT {inner} FROM users WHERE users.id = {fields[base].api_name})"
+    return f"(SELECT {USER_COLUMNS[inner]} FROM users WHERE users.id = {fields[base].api_name})"
+
+
+def _order(world: World, fields: Mapping[str, Field], query: coql.Query) -> str:
+    """Return the ORDER BY; it may go by an alias."""
+    aliased = {alias: name for name, alias in query.aliases}
+    parts = [f"{_expression(world, fields, aliased.get(name, name))} {way}" for name, way in query.order]
+    return ", ".join(parts) or "id asc"
+
+
+def _check_labels(query: coql.Query) -> None:
+    """Refuse a column that is asked for twice, an alias that is no name, and one that is given twice."""
+    aliases = [alias for _, alias in query.aliases]
+    for alias in aliases:
+        if not _ALIAS.fullmatch(alias):
+            raise problem("INVALID_ALIAS", "the alias given seems to be invalid", {"alias": alias})
+        if aliases.count(alias) > 1:
+            raise problem("DUPLICATE_ALIAS", "duplicate alias", {"alias": alias})
+    plain = Counter(query.columns) - Counter(name for name, _ in query.aliases)
+    for name, times in plain.items():
+        if times > 1:
+            raise problem("DUPLICATE_DATA", "duplicate data", {"column_name": name})
 
 
 def _invalid(column: str, reason: str) -> AnswerError:
@@ -126,8 +164,9 @@ def _condition(world: World, fields: Mapping[str, Field], node: coql.Node) -> tu
         left, left_values = _condition(world, fields, node.left)
         right, right_values = _condition(world, fields, node.right)
         return f"({left} {node.joint} {right})", left_values + right_values
-    if _joined(fields, node.column):
-        return _sql(_expression(fields, node.column), node.operator, len(node.values)), list(node.values)
+    if _joined(world, fields, node.column):
+        values = [consents.compared(node.column, value) for value in node.values]
+        return _sql(_expression(world, fields, node.column), node.operator, len(values)), values
     field = _column(fields, node.column)
     if not field.stored:
         raise _invalid(node.column, "column does not support filtering")

@@ -7,8 +7,9 @@ import msgspec
 
 from service.zoho.simulator import shelf
 from service.zoho.simulator.clock import iso, parse
+from service.zoho.simulator.crm import consents
 from service.zoho.simulator.crm.gate import error_item, module_of, problem
-from service.zoho.simulator.crm.records import Author, add, change
+from service.zoho.simulator.crm.records import API_USER, Author, add, change
 from service.zoho.simulator.crm.rows import table, user_objects
 from service.zoho.simulator.crm.uniqueness import clash
 from service.zoho.simulator.crm.values import bad, refusal, stored
@@ -114,10 +115,13 @@ def update_one(
         return _withheld(str(held.get("code", "RECORD_LOCKED")), position)
     if error := refusal(world, module, position, record):
         return error
+    if error := consents.refusal(world, position, record):
+        return error
     if error := clash(world, module, position, record, but=number):
         return error
     mode = "Manual" if world.on("crm.api_optout_stamps_mode") else None
     change(world, module, number, stored(module, record), Author(mode=mode))
+    consents.keep(world, number, record, _who(user_objects(world.db), API_USER))
     return _success(world, module, number, "record updated")
 
 
@@ -129,9 +133,12 @@ def insert_one(world: World, module: str, position: int, record: Mapping[str, An
         return error_item("MANDATORY_NOT_FOUND", "required field not found", details)
     if error := refusal(world, module, position, record):
         return error
+    if error := consents.refusal(world, position, record):
+        return error
     if error := clash(world, module, position, record):
         return error
     number = add(world, module, stored(module, record), Author())
+    consents.keep(world, number, record, _who(user_objects(world.db), API_USER))
     return _success(world, module, number, "record added")
 
 

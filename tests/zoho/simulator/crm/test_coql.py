@@ -210,3 +210,24 @@ def test_a_query_needs_the_scope_of_the_module_and_of_what_it_describes(still, s
     )
     assert answer.status_code == status
     assert status == 200 or answer.json()["code"] == "OAUTH_SCOPE_MISMATCH"
+
+
+def test_a_user_is_followed_to_the_last_name_and_a_column_may_have_an_alias(reader):
+    query = "select Owner.last_name as boss, Email from Contacts where id > 0 order by boss asc limit 1"
+    ((row),) = rows(reader, query)
+    assert list(row) == ["id", "Email", "boss"]
+    (plain,) = rows(reader, f"select Owner.name, Owner.first_name from Contacts where id = {row['id']}")
+    assert plain["Owner.name"] == f"{plain['Owner.first_name']} {row['boss']}"
+
+
+@pytest.mark.parametrize(
+    ("select", "code"),
+    [
+        ("id, id", "DUPLICATE_DATA"),
+        ("Email as a, Phone as a", "DUPLICATE_ALIAS"),
+        ("Email as a.b", "INVALID_ALIAS"),
+        ("Email as", "SYNTAX_ERROR"),
+    ],
+)
+def test_columns_and_aliases_that_cannot_be_told_apart_are_refused(reader, select, code):
+    assert refused(ask(reader, f"select {select} from Contacts where id > 0")) == code

@@ -128,3 +128,21 @@ def test_a_view_holds_the_records_that_feed_the_list(reader):
 def test_errors_of_reads_are_wrapped_by_switch(sim, zoho):
     sim.control("switches", {"crm.get_errors": "data"})
     assert zoho.get(CONTACTS).json()["data"][0]["code"] == "REQUIRED_PARAM_MISSING"
+
+
+@pytest.mark.parametrize(
+    ("params", "code", "details"),
+    [
+        (
+            {"cvid": "5725767000000087501", "sort_by": "id"},
+            "AMBIGUITY_DURING_PROCESSING",
+            {"ambiguity_due_to": [{"param_name": "cvid"}, {"param_name": "sort_by"}]},
+        ),
+        ({"approved": "maybe"}, "INVALID_DATA", {"param_name": "approved"}),
+        ({"converted": "maybe"}, "INVALID_DATA", {"param_name": "converted"}),
+        ({"territory_id": "123"}, "INVALID_DATA", {"param_name": "territory_id"}),
+    ],
+)
+def test_parameters_that_make_no_sense_are_refused(reader, params, code, details):
+    answer = reader.get("/crm/v8/Contacts", params={"fields": "Email", **params})
+    assert (answer.status_code, answer.json()["code"], answer.json()["details"]) == (400, code, details)
