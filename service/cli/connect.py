@@ -175,7 +175,14 @@ def _checked(
 
 
 def _check(parts: app.Parts, chosen: Settings, granted: Granted) -> tuple[Connection, list[Scope]]:
-    with mapping.connect(chosen, parts.policy, quota=parts.quota()) as zoho:
+    clients = mapping.connect(
+        chosen,
+        parts.policy,
+        pace=parts.pace("connect"),
+        quota=parts.quota(),
+        keeper=parts.token_of(chosen),
+    )
+    with clients as zoho:
         scopes = zoho.oauth.token().scopes or granted.scopes
         lacking = missing(scopes, parts.policy.zoho) if scopes is not None else []
         wanting = [f"{one.name} ({one.why})" for one in lacking if one.required]

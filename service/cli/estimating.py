@@ -25,12 +25,13 @@ def of_run(parts: Parts, zoho: Zoho, *, applying: bool = False, contacts: int = 
             "nothing was read yet, so that nobody knows how many people there are; say about how many with "
             "--contacts, or run without --estimate"
         )
-    return found
+    return _with_token(found, zoho)
 
 
 def known(parts: Parts, zoho: Zoho, *, applying: bool = False) -> Estimate | None:
     """Return what a reconciliation will cost, None where nothing was read yet."""
-    return estimating.of_next(parts.context(zoho), zoho.quota, applying=applying)
+    found = estimating.of_next(parts.context(zoho), zoho.quota, applying=applying)
+    return None if found is None else _with_token(found, zoho)
 
 
 def of_audit(parts: Parts, zoho: Zoho, *, last: bool) -> Estimate:
@@ -137,6 +138,12 @@ def duration(seconds: float) -> str:
     if seconds < 90:  # noqa: PLR2004  # a minute and a half
         return f"{max(1, round(seconds))} s"
     return f"{round(seconds / 60)} min" if seconds < 5_400 else f"{seconds / 3600:.1f} h"  # noqa: PLR2004  # 90 min
+
+
+def _with_token(found: Estimate, zoho: Zoho) -> Estimate:
+    """Return it without a call for an access token where any process has one that lasts."""
+    found.oauth = int(zoho.oauth.lacks_token)
+    return found
 
 
 def _waiting_for_lists(parts: Parts) -> int:

@@ -9,7 +9,7 @@ be rebuilt from entries, payloads and a fresh read of the products.
 from service.db.access import account, api_key, session
 from service.db.audits import audit
 from service.db.columns import EPOCH, KEYED, Int, Moment, Small, metadata, to_milliseconds
-from service.db.connection import zoho_connection
+from service.db.connection import zoho_connection, zoho_token
 from service.db.consent import happening, policy_set, standing, task
 from service.db.engine import Begin, Database, engine_from_url
 from service.db.forgetting import directory_next, erasure, key_change, suppression
@@ -107,4 +107,5 @@ __all__ = [
     "time_stamp",
     "to_milliseconds",
     "zoho_connection",
+    "zoho_token",
 ]

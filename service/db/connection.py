@@ -1,4 +1,4 @@
-"""The table of the connection to Zoho: which organisation, through which client, by which secrets."""
+"""Tables of the connection to Zoho: which organisation, by which secrets; the access token."""
 
 from datetime import datetime
 
@@ -24,3 +24,19 @@ class ZohoConnectionColumns(TypedColumns):
 
 
 zoho_connection = Table("zoho_connection", metadata, ZohoConnectionColumns)
+
+
+class ZohoTokenColumns(TypedColumns):
+    """The access token that all processes share, of one refresh token; `sealed` as in the connection."""
+
+    fingerprint: Named[bytes] = Column(LargeBinary, primary_key=True)
+    """Keyed hash of accounts host, client and refresh token."""
+    sealed: Named[bytes | None] = Column(LargeBinary)
+    """None until the first one was fetched."""
+    renew_at: Named[datetime | None] = Column(Moment)
+    claimed_by: Named[str | None] = Column(Text)
+    """The process that fetches another just now, and until when it is waited for."""
+    claimed_until: Named[datetime | None] = Column(Moment)
+
+
+zoho_token = Table("zoho_token", metadata, ZohoTokenColumns)

@@ -23,6 +23,7 @@ from sqlalchemy import delete, insert, select
 from service.db import zoho_connection
 from service.errors import Misconfigured
 from service.settings import Settings
+from service.vault import access_token
 from service.vault.keyfile import KEY, NONCE
 from service.vault.keyset import Keys
 
@@ -53,7 +54,7 @@ class _Secrets(msgspec.Struct, frozen=True):
 
 def write(tx: Tx, keys: Keys, connection: Connection) -> None:
     """Keep this connection instead of any other."""
-    forget(tx)
+    tx.execute(delete(zoho_connection))
     plain = msgspec.json.encode(
         _Secrets(connection.client_secret.get_secret_value(), connection.refresh_token.get_secret_value())
     )
@@ -111,7 +112,8 @@ def exists(tx: Tx) -> bool:
 
 
 def forget(tx: Tx) -> bool:
-    """Drop the connection; return whether there was one."""
+    """Drop the connection and the access tokens; return whether there was a connection."""
+    access_token.forget(tx)
     return tx.execute(delete(zoho_connection)).rowcount > 0
 
 

@@ -65,10 +65,9 @@ def exchange(line: Line, client: Client, code: SecretStr, *, redirect_uri: str |
     if redirect_uri is not None:
         form["redirect_uri"] = redirect_uri
     answer = _ask(line, client, "/oauth/v2/token", oauth.ENDPOINT, form=form)
-    payload = answer.json(oauth.ENDPOINT)
-    told = payload if isinstance(payload, dict) else {}
+    told = oauth.told(answer, datetime.now(UTC))
     if not told.get("access_token"):
-        raise oauth.failure(told, datetime.now(UTC), advice=_ADVICE)
+        raise oauth.failure(told, advice=_ADVICE)
     refresh_token = told.get("refresh_token")
     if not isinstance(refresh_token, str) or not refresh_token:
         raise ZohoDenied(

@@ -9,16 +9,20 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
+from service.db import Database
 from service.errors import Misconfigured
 from service.policy import PolicySet, ZohoMapping
 from service.reconciler.port import Meter
 from service.settings import Settings
+from service.vault.access_token import AccessToken
+from service.vault.keyset import Keys
 from service.zoho import crm_answers, envelopes
 from service.zoho.campaigns import ZohoCampaigns
 from service.zoho.crm import ZohoCrm
-from service.zoho.oauth import Credentials, OAuth, Token
+from service.zoho.oauth import Credentials, OAuth
 from service.zoho.pace import Pace
 from service.zoho.quota import HEAVY, LARGEST_WRITE, SLOTS, Alone, Budget, Limit, Quota, Till, Windows
+from service.zoho.tokens import Keeper, SharedToken, Token
 from service.zoho.transport import Call, Product, Transport
 from service.zoho.wire import Line, is_loopback
 
@@ -64,11 +68,13 @@ def connect(
     windows: Windows | None = None,
     quota: Quota | None = None,
     sharing: Zoho | None = None,
+    keeper: Keeper | None = None,
 ) -> Zoho:
     """Return the clients of the organisation that the settings name; nothing is sent yet.
 
     `quota` is the budget that all nodes share; without it the limits are those of this process alone.
-    `sharing` lends its token to these clients. `budget` is asked before each call; `campaigns_window`
+    `sharing` lends its token to these clients, `keeper` is where all processes keep theirs.
+    `budget` is asked before each call; `campaigns_window`
     replaces our own windows of Campaigns (none: `()`), and `windows` are those that this client shares
     with others. Raises `Misconfigured` where Zoho is not connected.
     """
@@ -80,7 +86,7 @@ def connect(
     if campaigns_window is not None:
         windows = Windows(pace.clock, usual=campaigns_window)
     quota = quota or Alone(pace.clock, campaigns=windows)
-    oauth = sharing.oauth if sharing else _oauth(line, settings, pace, till, quota)
+    oauth = sharing.oauth if sharing else _oauth(line, settings, pace, till, quota, keeper)
     crm, campaigns = (
         Transport(
             line,
@@ -104,7 +110,20 @@ def connect(
     )
 
 
-def _oauth(line: Line, settings: Settings, pace: Pace, till: Till, quota: Quota) -> OAuth:
+def shared_token(db: Database, keys: Keys, settings: Settings) -> SharedToken:
+    """Return where all processes keep the access token of the refresh token in these settings."""
+    row = AccessToken(
+        keys,
+        accounts_url=settings.zoho_accounts_url,
+        client_id=settings.zoho_client_id,
+        refresh_token=settings.zoho_refresh_token,
+    )
+    return SharedToken(db, row)
+
+
+def _oauth(  # noqa: PLR0917  # the parts of `connect`
+    line: Line, settings: Settings, pace: Pace, till: Till, quota: Quota, keeper: Keeper | None
+) -> OAuth:
     return OAuth(
         line,
         _credentials(settings),
@@ -112,6 +131,7 @@ def _oauth(line: Line, settings: Settings, pace: Pace, till: Till, quota: Quota)
         pace=pace,
         till=till,
         windows=quota.gate("oauth"),
+        keeper=keeper,
     )
 
 

@@ -1,4 +1,4 @@
-"""The access token: fetched once for all threads, renewed early, never logged.
+"""The access token: fetched once for all threads and processes, renewed early, never logged.
 
 Implements facts `zoho-crm` section 1.2 and `zoho-campaigns` section 1.2: success is the presence of
 `access_token`, never the status; a refresh token gives at most ten access tokens in ten minutes.
@@ -6,7 +6,7 @@ Implements facts `zoho-crm` section 1.2 and `zoho-campaigns` section 1.2: succes
 
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Any
@@ -16,6 +16,7 @@ from pydantic import SecretStr
 from service.errors import QuotaExhausted, Unreachable, ZohoDenied, ZohoError
 from service.zoho.pace import Pace
 from service.zoho.quota import OAUTH_LIMITS, Gate, Till, Windows
+from service.zoho.tokens import CLAIM, Good, Keeper, Token, Unshared
 from service.zoho.wire import Answer, Line, Lost
 
 ENDPOINT = "POST /oauth/v2/token"
@@ -27,6 +28,8 @@ REFUSED_FOR = timedelta(minutes=1)
 """How long a refusal is remembered, so that twenty threads do not ask twenty times."""
 
 THROTTLED_FOR = timedelta(minutes=10)
+POLL_S = 0.1
+"""How often a process looks whether another has fetched the token by now."""
 OWN_WINDOW = "OWN_WINDOW"
 """The code of a limit that we keep ourselves."""
 
@@ -36,17 +39,6 @@ ADVICE = {
     "invalid_client": "check CONSENT_ZOHO_CLIENT_ID, and that CONSENT_ZOHO_ACCOUNTS_URL is your data centre",
     "invalid_client_secret": "check CONSENT_ZOHO_CLIENT_SECRET",
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Token:
-    """One access token; `api_domain` is where Zoho says that CRM answers for it."""
-
-    value: str = field(repr=False)
-    api_domain: str | None
-    renew_at: datetime
-    scopes: tuple[str, ...] | None = None
-    """What it opens, None where the answer does not say."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +71,7 @@ class OAuth:
         pace: Pace,
         till: Till,
         windows: Gate | None = None,
+        keeper: Keeper | None = None,
     ) -> None:
         self._line = line
         self._credentials = credentials
@@ -86,9 +79,17 @@ class OAuth:
         self._pace = pace
         self._till = till
         self._windows = windows or Windows(pace.clock, usual=OAUTH_LIMITS)
+        self._keeper = keeper or Unshared()
         self._mutex = threading.Lock()
         self._token: Token | None = None
         self._refusal: tuple[datetime, ZohoError] | None = None
+
+    @property
+    def lacks_token(self) -> bool:
+        """Return whether the next call has to fetch one; asks Zoho nothing."""
+        with self._mutex:
+            kept = self._token or self._keeper.read()
+            return kept is None or not self._lasts(kept)
 
     def token(self) -> Token:
         """Return a token that is good for five minutes at least.
@@ -96,21 +97,51 @@ class OAuth:
         Raises `ZohoDenied` where a person must act, `QuotaExhausted` where Zoho throttles, `Unreachable`.
         """
         with self._mutex:
-            if self._token is None or self._pace.clock() >= self._token.renew_at:
-                self._token = self._fetch()
+            if self._token is None or not self._lasts(self._token):
+                self._token = self._obtain(self._lasts)
             return self._token
 
     def renew(self, stale: Token) -> Token:
-        """Return another token than `stale`, which was not accepted; one thread fetches it for all."""
+        """Return another token than `stale`, which was not accepted; one process fetches it for all."""
         with self._mutex:
             if self._token is None or self._token.value == stale.value:
                 self._token = None
-                self._token = self._fetch()
+                self._token = self._obtain(lambda one: self._lasts(one) and one.value != stale.value)
             return self._token
 
-    def _fetch(self) -> Token:
+    def _lasts(self, token: Token) -> bool:
+        return self._pace.clock() < token.renew_at
+
+    def _obtain(self, good: Good) -> Token:
+        """Return the token that any process keeps, or fetch one and keep it for all of them."""
+        kept = self._keeper.read()
+        if kept is not None and good(kept):
+            return kept
         if self._refusal is not None and self._pace.clock() < self._refusal[0]:
             raise _again(self._refusal[1])
+        found = self._claim(good)
+        if found is not None:
+            return found
+        try:
+            fetched = self._fetch()
+            self._keeper.keep(fetched, self._pace.clock())
+            return fetched
+        finally:
+            self._keeper.release()
+
+    def _claim(self, good: Good) -> Token | None:
+        """Return the token that another process fetches just now, or None: then this one has to.
+
+        Who fetches is not waited for longer than a minute: rather a token too many than no withdrawals.
+        """
+        ends = self._pace.clock() + CLAIM
+        while (found := self._keeper.claim(good, self._pace.clock())) is False:
+            if self._pace.clock() >= ends:
+                return None
+            self._pace.rest(POLL_S)
+        return found if isinstance(found, Token) else None
+
+    def _fetch(self) -> Token:
         try:
             return self._read(self._ask())
         except QuotaExhausted as error:
@@ -139,11 +170,13 @@ class OAuth:
         )
 
     def _once(self) -> Answer | Lost:
-        if (free_at := self._windows.reserve(ENDPOINT, self._pace.spare, who=self._pace.who)) is not None:
+        free_at = self._windows.reserve(ENDPOINT, self._pace.spare_tokens, who=self._pace.who)
+        if free_at is not None:
             raise QuotaExhausted(
-                "nine access tokens were used up in ten minutes by all our processes, or Zoho gives "
-                f"none; more would block the refresh token until {free_at:%H:%M} UTC. If the products keep "
-                "refusing them, check the data centre of the URLs",
+                f"the access tokens of ten minutes are used up ({self._open} of nine are open to this call), "
+                "or Zoho gives none, and more would block the refresh token; wait until "
+                f"{free_at:%H:%M:%S} UTC and run again. If the products keep refusing tokens, check the data "
+                "centre of the URLs",
                 code=OWN_WINDOW,
                 endpoint=ENDPOINT,
                 until=free_at,
@@ -151,11 +184,15 @@ class OAuth:
         self._till.book("oauth", ENDPOINT)
         return self._line.exchange("POST", self._url, form=self._credentials.form())
 
+    @property
+    def _open(self) -> int:
+        return OAUTH_LIMITS[0].open_to(self._pace.spare_tokens)
+
     def _read(self, answer: Answer) -> Token:
-        payload = answer.json(ENDPOINT)
-        value = payload.get("access_token") if isinstance(payload, dict) else None
+        payload = told(answer, self._pace.clock())
+        value = payload.get("access_token")
         if not isinstance(value, str) or not value:
-            raise failure(payload if isinstance(payload, dict) else {}, self._pace.clock())
+            raise failure(payload)
         life = _life(payload)
         domain = payload.get("api_domain")
         return Token(
@@ -186,17 +223,31 @@ def scopes_of(payload: Mapping[str, Any]) -> tuple[str, ...] | None:
     return tuple(told.replace(",", " ").split()) if isinstance(told, str) and told.strip() else None
 
 
-def failure(payload: Mapping[str, Any], now: datetime, advice: Mapping[str, str] = ADVICE) -> ZohoError:
+def told(answer: Answer, now: datetime) -> Mapping[str, Any]:
+    """Return what Zoho Accounts says as JSON, empty where it is no object.
+
+    Raises `QuotaExhausted` for a throttle, whatever it is written in, and `Unreachable` for what is no JSON.
+    """
+    if answer.status == HTTPStatus.TOO_MANY_REQUESTS or b"too many requests" in answer.body.lower():
+        raise _throttle(answer, now)
+    payload = answer.json(ENDPOINT)
+    return payload if isinstance(payload, dict) else {}
+
+
+def _throttle(answer: Answer, now: datetime) -> QuotaExhausted:
+    """Return that no token comes until `Retry-After`, or for the ten minutes of the usual window."""
+    asked_s = answer.retry_after_s(now)
+    until = now + (THROTTLED_FOR if asked_s is None else timedelta(seconds=asked_s))
+    return QuotaExhausted(
+        f"Zoho Accounts gives no more access tokens for now; try again after {until:%H:%M:%S} UTC",
+        code="TOO_MANY_REQUESTS",
+        endpoint=ENDPOINT,
+        until=until,
+    )
+
+
+def failure(payload: Mapping[str, Any], advice: Mapping[str, str] = ADVICE) -> ZohoError:
     """Return the error that an answer without a token means; `advice` says by code what to do."""
     code = str(payload.get("error") or "NO_ACCESS_TOKEN")[:60]
-    if "too many requests" in str(payload.get("error_description", "")).lower():
-        until = now + THROTTLED_FOR
-        return QuotaExhausted(
-            f"Zoho Accounts gives no more access tokens for now; try again after {until:%H:%M} UTC, and let "
-            "one process hold the token",
-            code=code,
-            endpoint=ENDPOINT,
-            until=until,
-        )
     todo = advice.get(code, "check the CONSENT_ZOHO_* settings against the API console of your data centre")
     return ZohoDenied(f"Zoho Accounts refuses ({code}): {todo}", code=code, endpoint=ENDPOINT)

@@ -11,6 +11,9 @@ from service.zoho.wire import Clock
 LONGEST_PAUSE_S = 30.0
 """A vendor that asks for more patience than this gets an error instead; the caller plans anew."""
 
+TOKENS_LEFT = 1 / 3
+"""The share of the access tokens of ten minutes that commands leave to the worker: three of nine."""
+
 
 def utc_now() -> datetime:
     """Return the time of day."""
@@ -22,7 +25,8 @@ class Pace:
     """`patience_s` is how long a call may wait for our own window before it is refused.
 
     `spare` is the share of each window that these calls leave to other clients of the same windows; `who`
-    says in reports what they were for.
+    says in reports what they were for. `spare_tokens` is the share of access tokens that is left
+    to the worker.
     """
 
     clock: Clock = utc_now
@@ -32,6 +36,7 @@ class Pace:
     first_pause_s: float = 0.4
     patience_s: float = 0.0
     spare: float = 0.0
+    spare_tokens: float = 0.0
     who: str = "withdrawals"
 
     def pauses(self) -> Iterator[float | None]:

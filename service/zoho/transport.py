@@ -14,9 +14,10 @@ from enum import Enum, auto
 from typing import BinaryIO
 
 from service.errors import QuotaExhausted, Unreachable, ZohoDenied
-from service.zoho.oauth import OAuth, Token
+from service.zoho.oauth import OAuth
 from service.zoho.pace import LONGEST_PAUSE_S, Pace
 from service.zoho.quota import Gate, Slots, Till, Unlimited
+from service.zoho.tokens import Token
 from service.zoho.wire import Answer, Line, Lost
 
 

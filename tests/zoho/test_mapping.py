@@ -7,7 +7,7 @@ from service.errors import Misconfigured, ZohoError
 from service.policy import load
 from service.settings import HERE
 from service.zoho.mapping import _crm, connect
-from service.zoho.oauth import Token
+from service.zoho.tokens import Token
 from tests.zoho.conftest import settings_for
 
 REAL = "https://www.zohoapis.com"

@@ -21,6 +21,7 @@ from service.vault.keys import Keys, KeySource
 from service.zoho import mapping, probes
 from service.zoho.crm_answers import Row
 from service.zoho.mapping import Zoho
+from service.zoho.pace import TOKENS_LEFT, Pace
 from service.zoho.shared import SharedQuota
 
 Clock = Callable[[], datetime]
@@ -97,8 +98,13 @@ class Scene:
         chosen = connection.applied(self.settings, self.stored())
         policy = self.policy.need()
         own = policy.enforcement.quota.credits_per_day or None
-        quota = SharedQuota(self.db.need(), own_allowance=own) if self.is_migrated else None
-        found = mapping.connect(chosen, policy, quota=quota)
+        pace = Pace(spare=policy.enforcement.quota.withdrawal_reserve, spare_tokens=TOKENS_LEFT, who="doctor")
+        if self.is_migrated:
+            quota = SharedQuota(self.db.need(), own_allowance=own)
+            keeper = mapping.shared_token(self.db.need(), self.keys.need(), chosen)
+            found = mapping.connect(chosen, policy, pace=pace, quota=quota, keeper=keeper)
+        else:
+            found = mapping.connect(chosen, policy, pace=pace)
         try:
             found.oauth.token()
         except BaseException:
