@@ -77,7 +77,7 @@ def _settings(folder: Path, zoho_url: str, port: int) -> Settings:
     ours.update(
         database_url=f"sqlite:///{folder / 'ledger.db'}",
         state_dir=folder,
-        fence_file=folder / "fence" / "fence",  # nothing of a demonstration stays behind elsewhere
+        fence_file=folder / "fence",  # nothing of a demonstration stays behind elsewhere
         public_url=f"http://127.0.0.1:{port}",
         port=port,
         zoho_accounts_url=zoho_url,
