@@ -57,7 +57,9 @@ class Broken(msgspec.Struct, forbid_unknown_fields=True):
     """The next requests that begin with `match` go wrong."""
 
     match: str
-    how: Literal["drop_before", "drop_after", "status", "truncate", "latency", "codes", "capitals", "short"]
+    how: Literal[
+        "drop_before", "drop_after", "reset", "status", "truncate", "latency", "codes", "capitals", "short"
+    ]
     times: int = 1
     status: int = 503
     body: str = ""

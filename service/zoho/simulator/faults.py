@@ -9,7 +9,6 @@ import msgspec
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Receive, Scope, Send
 
-HOWS = ("drop_before", "drop_after", "status", "truncate", "latency", "codes", "capitals", "short")
 REMEMBERED = 300
 """Requests that the control plane can still show."""
 
@@ -80,6 +79,8 @@ class FaultInjector:
                 await self.app(scope, receive, send)
             case "drop_before":
                 await _drop(send)
+            case "reset":
+                await _reset(send)
             case "drop_after":
                 await self.app(scope, receive, _swallow)
                 await _drop(send)
@@ -168,3 +169,13 @@ async def _answer(send: Send, fault: Fault) -> None:
 async def _drop(send: Send) -> None:
     """Promise a body and return without it: the server closes the connection in mid-answer."""
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"1")]})
+
+
+async def _reset(send: Send) -> None:
+    """Close the connection before any status line: the server's own cycle stands behind its `send`."""
+    cycle: Any = getattr(send, "__self__", None)
+    if cycle is None:
+        raise RuntimeError("only a server's own connection can be reset; run the simulator under uvicorn")
+    cycle.transport.abort()
+    while not cycle.disconnected:  # noqa: ASYNC110 - the server's cycle offers no event to wait for
+        await asyncio.sleep(0)

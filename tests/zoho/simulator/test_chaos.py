@@ -112,3 +112,20 @@ def test_an_answer_that_is_no_listing_is_not_shortened(sim, zoho):
     whole = zoho.get("/crm/v8/org").content
     sim.control("break", {"match": "GET /crm/v8/org", "how": "short"})
     assert zoho.get("/crm/v8/org").content == whole
+
+
+def test_a_reset_comes_before_any_status_line_and_the_work_is_not_done(sim, zoho):
+    (first, *_) = zoho.get("/crm/v8/Contacts", params=PARAMS).json()["data"]
+    sim.control("chaos", {"rate": 1.0, "ways": ["reset"]})
+    with pytest.raises((httpx.RemoteProtocolError, httpx.ReadError)) as caught:
+        zoho.delete(f"/crm/v8/Contacts/{first['id']}")
+    assert "body" not in str(caught.value)
+    sim.control("chaos", {"rate": 0})
+    assert zoho.get(f"/crm/v8/Contacts/{first['id']}").status_code == 200
+
+
+def test_a_short_page_lacks_rows_and_calls_itself_complete(sim, zoho):
+    sim.control("chaos", {"rate": 1.0, "ways": ["short"]})
+    page = zoho.get("/crm/v8/Contacts", params=PARAMS).json()
+    assert len(page["data"]) == page["info"]["count"] == 2
+    assert (page["info"]["more_records"], page["info"]["next_page_token"]) == (False, None)

@@ -5,6 +5,7 @@ from service.zoho.simulator.crm import consents
 from service.zoho.simulator.crm.fields import MODULES
 from service.zoho.simulator.crm.gate import module_of, read_problem
 from service.zoho.simulator.crm.rows import columns, converted, load, table
+from service.zoho.simulator.crm.system import system_keys
 from service.zoho.simulator.crm.visible import visible
 from service.zoho.simulator.wire import Call, Reply, json_reply
 from service.zoho.simulator.world import World
@@ -25,9 +26,9 @@ def get_record(world: World, call: Call) -> Reply:
     if record is None and number.isdigit():
         record = converted(world, module, int(number), columns(module, wanted))
     if record is not None and "fields" not in call.query:
-        record |= consents.of(world, int(number))
+        record |= {**consents.of(world, int(number)), **system_keys(world, module, int(number))}
     if record is not None:
-        return json_reply({"data": [{**record, "$locked_for_me": False, "$approval_state": "approved"}]})
+        return json_reply({"data": [{"$locked_for_me": False, "$approval_state": "approved", **record}]})
     if world.text("crm.unknown_id") == "400":
         raise read_problem(world, "INVALID_DATA", "the id given seems to be invalid", {"param_name": "id"})
     return Reply(status=204)

@@ -16,6 +16,29 @@ def test_one_record_comes_with_every_field_and_times_with_an_offset(reader):
     assert set(whole["Modified_By"]) == {"name", "id", "email"}
 
 
+def test_a_whole_record_carries_the_keys_of_the_system(sim, zoho, somebody):
+    (found,) = zoho.get(f"{CONTACTS}/search", params={"email": somebody}).json()["data"]
+    module, address = "Contacts", f"{CONTACTS}/{found['id']}"
+    body = {"tags": [{"name": "hold"}], "ids": [found["id"]]}
+    zoho.post(f"/crm/v8/{module}/actions/add_tags", json=body)
+    (whole,) = zoho.get(address).json()["data"]
+    free = {
+        "$approved": True,
+        "$editable": True,
+        "$in_merge": False,
+        "$locked_for_me": False,
+        "Locked__s": False,
+        "Record_Status__s": "Available",
+        "Layout": {"name": "Standard", "id": "5725767000000091057", "display_label": "Standard"},
+        "Tag": [{"name": "hold", "id": None, "color_code": None}],
+    }
+    assert whole.items() >= free.items()
+    sim.control("crm/lock", {"email": somebody})
+    (locked,) = zoho.get(address).json()["data"]
+    assert (locked["Locked__s"], locked["$locked_for_me"], locked["$editable"]) == (True, True, False)
+    assert "Layout" not in zoho.get(address, params={"fields": "Email"}).json()["data"][0]
+
+
 def test_an_unknown_id_is_204_or_400_by_switch(sim, zoho):
     assert zoho.get(f"{CONTACTS}/12").status_code == 204
     sim.control("switches", {"crm.unknown_id": "400"})
