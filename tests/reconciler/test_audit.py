@@ -292,13 +292,15 @@ def test_a_label_that_campaigns_does_not_have_fails_the_mapping(messy):
 def test_the_hour_in_which_the_allowance_runs_out_is_foretold():
     busy = replace(PLENTY, by_hour=(20_000, 20_000, 20_000, *(0,) * 21), by_whom={"watch": 60_000})
     planned = forecast(busy, contacts=10_000, now=NOW)
-    assert planned.push == 1_000
-    assert planned.runs_out_at == NOW + timedelta(hours=39_000 / 20_000)
+    assert (planned.in_crm, planned.minutes) == (1_000, 23)
+    assert planned.runs_out_at == NOW + timedelta(hours=40_000 / 20_000)
     assert forecast(PLENTY, contacts=10_000, now=NOW).runs_out_at is None
 
 
-def test_a_push_that_no_longer_fits_is_a_failure_and_names_a_quiet_window(messy):
-    spent = replace(PLENTY, by_hour=(0,) * 23 + (99_500,), by_whom={"nightly": 99_500})
+def test_runs_that_no_longer_fit_are_a_failure_and_a_quiet_window_is_named(messy):
+    spent = replace(
+        PLENTY, by_hour=(0,) * 23 + (99_500,), by_whom={"nightly": 99_500}, next_runs={"nightly run": 600}
+    )
     messy.run(applying=False)
     metadata = ZohoMetadata(messy.zoho.crm, messy.zoho.campaigns).describe(["Contacts", "Leads"])
     with messy.db.begin() as tx:
@@ -307,3 +309,10 @@ def test_a_push_that_no_longer_fits_is_a_failure_and_names_a_quiet_window(messy)
     [point] = [one for one in found.points if one.key == "budget"]
     assert point.verdict is Verdict.FAIL
     assert any("UTC, when least is used" in line for line in point.advice)
+
+
+@pytest.mark.parametrize(
+    ("contacts", "minutes"), [(1, 1), (450, 1), (9_000, 20), (24_000, 120), (140_000, 2_880)]
+)
+def test_a_push_takes_as_long_as_the_narrowest_window_of_campaigns(contacts, minutes):
+    assert forecast(PLENTY, contacts=contacts, now=NOW).minutes == minutes

@@ -74,8 +74,8 @@ def test_a_planned_push_is_forecast(audited: Site):
     told = as_program(audited, push=9_000).json()
     [budget] = [point for point in told["points"] if point["key"] == "budget"]
     values = {one["label"]: one["value"] for one in budget["figures"]}
-    assert values["push of 9,000 contacts: credits"] == 900
-    assert values["push of 9,000 contacts: minutes in Campaigns"] == 20
+    assert values["push of 9,000 contacts to a list: minutes, no credits"] == 20
+    assert values["write of 9,000 records in CRM: credits"] == 900
 
 
 def test_another_scope_does_not_audit(audited: Site):
