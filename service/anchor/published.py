@@ -24,6 +24,8 @@ class PublishedLog:
     promised: tuple[str, ...] = ()
 
     def __init__(self, url: str, *, api_key: str | None = None) -> None:
+        self.refused: list[str] = []
+        """The paths that the server shows to others only."""
         self._prefix = url.rstrip("/") + "/"
         headers = {} if api_key is None else {"Authorization": f"Bearer {api_key}"}
         self._client = httpx.Client(
@@ -43,6 +45,7 @@ class PublishedLog:
         try:
             with self._client.stream("GET", self._prefix + path) as response:
                 if response.status_code in _ABSENT:
+                    self.refused += [path] * (response.status_code in {401, 403})
                     return None
                 if not response.is_success:
                     raise Unavailable(f"the log's server answered {response.status_code} for {path}")

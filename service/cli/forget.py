@@ -7,6 +7,7 @@ import click
 from service import app, settings
 from service.cli import show
 from service.cli.ask import write_private
+from service.cli.verify import log_keys
 from service.consent import Category
 from service.errors import Malformed
 from service.intake.ending import Ending, final_note, lost_end
@@ -72,7 +73,13 @@ def rekey() -> None:
 
 @click.command("verify-erasure", short_help="Check a certificate of erasure, without us.")
 @click.argument("certificate", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--key", "keys", multiple=True, required=True, help="The log's public key, or several.")
+@click.option(
+    "--key",
+    "keys",
+    multiple=True,
+    required=True,
+    help="The log's public key, or a file of it; again for others.",
+)
 @click.option(
     "--handover",
     "handovers",
@@ -82,7 +89,9 @@ def rekey() -> None:
 )
 def verify_erasure(certificate: Path, keys: tuple[str, ...], handovers: tuple[Path, ...]) -> None:
     """Check a certificate of erasure with the log's public key alone."""
-    trusted = follow([Verifier.from_vkey(key) for key in keys], [path.read_bytes() for path in handovers])
+    trusted = follow(
+        [Verifier.from_vkey(key) for key in log_keys(keys)], [path.read_bytes() for path in handovers]
+    )
     found = verify_certificate(certificate.read_bytes(), trusted)
     click.echo(f"good: {found.origin} erased this person on {found.erased_at:%Y-%m-%d %H:%M} UTC")
     click.echo(f"entry {found.index} says so; {len(found.remains)} entries about the pseudonym remain")

@@ -4,8 +4,9 @@ import base64
 import binascii
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -31,13 +32,48 @@ from service.ledger.verify import Verdict as BundleVerdict
 MAX_BUNDLE_BYTES: Final = 1 << 32
 """What a bundle can have at most; nothing longer is read into memory."""
 
+USAGE: Final = 64
+"""What the command exits with when nothing was checked (EX_USAGE of sysexits.h)."""
+
 Judgement = Verdict | BundleVerdict
+_NOT_COMPLETE: Final = "what shows completeness is missing; what is here holds"
 _File = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
-@click.command(short_help="Check a bundle, an export or a log offline; exits 0 good, 1 bad, 2 incomplete.")
+class _Unusable(click.UsageError):
+    exit_code = USAGE
+
+
+class _Strict(click.Command):
+    """A command whose usage errors exit with 64, since 2 is a verdict."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        with _no_verdict():
+            return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> object:
+        with _no_verdict():
+            return super().invoke(ctx)
+
+
+@contextmanager
+def _no_verdict() -> Iterator[None]:
+    try:
+        yield
+    except click.UsageError as error:
+        raise _Unusable(error.format_message(), error.ctx) from None
+
+
+@click.command(
+    cls=_Strict, short_help="Check a bundle, an export or a log offline; exits 0 good, 1 bad, 2 incomplete."
+)
 @click.argument("what", required=False)
-@click.option("--key", "key", help="The log's public key, or a file of it (default: this folder's).")
+@click.option(
+    "--key",
+    "keys",
+    multiple=True,
+    help="The log's public key, or a file of it (default: this folder's); again for an older or newer one.",
+)
 @click.option(
     "--since",
     multiple=True,
@@ -53,18 +89,20 @@ _File = click.Path(exists=True, dir_okay=False, path_type=Path)
 )
 @click.option("--api-key", type=_File, help="File with the auditor's API key, to read entries from a URL.")
 @click.option("--processes", type=click.IntRange(min=1), help="How many cores to use (default: all).")
+@click.option("--require-complete", is_flag=True, help="Incomplete where completeness is not shown.")
 @click.option("--json", "as_json", is_flag=True, help="Print the verdict as JSON.")
 @click.option("--standalone", "alone", is_flag=True, help="Print the one-file verifier and end.")
-def verify(
+def verify(  # noqa: PLR0913  # one for each option
     *,
     what: str | None,
-    key: str | None,
+    keys: tuple[str, ...],
     since: tuple[Path, ...],
     policy: Path | None,
     tsa: Path | None,
     directory_key: Path | None,
     api_key: Path | None,
     processes: int | None,
+    require_complete: bool,
     as_json: bool,
     alone: bool,
 ) -> None:
@@ -78,10 +116,10 @@ def verify(
         return
     if what is None:
         raise click.UsageError("say what to check: a bundle, the folder of an export, or a log's URL")
-    vkey = _log_key(key)
+    vkeys = log_keys(keys)
     try:
         beliefs = Beliefs(
-            log_vkey=vkey,
+            log_vkey=vkeys,
             policy=None if policy is None else policy.read_bytes(),
             roots=None if tsa is None else tsa.read_bytes(),
             earlier=[_kept(path) for path in since],
@@ -93,6 +131,8 @@ def verify(
             found = _judge(what, beliefs, api_key, processes, quiet=as_json)
     except Tampered as error:  # a file given with --since; here the judgement is the answer
         found = Verdict(state=State.BAD, reason=str(error))
+    if require_complete and isinstance(found, BundleVerdict) and found.state is State.GOOD:
+        found = found if found.complete else replace(found, state=State.INCOMPLETE, reason=_NOT_COMPLETE)
     click.echo(_as_json(found) if as_json else found.report(), nl=False)
     sys.exit(found.exit_code)
 
@@ -121,9 +161,18 @@ def _judge_url(
     token = None if api_key is None else api_key.read_text().strip()
     try:
         with PublishedLog(url, api_key=token) as source:
-            return _judge_log(source, beliefs, processes, quiet=quiet)
+            found = _judge_log(source, beliefs, processes, quiet=quiet)
+            return _unread(found, source.refused, known=token is not None)
     except Unavailable as error:
         return Verdict(state=State.INCOMPLETE, reason=str(error))
+
+
+def _unread(found: Verdict, refused: Sequence[str], *, known: bool) -> Verdict:
+    """Return the verdict, which says so where a file is there and was not shown to us."""
+    if not refused or found.state is not State.INCOMPLETE:
+        return found
+    way = "with this API key" if known else "without --api-key"
+    return replace(found, reason=f"{refused[0]} is not readable {way}; what is here holds")
 
 
 def _judge_log(source: Source, beliefs: Beliefs, processes: int | None, *, quiet: bool) -> Verdict:
@@ -175,8 +224,15 @@ def _directory_key(path: Path) -> bytes:
     return held
 
 
+def log_keys(keys: Sequence[str]) -> list[str]:
+    """Return the verifier keys that were named, or that of the log in this working folder."""
+    found = [_log_key(key) for key in keys or (None,)]
+    if len({Verifier.from_vkey(vkey).name for vkey in found}) > 1:
+        raise click.BadParameter("these are keys of different logs", param_hint="--key")
+    return found
+
+
 def _log_key(key: str | None) -> str:
-    """Return the verifier key that was named, or that of the log in this working folder."""
     if key is not None and "+" in key and not Path(key).exists():
         return _require_key(key)
     if key is not None and not Path(key).exists():

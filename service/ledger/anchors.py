@@ -98,6 +98,12 @@ def dressed(tx: Connection, size: int, note: bytes) -> bytes:
     return note + b"".join(one.line for one in lines)
 
 
+def lines_at(tx: Connection, size: int, at: datetime) -> list[bytes]:
+    """Return the lines of the witnesses who cosigned this size at this very time."""
+    same = cosignature.c.log_id == LOG_ID, cosignature.c.size == size, cosignature.c.at == at
+    return list(tx.scalars(select(cosignature.c.line).where(*same).order_by(cosignature.c.witness)))
+
+
 def time_stamps(tx: Connection, *, above: int = -1) -> list[TimeStamp]:
     """Return the stamps over checkpoints of more than `above` entries, the largest and newest last."""
     columns = [time_stamp.c[name] for name in TimeStamp.__dataclass_fields__]

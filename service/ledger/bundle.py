@@ -5,17 +5,20 @@ parts of their payloads, a readable history, and a manifest signed by the log. `
 other half: it judges such a file with the log's public key alone.
 
     README.txt                      for people: what this is and how to check it
-    checkpoint                      the log's signed head, as a note
+    bracket/before.checkpoint       and bracket/after.checkpoint: around the moment that was asked about
+    bracket/before.consistency      what shows that this checkpoint is part of the log; the same for after
+    checkpoint                      a published checkpoint, or the log's signed head, as a note
     completeness.json               what shows that nothing was left out; absent where that is not claimed
     disclosures/<index>.json        opened fields with their salts; absent where the payload was erased
     entries/<index>.tlog-proof      the entry and its way to the root
     history.json                    the operator's summary: signed, but not itself proven
     manifest                        signed note: title, origin, `<sha256>  <name>` of every other member
     question.json                   whose history was asked for, and when
+    tsr/<name>.tsr                  RFC 3161 time stamps, each with its .checkpoint and .pem
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from service.errors import Tampered
@@ -68,6 +71,12 @@ What it does not show
   which anybody who holds all entries can build again and compare. An entry that was recorded under
   a wrong person, or never, is found by comparing with the receipts that senders and recipients hold.
 """
+_ANCHORS = """
+What others said
+  bracket/, tsr/  What independent witnesses and time-stamping authorities said about the log, and when:
+                  about this checkpoint, and about those before and after the moment that was asked for.
+                  Name those whom you believe with --policy and --tsa.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +95,7 @@ class Bundle:
 
     The items hold `log.genesis` (index 0) and the `subject.opened` of every subject in the events, or
     the verifier calls the bundle incomplete; with `completeness` also its index epoch. `history` is a
-    readable summary in JSON.
+    readable summary in JSON. `anchors` are members below `bracket/` and `tsr/`, as `members` names them.
     """
 
     origin: str
@@ -96,6 +105,7 @@ class Bundle:
     items: tuple[Item, ...]
     history: bytes
     completeness: Completeness | None = None
+    anchors: Mapping[str, bytes] = field(default_factory=dict)
 
 
 def write(bundle: Bundle, signer: Signer) -> bytes:
@@ -126,6 +136,7 @@ def read(data: bytes) -> Bundle:
         items=tuple(_parse_item(index, files) for index in members.entry_indexes(files)),
         history=files[HISTORY],
         completeness=members.parse_completeness(files[COMPLETENESS]) if COMPLETENESS in files else None,
+        anchors={name: data for name, data in files.items() if members.is_anchor(name)},
     )
     rewritten = {**_files(bundle), README: files[README], MANIFEST: files[MANIFEST]}
     if archive.pack(rewritten) != data:
@@ -137,10 +148,11 @@ def _files(bundle: Bundle) -> dict[str, bytes]:
     """Return every member but the manifest."""
     question = Question(origin=bundle.origin, address=bundle.address, asked_at=bundle.asked_at)
     files = {
+        **bundle.anchors,
         CHECKPOINT: bundle.checkpoint_note,
         HISTORY: bundle.history,
         QUESTION: members.encode_question(question),
-        README: _readme(question),
+        README: _readme(question, anchored=bool(bundle.anchors)),
     }
     if bundle.completeness is not None:
         files[COMPLETENESS] = members.encode_completeness(bundle.completeness)
@@ -152,9 +164,10 @@ def _files(bundle: Bundle) -> dict[str, bytes]:
     return files
 
 
-def _readme(question: Question) -> bytes:
+def _readme(question: Question, *, anchored: bool) -> bytes:
     asked_at = format_time(question.asked_at)
-    return _README.format(address=question.address, asked_at=asked_at, origin=question.origin).encode()
+    text = _README.format(address=question.address, asked_at=asked_at, origin=question.origin)
+    return (text + _ANCHORS * anchored).encode()
 
 
 def _parse_item(index: int, files: Mapping[str, bytes]) -> Item:

@@ -34,6 +34,8 @@ _MANIFEST_LINE = re.compile(r"([0-9a-f]{64})  ([A-Za-z0-9./-]+)")
 _NUMBER = r"(0|[1-9][0-9]{0,18})"
 _ENTRY = re.compile(rf"entries/{_NUMBER}\.tlog-proof")
 _DISCLOSURE = re.compile(rf"disclosures/{_NUMBER}\.json")
+_BRACKET = re.compile(r"bracket/(before|after)\.(checkpoint|consistency)")
+_STAMP = re.compile(r"tsr/([A-Za-z0-9.-]+)\.(checkpoint|tsr|pem)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,7 +146,48 @@ def parse_manifest(text: bytes) -> tuple[str, dict[str, bytes]]:
 def is_member(name: str) -> bool:
     """Tell whether a bundle may hold a member of this name."""
     fixed = {CHECKPOINT, COMPLETENESS, HISTORY, MANIFEST, QUESTION, README}
-    return name in fixed or bool(_ENTRY.fullmatch(name) or _DISCLOSURE.fullmatch(name))
+    return name in fixed or bool(_ENTRY.fullmatch(name) or _DISCLOSURE.fullmatch(name)) or is_anchor(name)
+
+
+def is_anchor(name: str) -> bool:
+    """Tell whether a member of this name is what others said about the log: a bracket, or a time stamp."""
+    return bool(_BRACKET.fullmatch(name) or _STAMP.fullmatch(name))
+
+
+def bracket_name(role: str, ending: str) -> str:
+    """Return the member of a bracket's end, `before` or `after`: its `checkpoint`, or its `consistency`."""
+    return f"bracket/{role}.{ending}"
+
+
+def bracket_roles(names: Iterable[str]) -> list[str]:
+    """Return the ends of the bracket among these member names, of which either file may be missing."""
+    return sorted({match[1] for match in map(_BRACKET.fullmatch, names) if match})
+
+
+def stamp_name(stem: str, ending: str) -> str:
+    """Return the member of a time stamp: what it is over (`checkpoint`), its `tsr`, its chain (`pem`)."""
+    return f"tsr/{stem}.{ending}"
+
+
+def stamp_stems(names: Iterable[str]) -> list[str]:
+    """Return the time stamps among these member names, of which any file may be missing."""
+    return sorted({match[1] for match in map(_STAMP.fullmatch, names) if match})
+
+
+def encode_path(path: Iterable[bytes]) -> bytes:
+    """Return hashes as lines of base64: a consistency proof."""
+    return b"".join(base64.b64encode(node) + b"\n" for node in path)
+
+
+def parse_path(data: bytes) -> list[bytes]:
+    """Return what `encode_path` wrote; `Tampered` for anything else."""
+    try:
+        path = [decode_base64(line) for line in data.decode().split("\n")[:-1]]
+    except (Malformed, Tampered, ValueError):
+        path = []
+    if encode_path(path) != data or any(len(node) != HASH_BYTES for node in path):
+        raise Tampered("a consistency proof is hashes in base64, one to a line")
+    return path
 
 
 def entry_indexes(names: Iterable[str]) -> list[int]:

@@ -59,7 +59,8 @@ class Verdict:
 
     def report(self) -> str:
         """Return the verdict for people, several lines, the state first."""
-        lines = [f"{self.state}: {self.reason}"]
+        aside = " (completeness not shown)" if self.state is State.GOOD and not self.complete else ""
+        lines = [f"{self.state}{aside}: {self.reason}"]
         if self.origin is not None:
             lines.append(f"log: {self.origin}, {self.size} entries at the checkpoint")
         lines += [f"checked: {count} {what}" for what, count in self.checked.items()]

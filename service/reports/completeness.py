@@ -5,7 +5,7 @@ they are (`service.intake.epoch.refresh` makes one).
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
 
@@ -33,6 +33,11 @@ class Gathered:
 
     evidence: Completeness
     entries: frozenset[int]
+    covered: int
+
+    def until(self, size: int) -> Completeness:
+        """Return the evidence for an earlier checkpoint that holds the epoch."""
+        return replace(self.evidence, tail=self.evidence.tail[: size - self.covered])
 
 
 def gather(
@@ -70,7 +75,8 @@ def gather(
         tail=tuple(tail),
         directory_key=key if disclose_key else None,
     )
-    return Gathered(evidence=evidence, entries=frozenset({found.epoch, *openings}))
+    indexes = frozenset({found.epoch, *openings})
+    return Gathered(evidence=evidence, entries=indexes, covered=commitment.covered)
 
 
 def _versions(tx: Connection, key: bytes, address: str, commitment: Commitment) -> tuple[list[Shown], Absent]:

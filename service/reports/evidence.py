@@ -4,7 +4,8 @@ Reads only. The file is judged with the auditor's own verifier before it is give
 """
 
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from sqlalchemy import Connection
@@ -17,10 +18,11 @@ from service.intake.keychanges import changes
 from service.ledger import entry as entries
 from service.ledger.bundle import Bundle, Item, write
 from service.ledger.entry import DirectoryOpening, Disclosure
-from service.ledger.proof import open_checkpoint, sign_checkpoint
-from service.ledger.replay.attested import signed_by
-from service.ledger.verify import State, verify_bundle
+from service.ledger.replay.bundled import judge_bundle
+from service.ledger.replay.judge import Beliefs
+from service.ledger.verify import State
 from service.reports.completeness import gather
+from service.reports.ground import find_ground
 from service.reports.history import History, Record, directory_opening, history, to_json
 
 GENESIS = 0  # log.genesis: it names the keys that sign entries
@@ -32,10 +34,11 @@ def bundle(
     """Return the zip file about a parsed address as the ledger stands now.
 
     Holds log.genesis, the person's subject.opened and every entry about them with its opened payload,
-    all proven against one checkpoint, and what shows that there is nothing else; for an address that
-    the ledger does not know, what shows that. Makes an index epoch first if the last one is far behind.
-    `disclose_key` adds the directory key, for an auditor who holds it under contract anyway. Raises
-    `Tampered` if anything that is stored does not verify, `Unavailable` while the index is being made.
+    all proven against one checkpoint, if possible a published one with what others said about it and
+    about `as_of`; and what shows that there is nothing else, also for an unknown address. Makes an index
+    epoch first if the last one is far behind. `disclose_key` adds the directory key, for an auditor who
+    holds it under contract anyway. Raises `Tampered` if anything that is stored does not verify,
+    `Unavailable` while the index is being made.
     """
     refresh(intake)
     with intake.db.read() as tx:
@@ -44,38 +47,41 @@ def bundle(
         people = {index: SubjectId(opening.subject) for index, opening in opened.items()}
         shown = gather(intake, tx, address, found.size, people, disclose_key=disclose_key)
         others = {GENESIS, *changes(tx), *shown.entries} - {record.index for record in found.records}
-        items = [*_plain_items(intake, tx, others, found.size), *_items(found, opened)]
+        reach = max({*others, *(record.index for record in found.records)}) + 1
+        bracket = None if found.confirmed is None else found.confirmed.bracket
+        ground = find_ground(intake, tx, found.checkpoint, reach=reach, bracket=bracket)
+        records = [*_plain_items(intake, tx, others), *_items(found, opened)]
+        items = _proven(intake, tx, records, ground.size)
     data = write(
         Bundle(
             origin=found.origin,
             address=address,
             asked_at=at,
-            checkpoint_note=_signed_now(intake, found.checkpoint),
+            checkpoint_note=ground.note,
             items=tuple(items),
             history=_summary(found),
-            completeness=shown.evidence,
+            completeness=shown.until(ground.size),
+            anchors=ground.beside,
         ),
         intake.keys.log,
     )
-    verdict = verify_bundle(data, intake.keys.log.vkey, intake.keys.directory)
+    verdict = judge_bundle(data, Beliefs(log_vkey=intake.keys.log.vkey), intake.keys.directory)
     if verdict.state is not State.GOOD:
         raise Tampered(f"the bundle was not given away, because it does not verify: {verdict.reason}")
     return data
 
 
-def _signed_now(intake: Intake, note: bytes) -> bytes:
-    """Return a verified head with a line by today's key: the one before a key was handed over has none."""
-    if signed_by(note, [intake.keys.log.verifier]):
-        return note
-    return sign_checkpoint(open_checkpoint(note, intake.keys.log_verifiers), intake.keys.heads)
-
-
-def _plain_items(intake: Intake, tx: Connection, indexes: Collection[int], size: int) -> Iterator[Item]:
+def _plain_items(intake: Intake, tx: Connection, indexes: Collection[int]) -> Iterator[Item]:
     """Yield entries of which nothing is opened: the log's own, and openings of somebody who was erased."""
     lines = intake.store.entries(tx, indexes)
-    proofs = intake.store.proofs(tx, sorted(indexes), size)
     for index in sorted(indexes):
-        yield Item(index=index, entry=lines[index], proof=tuple(proofs[index]))
+        yield Item(index=index, entry=lines[index], proof=())
+
+
+def _proven(intake: Intake, tx: Connection, items: Sequence[Item], size: int) -> list[Item]:
+    """Return the items with their proofs in the log's first `size` entries."""
+    proofs = intake.store.proofs(tx, sorted(item.index for item in items), size)
+    return [replace(item, proof=tuple(proofs[item.index])) for item in items]
 
 
 def _items(found: History, openings: Mapping[int, DirectoryOpening]) -> list[Item]:

@@ -60,7 +60,7 @@ def test_a_file_that_holds_no_directory_key_is_refused(file, tmp_path, content):
 
 def test_a_file_that_is_missing_was_not_checked_and_is_not_called_incomplete():
     found = run("missing.zip", "--key", LOG.vkey)
-    assert found.exit_code == 2
+    assert found.exit_code == 64
     assert "nothing was checked" in found.output
     assert "incomplete" not in found.output
 
@@ -68,12 +68,12 @@ def test_a_file_that_is_missing_was_not_checked_and_is_not_called_incomplete():
 @pytest.mark.parametrize("key", ["garbage", "gar+ba+ge", "a+00000000+AAAA"])
 def test_a_key_that_is_none_is_told_to_be_none(file, key):
     found = run(file, "--key", key)
-    assert found.exit_code == 2
+    assert found.exit_code == 64
     assert "no public key" in found.output
 
 
 def test_a_file_that_holds_no_public_key_is_told_to_hold_none(file, tmp_path):
     (tmp_path / "log.vkey").write_text("garbage")
     found = run(file, "--key", tmp_path / "log.vkey")
-    assert found.exit_code == 2
+    assert found.exit_code == 64
     assert "no public key" in found.output

@@ -40,7 +40,7 @@ def laid_out(case: Case, folder: Path) -> list[str]:
 def said(code: int, out: Path) -> tuple[str, str]:
     """The verdict, if exit code and printed word are the same one; and all that was printed."""
     text = out.read_text()
-    words = {line.partition(":")[0] for line in text.splitlines()}
+    words = {line.partition(":")[0].partition(" (")[0] for line in text.splitlines()}
     return (CODES[code] if CODES.get(code) in words else f"exit code {code}"), text
 
 

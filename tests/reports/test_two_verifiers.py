@@ -72,3 +72,44 @@ def test_both_follow_a_key_that_was_handed_over(judge, tmp_path):
         for key in (first, last):
             codes, said = judge(data, key=key)
             assert codes == (0, 0), said
+
+
+def test_an_old_bundle_is_good_where_both_keys_are_given(judge, tmp_path):
+    url = f"sqlite:///{tmp_path / 'ledger.db'}"
+    migrate(url)
+    with closing(Database(url)) as db, House(folder=tmp_path, clock=Clock()).open(db) as intake:
+        consent(intake, ANA)
+        old, first = bundle(intake, ANA, at=AT), intake.keys.log.vkey
+        rotate_log(intake)
+        end_overlap(intake)
+        last = intake.keys.log.vkey
+    assert judge(old, key=last)[0] == (1, 1)
+    (tmp_path / "first").write_text(f"{first}\n")
+    codes, said = judge(old, "--key", tmp_path / "first", key=last)
+    assert codes == (0, 0), said
+
+
+def test_both_say_where_completeness_is_not_shown_and_can_be_told_to_require_it(ana, judge, tmp_path):
+    data = bundle(ana, ANA, at=AT)
+    codes, said = judge(data)
+    assert (codes, said.count("good (completeness not shown): ")) == ((0, 0), 2)
+    assert judge(data, "--require-complete")[0] == (2, 2)
+    held = ["--directory-key", tmp_path / "directory"]
+    codes, said = judge(data, "--require-complete", *held)
+    assert (codes, "not shown" in said) == ((0, 0), False), said
+
+
+def test_both_tell_a_wrong_call_from_an_incomplete_bundle(ana, judge, tmp_path):
+    for more in (["--since", tmp_path / "absent"], ["--nonsense"], ["--policy", tmp_path / "absent"]):
+        codes, said = judge(b"", *more)
+        assert codes == (64, 64), said
+
+
+def test_both_compare_a_receipt_of_an_entry_that_the_bundle_holds(intake, judge, tmp_path):
+    intake.record([claim("bo@example.org")])
+    (kept,) = intake.record([claim(ANA)])
+    intake.record([claim("cy@example.org"), claim("di@example.org")])
+    epoch(intake)
+    (tmp_path / "p.tlog-proof").write_bytes(kept.receipt())
+    codes, said = judge(bundle(intake, ANA, at=AT), "--since", tmp_path / "p.tlog-proof")
+    assert codes == (0, 0), said

@@ -68,10 +68,10 @@ def has_second_line(note: bytes, named: Named) -> bool:
     return any(lines) or not lines
 
 
-def require_keys(text: bytes, log_vkey: str, named: Named) -> int:
+def require_keys(text: bytes, log_vkeys: Sequence[str], named: Named) -> int:
     """Return how many keys `keys.txt` lists; `Tampered` if the log did not name one of them."""
     known = {
-        "checkpoint": {log_vkey, *named.log, *named.log_pq},
+        "checkpoint": {*log_vkeys, *named.log, *named.log_pq},
         "entry": {format_key(key.name, key.key_id, key.kind, key.public) for key in named.ingest},
     }
     count = 0

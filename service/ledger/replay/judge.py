@@ -33,10 +33,15 @@ class Beliefs:
     `earlier` are files that the log signed before and this auditor kept.
     """
 
-    log_vkey: str
+    log_vkey: str | Sequence[str]
     policy: bytes | None = None
     roots: bytes | None = None
     earlier: Sequence[Earlier] = ()
+
+    @property
+    def vkeys(self) -> tuple[str, ...]:
+        """Return the keys of the log, one or several of a log whose key changed."""
+        return (self.log_vkey,) if isinstance(self.log_vkey, str) else tuple(self.log_vkey)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +105,7 @@ class _Trial:
     def __init__(self, source: Source, beliefs: Beliefs) -> None:
         self._source = source
         self._beliefs = beliefs
-        self._logs = [Verifier.from_vkey(beliefs.log_vkey)]
+        self._logs = [Verifier.from_vkey(vkey) for vkey in beliefs.vkeys]
         self.head: Checkpoint | None = None
         self.missing: list[str] = []
         self.remarks: list[str] = []
@@ -181,7 +186,7 @@ class _Trial:
             if text is None:
                 self.missing.append(f"{KEYS} is missing")
             elif walk.known == walk.size:  # otherwise a key may have been named in what is missing
-                attested.require_keys(text, self._beliefs.log_vkey, walk.named)
+                attested.require_keys(text, self._beliefs.vkeys, walk.named)
 
     def _check_earlier(self, one: Earlier, walk: Walk, head: Checkpoint) -> None:
         keys = [*self._logs, *map(read_vkey, (*walk.named.log, *walk.named.log_pq))]

@@ -1,22 +1,17 @@
 #!/usr/bin/env python3
 """Check a consent ledger's evidence with nothing but the log's public key. One file, on purpose.
 
-WHAT is a bundle (zip) or the folder of an export; --since names what the log signed earlier: a checkpoint,
-receipt, bundle, export or nightly mail. Prints `good`, `bad` or `incomplete` with the first reason and exits
-with 0, 1 or 2. Needs Python 3.11, `cryptography` 48 and, for an export, 400 bytes of memory for each entry.
-Shares no code with the service; takes every root by the recursive definition of RFC 6962.
+WHAT is a bundle (zip) or an export's folder; --since a checkpoint, receipt, bundle, export or nightly mail.
+Prints `good`, `bad` or `incomplete` with the first reason and exits with 0, 1 or 2 (64: nothing was checked).
+Needs Python 3.11, `cryptography` 48 and, for an export, 400 bytes of memory per entry. Shares no code.
 """
 import argparse, base64, email, hashlib, hmac, io, json, re, sys, unicodedata, zipfile
 from collections.abc import Callable, Iterable, Sequence
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any, NamedTuple
-from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from datetime import UTC, datetime; from pathlib import Path; from typing import Any, NamedTuple, NoReturn
+from cryptography import x509; from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa, padding, rsa
 from cryptography.x509 import DuplicateExtension, InvalidVersion, oid, verification as chains
-
 Key = NamedTuple("Key", [("name", str), ("id", bytes), ("kind", int), ("public", bytes)])
 Note = NamedTuple("Note", [("text", bytes), ("lines", list[tuple[tuple[str, bytes], bytes]])])
 Receipt = NamedTuple("Receipt", [("index", int), ("entry", bytes), ("path", list[bytes]), ("note", bytes)])
@@ -28,6 +23,7 @@ EMPTY, WIDTH, ENTRIES, LATEST = hashlib.sha256(b"").digest(), 256, -1, 253_402_3
 NUMBER, NAME, WORD = "(0|[1-9][0-9]{0,18})", re.compile(r"[^\s+\x00-\x1f]+"), re.compile("[a-z0-9_.]+")
 PROOF, OPENED, COMPLETE = "entries/{}.tlog-proof", "disclosures/{}.json", "completeness.json"
 NEEDED = ("manifest", "checkpoint", "question.json", PROOF.format(0), "history.json", "README.txt")
+ANCHOR = r"bracket/(before|after)\.(checkpoint|consistency)|tsr/[A-Za-z0-9.-]+\.(checkpoint|tsr|pem)"
 RECEIPT = rf"c2sp\.org/tlog-proof@v1\nextra (\S*)\nindex {NUMBER}\n((?:[^\n]+\n){{0,63}})\n(.*)".encode()
 TILE = re.compile(r"^tile/(-1|[0-9]|[1-5][0-9]|6[0-3])/([x0-9/]+)(?:\.p/([0-9]+))?$")
 SIGNED, STAMP, DIGEST = "2a864886f70d010702", "2a864886f70d0109100104", "2a864886f70d010904"  # OIDs in hex
@@ -49,17 +45,13 @@ def text64(data: bytes) -> str: return base64.b64encode(data).decode()
 def b64(text: str | bytes, length: int = 0) -> bytes:
     data = base64.b64decode(text, validate=True)
     same = text64(data) == (text if isinstance(text, str) else text.decode())
-    require(same and length in {0, len(data)}, "base64 of another form or length")
-    return data
-
+    require(same and length in {0, len(data)}, "base64 of another form or length"); return data
 # Keys, notes, checkpoints and policies: c2sp.org/signed-note, tlog-checkpoint, tlog-cosignature, tlog-policy
 def read_key(vkey: str, *kinds: int) -> Key:
-    name, key_id, encoded = vkey.split("+", 2)
-    data = b64(encoded)
+    name, key_id, encoded = vkey.split("+", 2); data = b64(encoded)
     key = Key(name, sha(name.encode() + b"\n" + data)[:4], data[0], data[1:])
     fit = NAME.fullmatch(name) and key.kind in kinds and len(data) == KEY_BYTES[key.kind]
-    require(fit and key.id.hex() == key_id, f"the key {name} is unfit, or was changed")
-    return key
+    require(fit and key.id.hex() == key_id, f"the key {name} is unfit, or was changed"); return key
 def read_note(data: bytes) -> Note:  # its text, which is not yet believed, and its lines by name and key id
     text, gap, rest = data.rpartition(b"\n\n")
     plain = min(data.decode().replace("\n", " ")) >= " " and len(data) <= 1 << 23
@@ -93,8 +85,7 @@ def read_policy(text: bytes, note: Note) -> tuple[list[Key], bool]:  # logs; whe
         match [word for word in re.split("[ \t]+", line) if word]:
             case ["log", vkey] | ["log", vkey, _]: logs.append(read_key(vkey, ED25519, MLDSA))
             case ["witness", name, vkey] | ["witness", name, vkey, _] if name not in holds:
-                witnesses.append(read_key(vkey, COSIGNED, MLDSA))
-                holds[name] = signed(note, witnesses[-1:])
+                witnesses.append(read_key(vkey, COSIGNED, MLDSA)); holds[name] = signed(note, witnesses[-1:])
             case ["group", name, least, *members] if name not in holds:
                 needed = {"any": 1, "all": len(members)}.get(least) or int(re.sub("^0|[^0-9]", "-", least))
                 require(0 < needed <= len(members), "a group asks for more than it has, or for nobody")
@@ -104,7 +95,6 @@ def read_policy(text: bytes, note: Note) -> tuple[list[Key], bool]:  # logs; whe
     for names in (once, [key.public for key in logs], [key.public for key in witnesses]):
         require(len(names) == len({*names}) and len(quorum) == 1, "it names something twice, or no quorum")
     return logs, holds[quorum[0]]
-
 # Trees (RFC 6962, section 2.1), and the sorted lists that index epochs commit to
 def tree(start: int, end: int, leaf: Callable[[int], bytes | None], known: dict[Any, bytes]) -> bytes | None:
     if (start, end) in known: return known[start, end]  # which stands in for what is below it
@@ -112,24 +102,29 @@ def tree(start: int, end: int, leaf: Callable[[int], bytes | None], known: dict[
     middle = start + half(end - start)
     right = (left := tree(start, middle, leaf, known)) and tree(middle, end, leaf, known)
     return node_hash(left, right) if left and right else None  # None where a leaf is missing
-def climb(index: int, size: int, leaf: bytes, path: Sequence[bytes]) -> bytes:  # a proof, from the root down
-    require(0 <= index < size and bool(path) == (size > 1), "a proof is not one of this tree")
-    if size == 1: return leaf
-    if index < half(size): return node_hash(climb(index, half(size), leaf, path[:-1]), path[-1])
-    return node_hash(path[-1], climb(index - half(size), size - half(size), leaf, path[:-1]))
+def climb(index: int, end: int, leaf: bytes, path: Sequence[bytes], known: Any, at: int = 0) -> bytes:
+    require(at <= index < end and bool(path) == (end - at > 1), "a proof is not one of this tree")
+    if end - at == 1: return leaf
+    known[(middle, end) if index < (middle := at + half(end - at)) else (at, middle)] = path[-1]
+    if index < middle: return node_hash(climb(index, middle, leaf, path[:-1], known, at), path[-1])
+    return node_hash(path[-1], climb(index, end, leaf, path[:-1], known, middle))
+def grown(old: int, size: int, path: Sequence[bytes], whole: bytes, now: int) -> bytes:  # a root, then or now
+    require(0 < old <= size and (path if old < size else len(path) == (not whole)), "no proof of consistency")
+    if old == size: return whole or path[0]
+    left = grown(old, half(size), path[:-1], whole, now) if old <= half(size) else b""
+    if left: return node_hash(left, path[-1]) if now else left
+    return node_hash(path[-1], grown(old - half(size), size - half(size), path[:-1], b"", now))
 def listing(rows: Sequence[bytes]) -> List:
     return List(len(rows), tree(0, len(rows), [leaf_hash(row) for row in rows].__getitem__, {}) or b"")
 def read_row(shown: Any, kind: bytes, of: List) -> bytes:  # a row of a list, as its path shows
     row, path, position = b64(shown["row"], 76), [b64(one, 32) for one in shown["path"]], shown["position"]
     require(len(shown) == 3 and type(position) is int and row.startswith(kind), "another form or list")
-    require(climb(position, of.size, leaf_hash(row), path) == of.root, "a row is not in the list")
-    return row
+    require(climb(position, of.size, leaf_hash(row), path, {}) == of.root, "no row of the list"); return row
 def is_absent(shown: Any, key: bytes, kind: bytes, of: List) -> bool:  # it would stand between two neighbours
     low, high = (read_row(one, kind, of)[4:36] if one else b"" for one in (shown["left"], shown["right"]))
     first, end = shown["left"]["position"] + 1 if low else 0, shown["right"]["position"] if high else of.size
     require(len(shown) == 2 and first == end and (of.size or of.root == EMPTY), "two rows are no neighbours")
     return low < key and (not high or key < high)
-
 # Entries and receipts
 def fits(value: object, depth: int = 32) -> bool:  # small integers, plain names, not nested too deep
     if isinstance(value, dict): return all(map(WORD.fullmatch, value)) and fits([*value.values()], depth)
@@ -145,8 +140,7 @@ def moment(text: str) -> datetime:
 def read_entry(entry: bytes) -> Any:  # if it is written as here; its signature is another question
     text = read_note(entry).text
     require(len(entry) <= 65_535 and text.count(b"\n") == 1, "an entry is one line, and not too long")
-    line = read_json(text[:-1])
-    at = moment(line["at"]).tzinfo and moment(line.get("occ", line["at"])).tzinfo
+    line = read_json(text[:-1]); at = moment(line["at"]).tzinfo and moment(line.get("occ", line["at"])).tzinfo
     right = at and WORD.fullmatch(line["cat"]) and isinstance(line.get("id", "") + line.get("src", ""), str)
     require(right and all(b64(line[name], 32) for name in {"sub", "pc"} & {*line}), "a field of another form")
     version, number = line["v"], line.get("srcn", 0) if "src" in line else -("srcn" in line)
@@ -167,7 +161,6 @@ def plain(address: str) -> str:  # without differences of case and alphabet
     local, _, domain = unicodedata.normalize("NFKC", address.strip()).casefold().rpartition("@")
     labels = [one[4:].encode().decode("punycode") if one[:4] == "xn--" else one for one in domain.split(".")]
     return f"{local}@{'.'.join(labels)}"
-
 # Files, and time stamps (RFC 3161)
 def der(data: bytes, tags: str = "") -> list[Der]:  # values in a row; `tags` says in hex of which kinds
     found, at = list[Der](), 0
@@ -194,8 +187,7 @@ def check_stamp(reply: bytes, note: bytes, chain: bytes, believed: bytes) -> dat
     digest = HASHED[der(hashing.content)[0].content.hex().removeprefix("60864801650304")]()
     same = inside(says[DIGEST], "0631", "04") == hashlib.new(digest.name, text).digest() and not broken
     require(same and der(stated[2].content, "3004")[1].content == sha(note), "it is over something else")
-    issuer, number = der(named.content, "3002")
-    who = issuer.whole, int.from_bytes(number.content, "big")
+    issuer, number = der(named.content, "3002"); who = issuer.whole, int.from_bytes(number.content, "big")
     certs = [x509.load_der_x509_certificate(one.whole) for one in der(sent.content)]
     cert = [one for one in certs if (one.issuer.public_bytes(), one.serial_number) == who].pop()
     key: Any = cert.public_key()
@@ -207,8 +199,7 @@ def check_stamp(reply: bytes, note: bytes, chain: bytes, believed: bytes) -> dat
     issues = demand(x509.BasicConstraints, "AGNOSTIC", lambda it: it.ca)
     uses = demand(x509.ExtendedKeyUsage, "CRITICAL", lambda it: oid.ExtendedKeyUsageOID.TIME_STAMPING in it)
     rules = chains.PolicyBuilder().store(roots).time(at).extension_policies(ca_policy=issues, ee_policy=uses)
-    rules.build_client_verifier().verify(cert, [*certs, *given, *trusted])
-    return at
+    rules.build_client_verifier().verify(cert, [*certs, *given, *trusted]); return at
 def demand(kind: Any, weight: str, holds: Callable[[Any], bool]) -> chains.ExtensionPolicy:
     def judge(_policy: Any, _cert: Any, found: Any) -> None: require(holds(found), "an unfit certificate")
     free = chains.ExtensionPolicy.permit_all()
@@ -220,8 +211,7 @@ def rezip(files: dict[str, bytes]) -> bytes:  # the one zip file that there is o
     with zipfile.ZipFile(out, "w") as file:
         for name in sorted(files):
             info = zipfile.ZipInfo(name)  # 1980 is its default date
-            info.create_system, info.external_attr = 3, 0o100644 << 16
-            file.writestr(info, files[name])
+            info.create_system, info.external_attr = 3, 0o100644 << 16; file.writestr(info, files[name])
     return out.getvalue()
 def path_of(level: int, index: int, width: int = WIDTH) -> str:  # 1234067 is x001/x234/067
     path, rest = f"{index % 1000:03d}", index // 1000
@@ -234,20 +224,18 @@ def items(level: int, data: bytes, width: int) -> list[bytes]:  # hashes or entr
         start, at = at + head, at + head + (int.from_bytes(data[at : at + 2], "big") if head else 32)
         require(at <= len(data), f"the file ends in the middle of item {len(found)}")
         found.append(data[start:at])
-    require(len(found) == width, f"the file holds {len(found)} items; its name says {width}")
-    return found
-
+    require(len(found) == width, f"the file holds {len(found)} items; its name says {width}"); return found
 class Evidence:  # what is known while evidence is checked; `where` is the place that is looked at
-    def __init__(self, key: Key, policy: bytes | None, directory_key: bytes) -> None:
-        self.where, self.missing, self.told, self.origin = "--key", list[str](), list[str](), key.name
-        self.logs, self.named, self.directory_key, self.policy = [key], list[Key](), directory_key, policy
-        self.ingest: list[Key] | None = None  # keys for entries, once the first entry has named some
+    def __init__(self, keys: list[Key], policy: bytes | None, directory_key: bytes) -> None:
+        self.where, self.missing, self.told, self.origin = "--key", list[str](), list[str](), keys[0].name
+        self.logs, self.named, self.directory_key, self.policy = keys, list[Key](), directory_key, policy
+        self.ingest: list[Key] | None = None; self.complete = isinstance(self, Export)  # once entries tell
         self.epochs, self.stated, self.size, self.root = dict[int, Epoch](), list[bytes](), 0, EMPTY
         self.leaves, self.known, self.start = dict[int, bytes](), dict[Any, bytes](), 0
     def check_head(self, note: Note) -> None:  # once entries told to whom its key was handed over
         self.where, second = "checkpoint", [key for key in self.named if key.kind == MLDSA]
         require(read_head(note.text)[0] == self.origin and signed(note, self.logs), "no key of it signed")
-        bare = second and not signed(note, second)  # a batch's head, on which bundles may rest, has no such line
+        bare = second and not signed(note, second)  # a bundle may rest on the head of a batch
         self.missing += ["its ML-DSA-44 line"] if bare and isinstance(self, Export) else []
         self.where, text = "policy", b"quorum none" if self.policy is None else self.policy
         logs, enough = read_policy(text, note)
@@ -275,8 +263,7 @@ class Evidence:  # what is known while evidence is checked; `where` is the place
         if handed and signed(note, self.logs):
             require(signed(note, logs[:1]), "a key was handed over to somebody who did not sign")
             self.logs.append(logs[0])  # a trusted key vouches for the next one
-        self.named += logs
-        return keys
+        self.named += logs; return keys
     def person_row(self, sub: bytes, own: Sequence[int]) -> bytes:
         size, root = listing([u64(index) + self.leaves[index] for index in own])
         return b"idx1" + sub + u64(size) + root
@@ -295,21 +282,26 @@ class Evidence:  # what is known while evidence is checked; `where` is the place
             (origin, size, root), keys = read_head(note.text), [*self.logs, *self.named]
             require(signed(note, keys) and origin == self.origin, "no key of this log signed it")
             for index, entry, path, _ in receipts:
-                require(climb(index, size, leaf_hash(entry), path) == root, "it does not hold by itself")
+                require(climb(index, size, leaf_hash(entry), path, {}) == root, "it does not hold by itself")
                 require(self.leaves.get(index) in {None, leaf_hash(entry)}, f"entry {index} was another one")
             require(size <= self.size or self.start, f"the log had {size} entries then; {self.size} are here")
-            here = size == 0 or self.start <= size <= self.size
-            known = tree(0, size, self.leaves.get, self.known) if here else None
+            known = tree(0, size, self.leaves.get, self.known) if size <= self.size else None
             require(known in {None, root}, f"the log signed another history of its first {size} entries")
             self.missing += [] if known else [f"what shows that {name} is part of this"]
-
+    def check_stamps(self, names: Iterable[str], read: Any, believed: bytes | None) -> None:
+        for name in sorted(names):
+            note, reply, chain = (read(f"tsr/{name}.{end}") for end in ("checkpoint", "tsr", "pem"))
+            if None not in {note, reply, chain}:
+                self.check_earlier(f"tsr/{name}.tsr", note)
+                self.told.append(f"time stamp: {check_stamp(reply, note, chain, believed or chain)}")
 class Bundle(Evidence):  # an answer about one address
-    def run(self, what: Path, _believed: bytes | None) -> None:
+    def run(self, what: Path, believed: bytes | None) -> None:
         self.where, data, self.address = "zip file", what.read_bytes(), ""
         self.files, self.lines, self.opened = unzip(data), dict[int, Any](), dict[int, str]()
         receipts = {index: read_receipt(one) for index, one in self.numbered(PROOF)}
         known = {PROOF.format(n) for n in receipts} | {OPENED.format(n) for n, _ in self.numbered(OPENED)}
-        require(self.files.keys() <= known | {*NEEDED, COMPLETE}, "it holds what no bundle has")
+        anchors = {name for name in self.files if re.fullmatch(ANCHOR, name)}
+        require(self.files.keys() <= known | anchors | {*NEEDED, COMPLETE}, "it holds what no bundle has")
         self.missing += [name for name in NEEDED if name not in self.files]
         head = self.files.get("checkpoint", next((one.note for one in receipts.values()), None))
         if head is not None: _, self.size, self.root = read_head(read_note(head).text)
@@ -317,7 +309,7 @@ class Bundle(Evidence):  # an answer about one address
         for index, (number, entry, path, note) in receipts.items():
             self.where = PROOF.format(index)
             require((number, note) == (index, head), "it is of another entry or checkpoint")
-            require(climb(index, self.size, leaf_hash(entry), path) == self.root, "its proof leads elsewhere")
+            require(climb(index, self.size, leaf_hash(entry), path, self.known) == self.root, "a wrong proof")
             self.lines[index] = self.check_entry(index, entry)
         if head is not None: self.check_head(read_note(head))
         if "manifest" in self.files: self.check_manifest(read_note(self.files["manifest"]))
@@ -325,9 +317,11 @@ class Bundle(Evidence):  # an answer about one address
             self.where = "question.json"
             self.address, at, of = read_json(self.files[self.where]).values()  # their names are in order
             require(moment(at).tzinfo and of == self.origin, "it was asked of another log")
+        for role in {name[8:].partition(".")[0] for name in anchors if name[0] == "b"}: self.check_end(role)
+        stems = {name[4:].rpartition(".")[0] for name in anchors if name[0] == "t"}
+        self.check_stamps(stems, self.read, believed)
         for index, one in self.numbered(OPENED):
-            self.where = OPENED.format(index)
-            self.check_opening(index, read_json(one))
+            self.where = OPENED.format(index); self.check_opening(index, read_json(one))
         subjects = {line["sub"] for line in self.lines.values() if "sub" in line}
         openings = sum(line["cat"] == "subject.opened" for line in self.lines.values())
         self.missing += ["the subject.opened entry of a subject"] if len(subjects) > openings else []
@@ -340,6 +334,17 @@ class Bundle(Evidence):  # an answer about one address
         form = re.escape(form).replace(r"\{\}", NUMBER)
         found = ((re.fullmatch(form, name), data) for name, data in self.files.items())
         return sorted((int(number[1]), data) for number, data in found if number)
+    def read(self, path: str) -> bytes | None:
+        self.missing += [] if path in self.files else [path]; return self.files.get(path)
+    def check_end(self, role: str) -> None:  # one of the checkpoints around a moment
+        name, self.where = (f"bracket/{role}.{end}" for end in ("checkpoint", "consistency"))
+        if (note := self.read(name)) is None or (path := self.read(self.where)) is None: return
+        (_, size, root), lines = read_head(read_note(note).text), path.split(b"\n")
+        shown = [grown(size, self.size, [b64(one, 32) for one in lines[:-1]], root, now) for now in (0, 1)]
+        require(shown == [root, self.root] and not lines[-1], "it is no part of the log")
+        self.known[0, size] = root; self.check_earlier(name, note)
+        read_policy(self.policy or b"quorum none", read_note(note))  # whose lines must hold
+        self.told.append(f"{role} the moment: {size} entries")
     def check_manifest(self, note: Note) -> None:
         self.where, (title, origin, *lines) = "manifest", note.text.decode()[:-1].split("\n")
         listed = {line[66:]: line[:66] for line in lines}
@@ -393,7 +398,7 @@ class Bundle(Evidence):  # an answer about one address
             if "row" in one: right = read_row(one, b"idx1", epoch.persons) == self.person_row(b64(sub), mine)
             else: right = is_absent(one, b64(sub), b"idx1", epoch.persons) and not mine
             require(right, "the index counted other entries")
-        self.told.append("complete" if addressed and len(people) == len(found) else "not shown: completeness")
+        self.complete = addressed and len(people) == len(found)
     def read_tail(self, edge: bytes, tail: list[bytes], start: int) -> dict[int, Any]:  # to the root
         require(edge[:8] == u64(start) and len(edge) == 8 + 32 * start.bit_count(), "the edge is another one")
         ends = [start >> bit << bit for bit in range(63, -1, -1) if start >> bit & 1]
@@ -403,29 +408,19 @@ class Bundle(Evidence):  # an answer about one address
         require(start + len(tail) == self.size and root == self.root, "the tail does not lead to the root")
         self.leaves, self.known, self.start = self.leaves | leaves, self.known | peaks, start
         return {start + n: read_entry(one) for n, one in enumerate(tail)}
-
 class Export(Evidence):  # the folder of a whole log
     def run(self, folder: Path, believed: bytes | None) -> None:
         self.folder, self.events, self.rows = folder.resolve(), dict[bytes, list[int]](), dict[bytes, Any]()
         self.where, data = "checkpoint", self.read("checkpoint")
         if data is None: return
-        _, self.size, self.root = read_head(read_note(data).text)
-        self.check_entries()
+        _, self.size, self.root = read_head(read_note(data).text); self.check_entries()
         if self.policy is None: self.policy = self.read("policy.txt")
-        self.check_head(read_note(data))
-        self.check_tiles()
-        self.check_lists()
+        self.check_head(read_note(data)); self.check_tiles(); self.check_lists()
         if self.ingest is not None: self.check_keys((self.read("keys.txt") or b"").decode().splitlines())
-        for name in sorted(file.stem for file in folder.glob("tsr/*.tsr")):
-            note, reply, chain = (self.read(f"tsr/{name}.{end}") for end in ("checkpoint", "tsr", "pem"))
-            if note is not None and reply is not None and chain is not None:
-                self.check_earlier(f"tsr/{name}.tsr", note)
-                self.told.append(f"time stamp: {check_stamp(reply, note, chain, believed or chain)}")
+        self.check_stamps((file.stem for file in folder.glob("tsr/*.tsr")), self.read, believed)
     def read(self, path: str) -> bytes | None:
-        file = (self.folder / path).resolve()
-        found = file.is_file() and self.folder in file.parents
-        self.missing += [] if found else [path]
-        return file.read_bytes() if found else None
+        file = (self.folder / path).resolve(); found = file.is_file() and self.folder in file.parents
+        self.missing += [] if found else [path]; return file.read_bytes() if found else None
     def tile(self, level: int, index: int) -> list[bytes]:  # or the full one; none if it is missing
         width = min(WIDTH, (self.size >> 8 * max(level, 0)) - index * WIDTH)
         wide = {path_of(level, index, one): one for one in (WIDTH, width)}
@@ -472,28 +467,33 @@ class Export(Evidence):  # the folder of a whole log
         self.where, known = "keys.txt", {"entry": self.ingest or [], "checkpoint": [*self.logs, *self.named]}
         for kind, _, vkey in (line.partition(" ") for line in listed if line and line[0] != "#"):
             require(self.missing or read_key(vkey, *KEY_BYTES) in known[kind], "a key that it did not name")
-
+class Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn: self.exit(64, f"{self.prog}: {message}\n")  # 2 is a verdict
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("what", type=Path, help="a bundle (zip) or the folder of an export")
-    parser.add_argument("--key", required=True, help="the log's public key, or a file of it")
+    parser.add_argument("--key", required=True, action="append", help="the log's public key, or a file of it")
     parser.add_argument("--since", type=Path, action="append", default=[], help="what the log signed earlier")
+    parser.add_argument("--require-complete", action="store_true", help="incomplete where it is not shown")
     for name in ("--policy", "--tsa", "--directory-key"): parser.add_argument(name, type=Path, metavar="FILE")
     given = parser.parse_args()
     try:
-        key = read_key(given.key if "+" in given.key else Path(given.key).read_text().strip(), ED25519)
+        told = " ".join(one if "+" in one else Path(one).read_text() for one in given.key).split()
+        keys = [read_key(one, ED25519) for one in told]; require(len({k.name for k in keys}) == 1, "two logs")
         policy, tsa, held = (at and at.read_bytes() for at in (given.policy, given.tsa, given.directory_key))
         kept = [(one.name, Path(one, "checkpoint" * one.is_dir()).read_bytes()) for one in given.since]
-        trial: Any = (Export if given.what.is_dir() else Bundle)(key, policy, b64((held or b"").strip()))
+        trial: Any = (Export if given.what.is_dir() else Bundle)(keys, policy, b64((held or b"").strip()))
         given.what.stat()
-    except (*UNREADABLE, OSError) as error: parser.error(f"what was given cannot be read: {error}")
+    except (*UNREADABLE, OSError) as error: parser.error(f"nothing was checked, it cannot be read: {error}")
     state, reason = "good", "everything that is here holds"
     try:
         trial.run(given.what, tsa)
         for name, data in kept: trial.check_earlier(name, data)
+        if given.require_complete and not trial.complete: trial.missing.append("what shows completeness")
         if trial.missing: state, reason = "incomplete", f"{trial.missing[0]} is missing; what is here holds"
     except UNREADABLE as error: state, reason = "bad", f"{trial.where}: {str(error) or 'a false signature'}"
     told = [f"log: {trial.origin}, {trial.size} entries", *(trial.told if state == "good" else [])]
-    sys.stdout.write("\n".join([f"{state}: {reason}", *told, ""]))
+    aside = " (completeness not shown)" if state == "good" and not trial.complete else ""
+    sys.stdout.write("\n".join([f"{state}{aside}: {reason}", *told, ""]))
     return {"good": 0, "bad": 1, "incomplete": 2}[state]
 if __name__ == "__main__": sys.exit(main())
