@@ -10,11 +10,13 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, bindparam, case, func, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, case, func, select, update
 
-from service.db import batches, crm_address, crm_record, drift, run
+from service.consent import Category
+from service.db import batches, crm_address, crm_record, drift, happening, member, run
 from service.errors import ZohoError
 from service.reconciler.context import Context
+from service.reconciler.port import Member
 
 MOST = 50
 """Timelines that one run reads; the rest is attributed by the mirror alone."""
@@ -30,6 +32,7 @@ class Cause(StrEnum):
     SYNC = "Zoho's own sync"
     IMPORT = "an import or a mass update"
     AUTOMATION = "a workflow or another application"
+    CAMPAIGNS = "somebody in Campaigns, which does not say who"
     NOT_CARRIED = "nobody carried it over"
     LAG = "the sync of the list"
     UNKNOWN = "the products do not tell"
@@ -97,10 +100,8 @@ def read_timelines(context: Context, run_id: int) -> int:
     return len(told)
 
 
-def cause_of(kind: str, *, mode: str | None, reopened: bool) -> Cause:
-    """Return what the mirror tells about one person's drift."""
-    if reopened:
-        return Cause.STAFF
+def cause_of(kind: str, *, mode: str | None) -> Cause:
+    """Return what the mirror tells about the drift of somebody whom nobody opened again."""
     if kind in BY_KIND:
         return BY_KIND[kind]
     return MODES.get(mode or "", Cause.UNKNOWN)
@@ -132,17 +133,38 @@ def _asked(run_id: int) -> Any:  # noqa: ANN401  # a select of many columns
             side.c.closed_by,
             side.c.opened_by,
             func.coalesce(side.c.reopened, 0).label("reopened"),
+            case((and_(_stopped_before(), _active_again()), 1), else_=0).label("back_in_campaigns"),
         )
         .outerjoin(side, side.c.address_index == drift.c.address_index)
         .where(drift.c.run_id == run_id)
     )
 
 
+def _stopped_before() -> ColumnElement[bool]:
+    """Return who was stopped by us before: an enforcement of theirs is recorded."""
+    return (
+        select(happening.c.idx)
+        .where(happening.c.sub == drift.c.sub, happening.c.category == Category.ENFORCEMENT.value)
+        .exists()
+    )
+
+
+def _active_again() -> ColumnElement[bool]:
+    """Return who is active on a list of Campaigns now."""
+    return (
+        select(member.c.address_index)
+        .where(member.c.address_index == drift.c.address_index, member.c.status == Member.ACTIVE.value)
+        .exists()
+    )
+
+
 def _told(row: Row[Any], run_id: int) -> dict[str, object]:
-    reopened = row.reopened == 1 and row.action == "stop"
-    cause = cause_of(row.kind, mode=row.mode, reopened=reopened)
-    actor = row.opened_by if reopened else row.closed_by if cause is Cause.STAFF else None
-    return _row(run_id, row, cause, actor, reopened=reopened)
+    if row.action == "stop" and row.reopened:
+        return _row(run_id, row, Cause.STAFF, row.opened_by, reopened=True)
+    if row.action == "stop" and row.back_in_campaigns:
+        return _row(run_id, row, Cause.CAMPAIGNS, None, reopened=True)
+    cause = cause_of(row.kind, mode=row.mode)
+    return _row(run_id, row, cause, row.closed_by if cause is Cause.STAFF else None, reopened=False)
 
 
 def _row(run_id: int, row: Row[Any], cause: Cause, actor: str | None, *, reopened: bool) -> dict[str, object]:

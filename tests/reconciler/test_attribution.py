@@ -98,3 +98,18 @@ def test_a_product_that_tells_no_timelines_does_not_stop_the_run(small):
     )
     small.run(applying=False)
     assert cause(small, email) == (Cause.STAFF, "Samir Haddad", 1)
+
+
+def test_who_is_back_in_campaigns_after_a_stop_is_blamed_on_nobody_of_crm_and_not_on_us(small):
+    email = small.emails("opted_out_by_hand")[0]
+    small.run()
+    small.sim.world.db.execute(
+        "UPDATE contacts SET dnm = NULL, permission = 'Granted' WHERE email = ?", (email,)
+    )
+    small.sim.world.db.execute(
+        "UPDATE members SET status = 'active' WHERE contact_id = (SELECT id FROM contacts WHERE email = ?)",
+        (email,),
+    )
+    small.run(applying=False)
+    assert cause(small, email) == (Cause.CAMPAIGNS, None, 1)
+    assert openers(small)[0][1] == Cause.CAMPAIGNS
