@@ -14,6 +14,8 @@ class ChannelColumns(TypedColumns):
     notify_url: Named[str] = Column(Text, nullable=False)
     events: Named[str] = Column(Text, nullable=False)
     """What it tells of, comma separated."""
+    watched_sha256: Named[bytes | None] = Column(LargeBinary)
+    """Of the modules and fields that it was asked to watch; None where nobody noted them."""
     token_sha256: Named[bytes] = Column(LargeBinary, nullable=False)
     former_sha256: Named[bytes | None] = Column(LargeBinary)
     """Of the token before this one: what was on its way when it changed is still taken."""

@@ -27,6 +27,8 @@ class Channel:
     channel_id: str
     notify_url: str
     events: tuple[str, ...]
+    watched_sha256: bytes | None = None
+    """Of the modules and fields that it watches, which tells whether those of the mapping changed since."""
     renewed_at: datetime
     expires_at: datetime
 
@@ -34,9 +36,13 @@ class Channel:
 def known(tx: Connection, channel_id: str) -> Channel | None:
     """Return the channel of this id, if it was ever asked for."""
     row = tx.execute(
-        select(channel.c.notify_url, channel.c.events, channel.c.renewed_at, channel.c.expires_at).where(
-            channel.c.channel_id == channel_id
-        )
+        select(
+            channel.c.notify_url,
+            channel.c.events,
+            channel.c.watched_sha256,
+            channel.c.renewed_at,
+            channel.c.expires_at,
+        ).where(channel.c.channel_id == channel_id)
     ).one_or_none()
     if row is None:
         return None
@@ -44,6 +50,7 @@ def known(tx: Connection, channel_id: str) -> Channel | None:
         channel_id=channel_id,
         notify_url=row.notify_url,
         events=tuple(row.events.split(",")),
+        watched_sha256=row.watched_sha256,
         renewed_at=row.renewed_at,
         expires_at=row.expires_at,
     )
@@ -52,7 +59,12 @@ def known(tx: Connection, channel_id: str) -> Channel | None:
 def prepare(tx: Connection, wanted: Channel, token: str, *, at: datetime) -> None:
     """Expect notifications of a channel before CRM is asked for it: the first may come before its answer."""
     digest = sha256(token.encode()).digest()
-    told = {"notify_url": wanted.notify_url, "events": ",".join(wanted.events), "token_sha256": digest}
+    told = {
+        "notify_url": wanted.notify_url,
+        "events": ",".join(wanted.events),
+        "watched_sha256": wanted.watched_sha256,
+        "token_sha256": digest,
+    }
     renewed = tx.execute(
         update(channel)
         .where(channel.c.channel_id == wanted.channel_id)

@@ -32,13 +32,14 @@ log = structlog.get_logger(__name__)
 MOST_BYTES: Final = 512 * 1024  # a few thousand events with all that Zoho says about each
 NOTIFIED_AT: Final = "/hooks/zoho/crm/notifications"
 MOST: Final = 2_000  # records or people in one call
+LONGEST_NUMBER: Final = 40  # digits; CRM's ids have about 19 today, and no text says that they may not grow
 SHORTEST_TOKEN: Final = 32  # characters; it is all that tells Zoho from anybody else
 HEADERS: Final = ("x-consent-token", "authorization", "x-auth-token", "auth_token")
 """Where a webhook may carry its token: our own name first, then whatever Campaigns calls it."""
 
 T = TypeVar("T")
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
-Number = Annotated[str, msgspec.Meta(min_length=1, max_length=19, pattern="^[0-9]+$")] | int
+Number = Annotated[str, msgspec.Meta(min_length=1, max_length=LONGEST_NUMBER, pattern="^[0-9]+$")] | int
 Numbers = Annotated[list[Number], msgspec.Meta(max_length=MOST)]
 
 
@@ -50,8 +51,9 @@ class NotificationIn(msgspec.Struct, frozen=True, kw_only=True):
     module: Name
     ids: Numbers
     operation: Name
-    server_time: Number = 0
-    affected_fields: list[dict[str, list[str]]] = []
+    server_time: Number | None = 0
+    affected_fields: list[dict[str, list[str] | None]] | None = None
+    """By record the fields that changed; may be empty, null or left out."""
 
 
 class WorkflowIn(msgspec.Struct, frozen=True, kw_only=True):
@@ -131,7 +133,7 @@ def _notified(edge: Edge, tx: Connection, told: NotificationIn) -> None:
 
 def _concerns_us(edge: Edge, told: NotificationIn, number: str) -> bool:
     """Return whether the record's mapped fields changed; where CRM does not say which did, they may have."""
-    changed = [name for entry in told.affected_fields for name in entry.get(number, ())]
+    changed = [name for entry in told.affected_fields or () for name in entry.get(number) or ()]
     return not changed or bool(set(changed) & _fields(edge, told.module))
 
 

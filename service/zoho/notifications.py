@@ -157,6 +157,7 @@ class Subscription:
             events=tuple(
                 f"{module.name}.{verb}" for module in self.mapping.crm.modules for verb in ("create", "edit")
             ),
+            watched_sha256=sha256(msgspec.json.encode(self._watched())).digest(),
             renewed_at=now,
             expires_at=now,
         )
@@ -177,11 +178,7 @@ class Subscription:
 
     def _keep(self, known: Channel | None) -> None:
         now, wanted = self.now(), self.wanted
-        as_wanted = known is not None and (known.notify_url, known.events) == (
-            wanted.notify_url,
-            wanted.events,
-        )
-        if known is None or not as_wanted or known.expires_at <= now:
+        if known is None or _asked(known) != _asked(wanted) or known.expires_at <= now:
             self._subscribe()
         elif now - known.renewed_at >= RENEWED_EVERY or known.expires_at - now < MARGIN:
             self._renew(known)
@@ -215,12 +212,17 @@ class Subscription:
             channels.confirm(tx, self.channel_id, at=now, expires_at=ends)
         return ends
 
+    def _watched(self) -> Sequence[tuple[str, Sequence[str]]]:
+        """Return the fields that matter, by module."""
+        crm = self.mapping.crm
+        return [(module.name, (crm.opt_out_field, *module.emails)) for module in crm.modules]
+
     def _conditions(self) -> list[Mapping[str, Any]]:
         """Return what keeps CRM from telling every edit; where its metadata are closed to us it tells all."""
         found = []
-        for module in self.mapping.crm.modules:
+        for module, fields in self._watched():
             try:
-                one = self.client.condition(module.name, (self.mapping.crm.opt_out_field, *module.emails))
+                one = self.client.condition(module, fields)
             except ZohoError as error:
                 log.info("channel.unconditional", code=error.code)
                 return []
@@ -228,6 +230,11 @@ class Subscription:
                 return []
             found.append(one)
         return found
+
+
+def _asked(one: Channel) -> tuple[object, ...]:
+    """Return what tells a channel that has to be asked for anew from one that is as it should be."""
+    return one.notify_url, one.events, one.watched_sha256
 
 
 def _item(payload: object, endpoint: str) -> Mapping[str, Any]:

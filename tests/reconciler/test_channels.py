@@ -1,9 +1,11 @@
 """The channel of CRM's notifications: asked for, prolonged, asked for again; and when it can be relied on."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from msgspec import structs
 
 from service.reconciler import channels
 from service.reconciler.watch import Watch
@@ -56,6 +58,21 @@ def test_a_channel_that_crm_forgot_early_is_asked_for_again(hooked):
     made.clock.ahead += timedelta(hours=2)
     hooked.subscription.keep()
     assert hooked.living()
+
+
+def test_a_living_channel_is_asked_for_again_when_another_field_counts(hooked):
+    made = hooked.world
+    hooked.subscription.keep()
+    before = hooked.living()[0]
+    crm = made.context.policy.zoho.crm
+    modules = [structs.replace(module, emails=[*module.emails, "Third_Email"]) for module in crm.modules]
+    wider = structs.replace(made.context.policy.zoho, crm=structs.replace(crm, modules=modules))
+    changed = replace(hooked.subscription, mapping=wider)
+    changed.keep()
+    assert hooked.living()[0]["token"] != before["token"]
+    after = hooked.living()[0]
+    changed.keep()
+    assert hooked.living()[0]["token"] == after["token"]
 
 
 def test_where_a_day_is_the_longest_life_a_day_is_asked_for(hooked):

@@ -138,6 +138,23 @@ def test_a_change_of_which_crm_names_no_fields_is_kept(edge, hooked):
     assert [row.record_id for row in kept(edge)] == ["1", "2"]
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"affected_fields": None},
+        {"affected_fields": [{"5725767000003000010": None}]},
+        {"affected_fields": [{}]},
+        {"server_time": None},
+        {"ids": ["57257670000030000101234"]},
+        {"ids": [57257670000030000101234]},
+    ],
+)
+def test_what_crm_leaves_empty_or_writes_longer_is_kept(edge, hooked, change):
+    told = notification(**change)
+    assert hooked.post(CRM, json=told).status_code == 200
+    assert [row.record_id for row in kept(edge)] == [str(told["ids"][0])]
+
+
 def test_a_channel_that_was_heard_can_be_relied_on_until_it_misses_something(edge, hooked, clock):
     hooked.post(CRM, json=notification())
     with edge.db.begin() as tx:
