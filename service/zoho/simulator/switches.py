@@ -174,6 +174,13 @@ SWITCHES = MappingProxyType(
         "campaigns.dnm_unknown": Switch(
             default="2103", others=("added",), why="Do-Not-Mail for an address that Campaigns never saw"
         ),
+        "campaigns.largest_range": Switch(
+            default=650, why="a client in the wild found 650 for lists, 500 was verified for recipients"
+        ),
+        "campaigns.optout_sets_type": Switch(
+            default=False,
+            why="whether leaving a list or Do-Not-Mail changes the Subscription Type is an open question",
+        ),
         "campaigns.outcome_times": Switch(
             default=True, why="bouncedDate and optOutTime are seen in XML; their JSON twins are not attested"
         ),
@@ -221,6 +228,10 @@ SWITCHES = MappingProxyType(
         ),
         "emailapi.webhook_count": Switch(
             default="zero", others=("true",), why="the vendor's sample counts 0 above two rows"
+        ),
+        "throttle.retry_after": Switch(
+            default=0,
+            why="no page promises Retry-After, a note says it may be there; its seconds, 0 for none",
         ),
         "throttle.style": Switch(
             default="v11_2008",

@@ -122,6 +122,12 @@ def json_reply(payload: object, *, status: int = 200, headers: Mapping[str, str]
     return Reply(status=status, body=msgspec.json.encode(payload), headers=headers or {})
 
 
+def told_when(world: World, reply: Reply) -> Reply:
+    """Return a refusal for too many calls, with `Retry-After` where the switch names its seconds."""
+    seconds = world.number("throttle.retry_after")
+    return replace(reply, headers={**reply.headers, "Retry-After": str(seconds)}) if seconds else reply
+
+
 def template(endpoint: Endpoint) -> str:
     """Return the endpoint's name in the meter: `/crm/v8/{module}`."""
     return re.sub(r":\w+", "", endpoint.path)

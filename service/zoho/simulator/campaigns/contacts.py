@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from service.zoho.simulator.names import PERMISSION_LABEL
+from service.zoho.simulator.names import PERMISSION_LABEL, REFUSED
 from service.zoho.simulator.world import World
 
 COLUMNS = MappingProxyType(
@@ -82,6 +82,14 @@ def set_dnm(world: World, contact_id: int, reason: str | None) -> None:
     """Put a contact into Do-Not-Mail (reason self, admin or complaint), or take it out with None."""
     at = None if reason is None else world.clock.seconds()
     world.db.execute("UPDATE contacts SET dnm = ?, dnm_at = ? WHERE id = ?", (reason, at, contact_id))
+    if reason is not None:
+        opted_out(world, contact_id)
+
+
+def opted_out(world: World, contact_id: int) -> None:
+    """Change the contact's type, where the switch says that leaving does so."""
+    if world.on("campaigns.optout_sets_type"):
+        world.db.execute("UPDATE contacts SET permission = ? WHERE id = ?", (REFUSED, contact_id))
 
 
 def set_status(world: World, list_id: int, contact_id: int, status: str) -> None:

@@ -2,7 +2,7 @@
 
 from service.zoho.simulator.campaigns import envelope
 from service.zoho.simulator.tokens import covers
-from service.zoho.simulator.wire import Call, Endpoint, Reply, template
+from service.zoho.simulator.wire import Call, Endpoint, Reply, template, told_when
 from service.zoho.simulator.world import World
 
 FIRST_PAGE = 20
@@ -23,7 +23,7 @@ def answer(world: World, endpoint: Endpoint, call: Call) -> Reply:
         return envelope.unauthorized(call)
     factor = world.number("campaigns.window_factor")
     if endpoint.windows and not world.meter.admit(name, endpoint.windows, factor=factor, now=now):
-        return envelope.locked(world, call)
+        return told_when(world, envelope.locked(world, call))
     return endpoint.handle(world, call)
 
 
@@ -42,6 +42,7 @@ def window(world: World, call: Call, *, most: int) -> tuple[int, int]:
     if not all(text.isdigit() for text in texts):
         raise envelope.failure(world, call, "1005", "Wrong data type.")
     start, count = max(1, int(texts[0])), max(1, int(texts[1]))
+    most = min(most, world.number("campaigns.largest_range"))
     if count > most and world.text("campaigns.range_over_max") == "6502":
         raise envelope.failure(world, call, "6502", "The given limit is over the maximum.")
     return start, min(count, most)

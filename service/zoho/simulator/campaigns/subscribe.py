@@ -53,6 +53,7 @@ def listunsubscribe(world: World, call: Call) -> Reply:
         _leave_topic(world, contact.id, call.params["topic_id"])
     if contacts.status_on(world, list_id, contact.id) in ("active", "awaiting"):
         contacts.set_status(world, list_id, contact.id, "unsub")
+        contacts.opted_out(world, contact.id)
     return _done(world, call, "User successfully unsubscribed.")
 
 

@@ -5,7 +5,16 @@ from dataclasses import replace
 
 from service.zoho.simulator.crm.fields import MODULES
 from service.zoho.simulator.tokens import covers
-from service.zoho.simulator.wire import AnswerError, Call, Endpoint, Reply, json_reply, price, template
+from service.zoho.simulator.wire import (
+    AnswerError,
+    Call,
+    Endpoint,
+    Reply,
+    json_reply,
+    price,
+    template,
+    told_when,
+)
 from service.zoho.simulator.world import World
 
 
@@ -17,11 +26,11 @@ def answer(world: World, endpoint: Endpoint, call: Call) -> Reply:
     world.meter.count("crm", f"{call.method} {template(endpoint)}")
     _authorise(world, endpoint, call)
     if call.crowded:
-        return _throttled(world)
+        return told_when(world, _throttled(world))
     allowance = world.number("crm.credits_per_day")
     left = world.meter.spend(price(world, endpoint, call), allowance=allowance, now=world.clock.now())
     if left is None:
-        return _throttled(world)
+        return told_when(world, _throttled(world))
     try:
         _require_module(world, call)
         reply = endpoint.handle(world, call)

@@ -73,3 +73,20 @@ def test_a_factor_widens_every_window(sim, zoho):
 def test_a_reset_opens_what_was_locked(sim, zoho, locked):
     sim.control("reset", {})
     assert zoho.get(LISTS, params=JSON).json()["code"] == "0"
+
+
+def test_retry_after_comes_only_where_the_switch_names_its_seconds(sim, zoho, locked):
+    sim.control("switches", {"throttle.retry_after": 90, "crm.credits_per_day": 0})
+    answers = [zoho.get(path, params=JSON) for path in (LISTS, "/crm/v8/org")]
+    assert [answer.headers["retry-after"] for answer in answers] == ["90", "90"]
+    sim.control("switches", {"throttle.retry_after": 0})
+    assert "retry-after" not in zoho.get("/crm/v8/org").headers
+
+
+def test_the_largest_range_is_a_switch_that_cuts_or_refuses(sim, zoho):
+    asked = {**JSON, "listkey": names.LIST_KEY, "range": 500}
+    sim.control("switches", {"campaigns.largest_range": 7})
+    path = "/api/v1.1/getlistsubscribers"
+    assert len(zoho.get(path, params=asked).json()["list_of_details"]) == 7
+    sim.control("switches", {"campaigns.range_over_max": "6502"})
+    assert zoho.get(path, params=asked).json()["code"] == "6502"

@@ -170,3 +170,22 @@ def test_bulk_takes_ten_addresses_and_skips_who_is_kept_out_without_a_word(
     )
     eleven = ",".join(f"p{number}@example.com" for number in range(11))
     assert zoho.post(path, params={**base, "emailids": eleven}).json()["status"] == "error"
+
+
+@pytest.mark.parametrize("call", ["listunsubscribe", "contactdonotmail"])
+def test_leaving_changes_the_type_only_by_switch(sim, write, somebody, call):
+    def permission():
+        return sim.control("person", {"email": somebody})["campaigns"]["fields"][names.PERMISSION_LABEL]
+
+    sim.control("switches", {"campaigns.optout_sets_type": True})
+    assert permission() == names.GRANTED
+    write(call, somebody)
+    assert permission() == names.REFUSED
+
+
+def test_leaving_leaves_the_type_alone_otherwise(sim, write, somebody):
+    write("contactdonotmail", somebody)
+    assert (
+        sim.control("person", {"email": somebody})["campaigns"]["fields"][names.PERMISSION_LABEL]
+        == names.GRANTED
+    )
