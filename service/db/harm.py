@@ -13,13 +13,13 @@ from service.db.columns import Int, Moment, metadata
 class HarmWindowColumns(TypedColumns):
     """The time in which a person said stop, or was a dead mailbox, and a product would have mailed them."""
 
-    address_index: Named[bytes] = Column(LargeBinary, primary_key=True)
-    since: Named[datetime] = Column(Moment, nullable=False)
+    address_index: Named[bytes] = Column(LargeBinary)
+    since: Named[datetime] = Column(Moment)
     until: Named[datetime | None] = Column(Moment)
     """When both products had stopped; None while one has not."""
     kind: Named[str] = Column(Text, nullable=False)
     noticed_at: Named[datetime] = Column(Moment, nullable=False)
-    """When the window was first seen, or found to begin earlier than was known."""
+    """When the window was first seen."""
 
 
 class MailingScanColumns(TypedColumns):
@@ -39,6 +39,8 @@ class HarmColumns(TypedColumns):
     sent_at: Named[datetime] = Column(Moment, nullable=False)
 
 
-harm_window = Table("harm_window", metadata, HarmWindowColumns)
+harm_window = Table(
+    "harm_window", metadata, HarmWindowColumns, PrimaryKeyConstraint("address_index", "since")
+)
 mailing_scan = Table("mailing_scan", metadata, MailingScanColumns)
 harm = Table("harm", metadata, HarmColumns, PrimaryKeyConstraint("address_index", "campaign_key"))

@@ -117,20 +117,27 @@ def count(tx: Connection, *, since: datetime | None = None, read: int = 0) -> Ha
     """Return what is known now, without asking Campaigns; of windows noticed `since`, or of all."""
     noticed = true() if since is None else harm_window.c.noticed_at > moment(since)
     hit = select(harm.c.address_index).where(harm.c.address_index == harm_window.c.address_index).exists()
-    rows = tx.execute(
+    person = (
         select(
-            harm_window.c.kind,
-            func.sum(case((hit, 1), else_=0)).label("mailed"),
-            func.sum(case((hit, 0), else_=1)).label("spared"),
+            harm_window.c.address_index,
+            func.min(harm_window.c.kind).label("kind"),
+            func.max(case((hit, 1), else_=0)).label("mailed"),
         )
         .where(noticed)
-        .group_by(harm_window.c.kind)
+        .group_by(harm_window.c.address_index)
+        .cte("person")
+    )
+    rows = tx.execute(
+        select(
+            person.c.kind,
+            func.sum(person.c.mailed).label("mailed"),
+            func.sum(1 - person.c.mailed).label("spared"),
+        ).group_by(person.c.kind)
     ).all()
     mails, newest = tx.execute(
         select(func.count(), func.max(harm.c.sent_at))
         .select_from(harm)
-        .join(harm_window, harm_window.c.address_index == harm.c.address_index)
-        .where(noticed)
+        .join(person, person.c.address_index == harm.c.address_index)
     ).one()
     return Harm(
         people={row.kind: int(row.mailed) for row in rows if row.mailed},
@@ -142,37 +149,34 @@ def count(tx: Connection, *, since: datetime | None = None, read: int = 0) -> Ha
 
 
 def _note(tx: Connection, now: datetime) -> None:
-    """Bring the windows up to date: one per person, from the earliest known stop to the last repair."""
+    """Bring the windows up to date: one per stop of a person, from when it was said until it was carried."""
     found = _windows(tx.scalar(select(func.max(harm_window.c.noticed_at))), now).subquery()
     columns = [harm_window.c[name] for name in ("address_index", "kind", "since", "until", "noticed_at")]
     put = insert_into(tx, harm_window).from_select(
         columns, select(*(found.c[column.name] for column in columns)).where(true())
     )
-    earlier = put.excluded.since < harm_window.c.since
     tx.execute(
         put.on_conflict_do_update(
-            index_elements=[harm_window.c.address_index],
-            set_={
-                "kind": put.excluded.kind,
-                "since": case((earlier, put.excluded.since), else_=harm_window.c.since),
-                "until": put.excluded.until,
-                "noticed_at": case((earlier, put.excluded.noticed_at), else_=harm_window.c.noticed_at),
-            },
+            index_elements=[harm_window.c.address_index, harm_window.c.since],
+            set_={"kind": put.excluded.kind, "until": put.excluded.until},
         )
     )
     _close(tx)
 
 
 def _windows(noticed: datetime | None, now: datetime) -> Select[Any]:
-    """Select one row per person of whom something happened lately; `until` NULL while it is not over."""
+    """Select one row per person and stop of whom something happened lately; `until` NULL while it lasts.
+
+    Each stop has a window of its own: somebody who agreed again in between was mailed rightly then.
+    """
     e = union_all(_drifted(noticed), _withdrawn(noticed)).subquery().c
     return select(
         e.address_index,
         func.min(e.kind).label("kind"),
-        func.min(e.since).label("since"),
+        e.since,
         case((func.max(e.unfinished) == 0, func.max(e.until))).label("until"),
         moment(now).label("noticed_at"),
-    ).group_by(e.address_index)
+    ).group_by(e.address_index, e.since)
 
 
 def _drifted(noticed: datetime | None) -> Select[Any]:

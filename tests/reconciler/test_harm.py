@@ -8,8 +8,9 @@ from sqlalchemy import select
 from service.db import harm, harm_window, mailing_scan
 from service.intake.erasures import ErasureList
 from service.intake.forgetting import erase
+from service.reconciler.enforce import carry_out
 from service.reconciler.harm import count, look
-from tests.running import withdrawal
+from tests.running import claim, withdrawal
 
 from .conftest import world
 
@@ -154,3 +155,29 @@ def test_who_is_erased_leaves_no_trace_of_harm(planted, tmp_path):
     with planted.db.read() as tx:
         assert count(tx).total >= 0
         assert before not in set(tx.scalars(select(harm_window.c.address_index)))
+
+
+def test_a_mail_between_two_stops_to_somebody_who_had_agreed_again_is_no_harm(planted):
+    email, mails = planted.ordinary(), planted.zoho.campaigns.mails()
+    start = planted.clock()
+
+    def stopped() -> None:
+        planted.intake.record([withdrawal(email, received_at=planted.clock())])
+        carry_out(planted.context, worker="w")
+
+    stopped()
+    planted.clock.ahead += timedelta(days=40)
+    planted.intake.record([claim(email, received_at=planted.clock())])
+    planted.clock.ahead += timedelta(days=20)
+    send(planted, email, days_ago=0)
+    planted.clock.ahead += timedelta(days=30)
+    stopped()
+    planted.run(applying=False)
+    look(planted.context, mails)
+    newest = planted.sim.world.db.execute("SELECT campaign_key FROM campaigns WHERE id = 6").fetchone()[0]
+    with planted.db.read() as tx:
+        keys = set(
+            tx.scalars(select(harm.c.campaign_key).where(harm.c.address_index == index(planted, email)))
+        )
+    assert start < planted.clock()
+    assert newest not in keys
