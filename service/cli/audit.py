@@ -115,9 +115,13 @@ def _told(point: Point) -> Text:
 
 @click.command(short_help="Write the field mapping for the next admin: direction, owner, reason, state.")
 @click.option("--html", type=FILE, help="Write HTML to this file instead of printing Markdown.")
-def mapping(*, html: Path | None) -> None:
+@click.option("--estimate", "estimated", is_flag=True, help="Ask Zoho nothing; print what it would cost.")
+def mapping(*, html: Path | None, estimated: bool) -> None:
     """Write every field that lives in both products, as declared and as both products have it."""
     with app.running(settings.load()) as parts, parts.zoho() as zoho:
+        if estimated:
+            click.echo(estimating.tell(estimating.of_mapping(parts, zoho), zoho))
+            return
         declared = parts.policy.zoho
         found = mapped.compare(declared, app.describe(zoho, declared))
         name = parts.policy.controller.name

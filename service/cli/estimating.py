@@ -36,11 +36,20 @@ def known(parts: Parts, zoho: Zoho, *, applying: bool = False) -> Estimate | Non
 
 def of_audit(parts: Parts, zoho: Zoho, *, last: bool) -> Estimate:
     """Return what an audit costs: a reading unless of the `last` one, and both products' metadata."""
-    found = Estimate(oauth=1) if last else of_run(parts, zoho)
+    found = Estimate() if last else of_run(parts, zoho)
+    return _with_metadata(found, parts, zoho)
+
+
+def of_mapping(parts: Parts, zoho: Zoho) -> Estimate:
+    """Return what reading both products' metadata costs."""
+    return _with_metadata(Estimate(), parts, zoho)
+
+
+def _with_metadata(found: Estimate, parts: Parts, zoho: Zoho) -> Estimate:
     modules = len(parts.policy.zoho.crm.modules)
     found.ask_crm("GET /crm/v8/settings/fields", modules, modules)
     found.campaigns["contact/allfields"] += 1
-    return found
+    return _with_token(found, zoho)
 
 
 def of_push(parts: Parts) -> Estimate:

@@ -133,3 +133,15 @@ def test_creating_canaries_is_estimated_to_the_call(connected, zoho, tmp_path):
     crm, campaigns = (calls_after[name] - calls_before[name] for name in ("crm", "campaigns"))
     assert f"{crm} calls of CRM, {campaigns} of Campaigns, {after - before} credits" in told
     assert "0 calls of CRM, 0 of Campaigns" in call(chosen, "canaries", "create", "--estimate")[1]
+
+
+def test_a_mapping_is_estimated_to_the_call(connected, zoho):
+    before, calls_before = charged(zoho)
+    code, told, _ = call(connected, "mapping", "--estimate")
+    assert code == 0
+    assert charged(zoho) == (before, calls_before)
+    assert call(connected, "mapping")[0] == 0
+    after, calls_after = charged(zoho)
+    crm, campaigns = (calls_after[name] - calls_before[name] for name in ("crm", "campaigns"))
+    assert crm > 0
+    assert f"{crm} calls of CRM, {campaigns} of Campaigns, {after - before} credits" in told
