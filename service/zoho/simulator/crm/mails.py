@@ -61,6 +61,37 @@ def get_emails(world: World, call: Call) -> Reply:
     return json_reply({"Emails": mails, "info": info})
 
 
+def send(world: World, call: Call) -> Reply:
+    """Answer `POST /{Module}/{id}/actions/send_mail`: 403 NO_PERMISSION for a record that opted out."""
+    module, number = module_of(call), call.slots["record_id"]
+    given = _body(call).get("data")
+    mail = given[0] if isinstance(given, list) and given and isinstance(given[0], dict) else {}
+    for name in ("from", "to", "subject"):
+        if not mail.get(name):
+            details = {"api_name": name, "json_path": f"$.data[0].{name}"}
+            raise problem("MANDATORY_NOT_FOUND", "required field not found", details)
+    query = f"SELECT Email_Opt_Out, Email FROM {table(module)} WHERE id = ?"
+    row = world.db.execute(query, (int(number) if number.isdigit() else -1,)).fetchone()
+    if row is None:
+        raise problem("INVALID_DATA", "the id given seems to be invalid", {"id": number})
+    if row[0]:
+        message = "permission denied: the record has chosen Email Opt Out"
+        raise problem("NO_PERMISSION", message, {"permissions": ["Email_Opt_Out"]}, status=403)
+    sent = world.db.execute(
+        "INSERT INTO mails (module, record_id, address, subject, sent_at) VALUES (?, ?, ?, ?, ?)"
+        " RETURNING id",
+        (module, int(number), row[1] or "", str(mail["subject"]), world.clock.seconds()),
+    ).fetchone()
+    details = {"message_id": f"m{sent[0]:016x}"}
+    item = {"code": "SUCCESS", "details": details, "message": "Your mail has been sent successfully."}
+    return json_reply({"data": [{**item, "status": "success"}]})
+
+
+def send_price(_call: Call) -> int:
+    """Return the credits of one mail, by the sample of the price list."""
+    return 20
+
+
 def unblock(world: World, call: Call) -> Reply:
     """Answer `POST /{Module}/{id}/actions/unblock_email` and `POST /{Module}/actions/unblock_email`."""
     module = module_of(call)

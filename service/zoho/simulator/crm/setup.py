@@ -70,6 +70,22 @@ def unsubscribe_links(_world: World, _call: Call) -> Reply:
     return Reply(status=204)
 
 
+def unsubscribe_associations(_world: World, _call: Call) -> Reply:
+    """Answer `GET /settings/unsubscribe_link/actions/associations`: none, as there is no link."""
+    return Reply(status=204)
+
+
+def audit_log_exports(world: World, call: Call) -> Reply:
+    """Answer `/settings/audit_log_export`: a POST orders one, which is done at once; 204 when none was."""
+    if call.method == "POST":
+        key = str(world.next_record_id())
+        shelf.put(world.db, _EXPORT, key, {"id": key, "status": "completed"})
+        item = {"code": "SUCCESS", "details": {"id": key}, "message": "export scheduled", "status": "success"}
+        return json_reply({"audit_log_export": [item]}, status=201)
+    found = [one for _, one in shelf.every(world.db, _EXPORT)]
+    return json_reply({"audit_log_export": found}) if found else Reply(status=204)
+
+
 def duplicate_preference(world: World, call: Call) -> Reply:
     """Answer `GET /settings/duplicate_check_preference?module=Leads`; 204 when not set."""
     _leads(call)
@@ -103,6 +119,7 @@ def drop_duplicate_preference(world: World, call: Call) -> Reply:
 
 
 _PREFERENCE = "duplicate_preference"
+_EXPORT = "audit_log_export"
 _FEATURES: tuple[tuple[str, Json], ...] = (
     ("user_licenses", {"limits": {"total": 10, "edition_limit": 10}, "used_count": 4}),
     ("bulk_read", {"limits": {"rows_per_job": 200_000}}),

@@ -1,6 +1,7 @@
 """Workflow webhooks: what an admin wired to changes of records, posted with merge fields filled."""
 
 import re
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -53,6 +54,19 @@ def failures(world: World, _call: Call) -> Reply:
     """Answer `GET /settings/automation/webhook_failures`; 204 when all went well."""
     found = [failure for _, failure in shelf.every(world.db, FAILED)]
     return json_reply({"webhook_failures": found}) if found else Reply(status=204)
+
+
+def usage(world: World, _call: Call) -> Reply:
+    """Answer `GET /settings/automation/webhooks/actions/usage_reports`: how many failed; 204 without hooks.
+
+    Facts name the call and not its body; the counts are those that we hold.
+    """
+    failed = Counter(str(failure["webhook"]["id"]) for _, failure in shelf.every(world.db, FAILED))
+    found = [
+        {"webhook": {"id": key, "name": hook.get("name")}, "failure_count": failed[key]}
+        for key, hook in shelf.every(world.db, KIND)
+    ]
+    return json_reply({"usage_reports": found}) if found else Reply(status=204)
 
 
 def run(world: World) -> None:

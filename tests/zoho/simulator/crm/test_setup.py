@@ -163,3 +163,35 @@ def test_light_calls_do_not_count_against_the_smaller_limit(sim, zoho):
     with ThreadPoolExecutor(4) as pool:
         answers = list(pool.map(lambda _: zoho.get("/crm/v8/org").status_code, range(4)))
     assert answers == [200] * 4
+
+
+def test_a_mail_to_somebody_who_opted_out_is_refused_and_any_other_is_sent(sim, sign_in, record):
+    scopes = "ZohoCRM.send_mail.ALL ZohoCRM.modules.ALL"
+    sim.control("switches", {"oauth.scopes": scopes})
+    zoho, address = sign_in(), f"/crm/v8/{record['module']}/{record['id']}"
+    mail = {"from": {"email": "a@example.org"}, "to": [{"email": record["Email"]}], "subject": "Hello"}
+
+    def send(**more):
+        return zoho.post(f"{address}/actions/send_mail", json={"data": [{**mail, **more}]})
+
+    assert send().json()["data"][0]["code"] == "SUCCESS"
+    assert zoho.get(f"{address}/Emails").json()["Emails"][0]["subject"] == "Hello"
+    assert send(subject="").json()["details"]["json_path"] == "$.data[0].subject"
+    zoho.put(address, json={"data": [{"Email_Opt_Out": True}], "trigger": []})
+    refused = send()
+    assert (refused.status_code, refused.json()["code"]) == (403, "NO_PERMISSION")
+    assert "Email Opt Out" in refused.json()["message"]
+
+
+def test_an_admins_rarer_calls_have_an_answer(zoho):
+    assert zoho.get(f"{SETTINGS}/unsubscribe_link/actions/associations").status_code == 204
+    assert zoho.get(f"{SETTINGS}/audit_log_export").status_code == 204
+    ordered = zoho.post(f"{SETTINGS}/audit_log_export", json={}).json()["audit_log_export"][0]
+    (done,) = zoho.get(f"{SETTINGS}/audit_log_export").json()["audit_log_export"]
+    assert (done["id"], done["status"]) == (ordered["details"]["id"], "completed")
+    usage = f"{SETTINGS}/automation/webhooks/actions/usage_reports"
+    assert zoho.get(usage).status_code == 204
+    hook = {"name": "tell", "url": "http://127.0.0.1:9/", "module": {"api_name": "Contacts"}}
+    zoho.post(f"{SETTINGS}/automation/webhooks", json={"webhooks": [hook]})
+    (report,) = zoho.get(usage).json()["usage_reports"]
+    assert (report["webhook"]["name"], report["failure_count"]) == ("tell", 0)
