@@ -3,8 +3,10 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from click.testing import CliRunner
 
 from service.anchor.published import PublishedLog
+from service.cli.verify import verify
 from service.errors import Malformed, Unavailable
 from service.ledger.replay.judge import Beliefs, at_once, judge
 from service.ledger.verify import State
@@ -78,3 +80,10 @@ def test_a_server_that_fails_is_no_evidence_of_anything(server):
 def test_what_is_no_url_is_refused():
     with PublishedLog("http://host:not-a-port") as source, pytest.raises(Malformed, match="URL of a log"):
         source.read("checkpoint")
+
+
+def test_entries_that_are_shown_to_auditors_only_are_not_called_missing(server):
+    url = f"http://127.0.0.1:{server.server_port}/log"
+    found = CliRunner().invoke(verify, [url, "--key", LOG.vkey, "--processes", "1"])
+    assert found.exit_code == 2
+    assert "tile/entries/000 is not readable without --api-key" in found.stdout

@@ -48,6 +48,9 @@ def test_an_erasure_writes_a_certificate_that_verifies_without_the_ledger(chosen
     assert "says so" in told
     assert EMAIL not in told
     assert run("verify-erasure", str(chosen / "certificate"), "--key", public_key()).startswith("good")
+    (chosen / "log.vkey").write_text(public_key() + "\n")
+    named = run("verify-erasure", str(chosen / "certificate"), "--key", str(chosen / "log.vkey"))
+    assert named.startswith("good")
     with pytest.raises(KeptOut):
         run("erase", EMAIL, "--reason", "request", "-o", str(chosen / "second"))
     index = told.split("entry ")[1].split()[0]
