@@ -803,9 +803,16 @@ def a_bundle_beside_the_checkpoint_of_the_same_size() -> bytes:
 
 @bundle_case(
     INCOMPLETE,
-    kept={"old": LOG.sign(f"{ORIGIN}\n3\n47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=\n".encode())},
+    kept={"old": LOG.sign(f"{ORIGIN}\n8\n47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=\n".encode())},
 )
 def a_bundle_beside_a_checkpoint_that_it_cannot_be_compared_with() -> bytes:
+    return SMALL
+
+
+@bundle_case(
+    BAD, kept={"fork": LOG.sign(f"{ORIGIN}\n3\n47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=\n".encode())}
+)
+def a_bundle_whose_proofs_show_another_history_than_was_signed_earlier() -> bytes:
     return SMALL
 
 
