@@ -16,7 +16,7 @@ from service.reconciler.port import NOBODY, ListMember, Member, Meter, Outcome, 
 from service.zoho import envelopes
 from service.zoho.crm_answers import scrub
 from service.zoho.envelopes import Envelope, Row, text
-from service.zoho.listings import BASE, Listings
+from service.zoho.listings import BASE, Listings, Note
 from service.zoho.mails import ZohoMails
 from service.zoho.transport import Call, Transport
 from service.zoho.wire import NO_ANSWER, Answer
@@ -39,9 +39,9 @@ class MailingList:
 class ZohoCampaigns:
     """The Campaigns client of one organisation; errors are `ZohoError`s."""
 
-    def __init__(self, transport: Transport, mapping: ZohoMapping) -> None:
+    def __init__(self, transport: Transport, mapping: ZohoMapping, *, note: Note | None = None) -> None:
         self._transport = transport
-        self._listings = Listings(transport)
+        self._listings = Listings(transport, note)
         self._mapping = mapping.campaigns
         self._keys = {entry.name: entry.key for entry in mapping.campaigns.lists}
         self.meter: Meter = transport.till.meter

@@ -1,11 +1,11 @@
 """What a run will cost, before anything is asked: calls by endpoint, credits, share of the day, duration.
 
-Follows what the clients do with an organisation of known size, page by page. Credits of CRM come out exact
-where nothing changed since the last reading; calls of Campaigns within a few (children of split tests).
+Follows what the clients do with an organisation of known size, page by page. Credits of CRM come out exact,
+and calls of Campaigns too where nothing changed since the last reading, which notes what outcomes took.
 """
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from math import ceil
@@ -13,6 +13,7 @@ from math import ceil
 from service.errors import QuotaExhausted
 from service.reconciler import sizes
 from service.reconciler.context import Context
+from service.reconciler.observe import OVERLAP
 from service.reconciler.plan import CRM_BATCH, CRM_READ, FEW
 from service.reconciler.port import OutcomeKind
 from service.reconciler.sizes import Sizes, Stops
@@ -22,7 +23,9 @@ from service.zoho.bulk_read import PAGE as BULK_PAGE
 from service.zoho.coql import LARGEST_PAGE, SMALLEST_PAGE
 from service.zoho.crm_reads import DELETED_CREDITS
 from service.zoho.crm_sweeps import POLLS, bulk_credits, sweep_credits
+from service.zoho.listings import Noted
 from service.zoho.quota import CAMPAIGNS_DEFAULT, CAMPAIGNS_LIMITS, Quota, coql_credits, write_credits
+from service.zoho.shared import SharedQuota
 
 SECONDS_PER_CALL = 0.4
 """Of a call over the internet, by experience; Campaigns takes eight writes at a time."""
@@ -70,11 +73,13 @@ def of_run(
     by: str = "cheapest",
     learning: bool = False,
     job_credits: int = JOB_CREDITS,
+    outcomes: Sequence[Noted] | None = None,
 ) -> Estimate:
     """Return what reading everything costs, and when `applying` what is to be stopped by the last reading.
 
     `by` is how modules are read (`policies/zoho.toml`); `learning`: the edition is asked for first;
-    `job_credits` is what a bulk read costs in this organisation.
+    `job_credits` is what a bulk read costs in this organisation; `outcomes` are the calls that the last
+    reading of outcomes took.
     """
     found = Estimate(exact=size.read_at is not None, oauth=1)
     if learning:
@@ -85,7 +90,7 @@ def of_run(
             _follow(found, module, size.followed[module])
         else:
             _sweep(found, module, rows, by, job_credits)
-    _read_campaigns(found, size)
+    _read_campaigns(found, size, outcomes)
     if applying:
         _write(found, size)
     return found
@@ -103,6 +108,7 @@ def of_next(context: Context, quota: Quota, *, applying: bool, contacts: int = 0
         by=context.policy.zoho.crm.sweep,
         learning=not quota.is_learned,
         job_credits=quota.gate("crm").price(CREATE, JOB_CREDITS),
+        outcomes=quota.outcome_calls if found is not None and isinstance(quota, SharedQuota) else None,
     )
 
 
@@ -197,12 +203,18 @@ def _bulk(found: Estimate, rows: int, job_credits: int) -> None:
         found.ask_crm(users.ENDPOINT, 1, 1)
 
 
-def _read_campaigns(found: Estimate, size: Sizes) -> None:
+def _read_campaigns(found: Estimate, size: Sizes, outcomes: Sequence[Noted] | None) -> None:
     """Add every listing, each with the page that says that it has ended."""
     for count in size.permissions.values():
         found.campaigns["getsegmentcontacts"] += _pages(count)
     for count in size.members.values():
         found.campaigns["getlistsubscribers"] += _pages(count)
+    if outcomes is not None:
+        since = None if size.read_at is None else size.read_at - OVERLAP - listings.LATE
+        for one in outcomes:
+            if since is None or one.sent_at is None or one.sent_at >= since:
+                found.campaigns.update(one.calls)
+        return
     campaigns = {key for key, _ in size.outcomes}
     found.campaigns["recentcampaigns"] += _pages(len(campaigns))
     for key in campaigns:

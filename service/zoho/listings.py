@@ -4,9 +4,11 @@ Implements facts `zoho-campaigns` sections 0.5, 0.6, 2 and 3. A short page is no
 the code for "empty" is. A listing that repeats itself has no end, and nothing is concluded from it.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from service.errors import ZohoError
 from service.reconciler.port import Outcome, OutcomeKind
@@ -23,6 +25,17 @@ SEAM = 10
 """Rows of a full page that the next one repeats: so many may leave a listing while a page is under way."""
 
 RECIPIENTS = "getcampaignrecipientsdata"
+
+
+class Noted(NamedTuple):
+    """The calls by endpoint that the outcomes of one campaign took, its children's included."""
+
+    sent_at: datetime | None
+    """None also for the listing of the campaigns themselves."""
+    calls: Counter[str]
+
+
+Note = Callable[[Sequence[Noted]], None]
 MOST_PAGES = 10_000
 MOST_STEPS = 5
 LATE = timedelta(days=120)
@@ -79,8 +92,11 @@ class Place:
 class Listings:
     """Reads the listings of one organisation."""
 
-    def __init__(self, transport: Transport) -> None:
+    def __init__(self, transport: Transport, note: Note | None = None) -> None:
+        """`note` hears how many calls, by endpoint, a whole reading of outcomes took."""
         self._transport = transport
+        self._note = note
+        self._asked: Counter[str] = Counter()
         self._times_in_json = True
 
     def rows(self, endpoint: str, params: Mapping[str, str]) -> Iterator[Row]:
@@ -114,12 +130,18 @@ class Listings:
 
     def outcomes(self, since: datetime | None) -> Iterator[Outcome]:
         """Yield the outcomes of all sent campaigns; what certainly happened before `since` is left out."""
+        before, noted = self._asked.copy(), []
         for found in self.campaigns():
             if _is_over(found, since):
                 continue
+            so_far = self._asked.copy()
             for happened in self._outcomes_of(found):
                 if since is None or happened.happened_at is None or happened.happened_at >= since:
                     yield happened
+            noted.append(Noted(found.sent_at, self._asked - so_far))
+        if self._note is not None:
+            listed = sum((one.calls for one in noted), Counter[str]())
+            self._note([Noted(None, self._asked - before - listed), *noted])
 
     def campaigns(self) -> Iterator[Campaign]:
         """Yield the sent campaigns, the newest first."""
@@ -174,6 +196,7 @@ class Listings:
         return child_keys(envelope.rows or ())
 
     def _get(self, endpoint: str, params: Mapping[str, str]) -> Envelope:
+        self._asked[endpoint] += 1
         call = Call(
             method="GET", path=BASE + endpoint, endpoint=endpoint, params={"resfmt": "JSON", **params}
         )

@@ -22,6 +22,7 @@ from service.zoho.crm import ZohoCrm
 from service.zoho.oauth import Credentials, OAuth
 from service.zoho.pace import Pace
 from service.zoho.quota import HEAVY, LARGEST_WRITE, SLOTS, Alone, Budget, Limit, Quota, Till, Windows
+from service.zoho.shared import SharedQuota
 from service.zoho.tokens import Keeper, SharedToken, Token
 from service.zoho.transport import Call, Product, Transport
 from service.zoho.wire import Line, is_loopback
@@ -101,7 +102,9 @@ def connect(
     )
     return Zoho(
         crm=ZohoCrm(crm, mapping),
-        campaigns=ZohoCampaigns(campaigns, mapping),
+        campaigns=ZohoCampaigns(
+            campaigns, mapping, note=quota.note_outcomes if isinstance(quota, SharedQuota) else None
+        ),
         meter=till.meter,
         oauth=oauth,
         line=line,

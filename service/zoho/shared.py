@@ -8,6 +8,7 @@ import os
 import socket
 import threading
 import time
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
@@ -23,6 +24,7 @@ from service.zoho import blocks, licence
 from service.zoho.blocks import Use
 from service.zoho.gate import LIFE, Node, SharedGate
 from service.zoho.licence import HEAVY_AT_A_TIME, LEARNED_FOR, Licence
+from service.zoho.listings import Noted
 from service.zoho.pace import utc_now
 from service.zoho.places import PATIENCE_S, SharedSlots
 from service.zoho.quota import CAMPAIGNS_DEFAULT, CAMPAIGNS_LIMITS, DAY_S, HEAVY, OAUTH_LIMITS, Limit
@@ -33,6 +35,8 @@ log = structlog.get_logger(__name__)
 
 CREDITS: Final = "crm"
 """The account of CRM's credits."""
+OUTCOMES: Final = "campaigns.outcomes"
+"""Where the calls of the last reading of outcomes are kept: children of split tests tell nothing else."""
 ASK_AGAIN = timedelta(minutes=10)
 """How long a refusal to tell the edition is remembered: somebody has to grant a scope first."""
 KNOWN_FOR_S = 60.0
@@ -124,6 +128,21 @@ class SharedQuota:
             blocks.keep_facts(tx, CREDITS, msgspec.json.encode(found).decode(), now)
         self._read()
         return self.licence
+
+    def note_outcomes(self, calls: Sequence[Noted]) -> None:
+        """Keep how many calls of Campaigns the last reading of outcomes took, by campaign and endpoint."""
+        with self._db.begin() as tx:
+            blocks.keep_facts(tx, OUTCOMES, msgspec.json.encode(calls).decode(), self._clock())
+
+    @property
+    def outcome_calls(self) -> Sequence[Noted] | None:
+        """Return the calls of the last reading of outcomes, None if there was none."""
+        with self._db.read() as tx:
+            found = blocks.facts(tx, OUTCOMES)
+        if found is None:
+            return None
+        rows = msgspec.json.decode(found[0], type=list[tuple[datetime | None, dict[str, int]]])
+        return [Noted(sent_at, Counter(calls)) for sent_at, calls in rows]
 
     def limits(self, account: str) -> Sequence[Limit]:
         """Return the limits of an account, within which all nodes stay together."""

@@ -68,6 +68,7 @@ def test_estimate_booked_and_charged_are_equal_to_the_credit_when_looking_and_wh
             == after - before
         )
         assert estimate["calls"]["crm"] == calls_after["crm"] - calls_before["crm"]
+        assert estimate["calls"]["campaigns"] == calls_after["campaigns"] - calls_before["campaigns"]
         assert told["calls"] == charged_since(calls_before, calls_after)
         assert estimate["calls"]["oauth"] == told["calls"].get("oauth", 0)
 
