@@ -76,9 +76,7 @@ def _head(intake: Intake, head: bytes) -> tuple[bytes, int]:
     return sign_checkpoint(found, intake.keys.heads), found.size
 
 
-def _bracketed(
-    intake: Intake, tx: Connection, role: str, anchor: Anchor, size: int
-) -> dict[str, bytes]:
+def _bracketed(intake: Intake, tx: Connection, role: str, anchor: Anchor, size: int) -> dict[str, bytes]:
     """Return the members that show one end of a bracket: checkpoint, consistency proof, line or stamp."""
     note = anchors.published_note(tx, anchor.size)
     if note is None:
