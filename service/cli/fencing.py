@@ -3,7 +3,7 @@
 from service.anchor.attestation import Attestation
 from service.settings import Settings
 
-TODO = (
+REMEDY = (
     "set CONSENT_FENCE_FILE to a folder that no backup of the database holds, or name a witness in "
     "policies/log.toml"
 )

@@ -14,7 +14,7 @@ from service import app, settings
 from service import db as database
 from service.cli import show
 from service.cli.companions import companions, leave_with_parent
-from service.cli.fencing import TODO, exposed
+from service.cli.fencing import REMEDY, exposed
 from service.errors import Misconfigured
 from service.zoho import simulator
 from service.zoho.centres import CENTRES
@@ -114,7 +114,7 @@ def _tell_trouble(parts: app.Parts) -> None:
 def _tell_exposed(parts: app.Parts) -> None:
     """Say on the terminal that the fence is restored together with the database, if so."""
     if (why := exposed(parts.settings, parts.attestation)) is not None:
-        click.secho(f"{why}; {TODO}", fg="yellow", err=True)
+        click.secho(f"{why}; {REMEDY}", fg="yellow", err=True)
 
 
 @click.command()

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, text
 from service.anchor import attestation
 from service.cli.doctor.finding import Look, fail, failed, fine, warn
 from service.cli.doctor.scene import Scene
-from service.cli.fencing import TODO, exposed
+from service.cli.fencing import REMEDY, exposed
 from service.db import LEDGER_TABLES, Database, require_current
 from service.db.engine import parse_url
 from service.errors import Misconfigured, ReadOnly
@@ -133,7 +133,7 @@ def _exposed(scene: Scene) -> Iterator[Look]:
     why = exposed(scene.settings, attestation.load(scene.settings.policies_dir))
     if why is not None:
         told = fail if scene.settings.fence_is_restored_too else warn
-        yield told(why, TODO, FENCE)
+        yield told(why, REMEDY, FENCE)
 
 
 def _published(tx: Connection, store: Store, scene: Scene) -> Iterator[Look]:

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
 
 from service.policy import FieldMapping, ZohoMapping
 from service.reconciler.audit.point import Figure, Point, Verdict
@@ -41,13 +40,6 @@ class Metadata:
 
     crm: Mapping[str, Mapping[str, CrmField]]
     labels: frozenset[str]
-
-
-class Describes(Protocol):
-    """Who can read the metadata of both products; errors are `ZohoError`s."""
-
-    def describe(self, modules: Sequence[str]) -> Metadata:
-        """Return the fields of these CRM modules, and of Campaigns' contacts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
