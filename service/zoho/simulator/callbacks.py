@@ -3,6 +3,7 @@
 import asyncio
 
 from service.zoho.simulator import sync
+from service.zoho.simulator.campaigns import workflows as campaigns_workflows
 from service.zoho.simulator.crm import bulk_read, bulk_write, notify, workflows
 from service.zoho.simulator.memory import save
 from service.zoho.simulator.world import World
@@ -23,6 +24,7 @@ def tick(world: World) -> bool:
     """Do what the simulated clock makes due, and tell the watchers; return whether anything happened."""
     number = world.last_record_id
     sync.tick(world)
+    campaigns_workflows.settle(world)
     bulk_read.tick(world)
     bulk_write.tick(world)
     news, world.news = world.news, []

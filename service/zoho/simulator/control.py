@@ -9,7 +9,7 @@ import msgspec
 from litestar.types import Method
 
 from service.zoho.simulator import chaos, console, mischief, oauth, sightings, sync
-from service.zoho.simulator.campaigns import events, transmissions
+from service.zoho.simulator.campaigns import events, transmissions, workflows
 from service.zoho.simulator.crm.fields import MODULES, Kind
 from service.zoho.simulator.crm.records import Author, change, of_address, user_number
 from service.zoho.simulator.faults import Fault
@@ -217,6 +217,7 @@ _ACTIONS = (
     _row("/campaigns/complain", complain, Someone),
     _row("/campaigns/bounce", bounce, Bounced),
     _row("/campaigns/confirm", confirm, Confirmed),
+    _row("/campaigns/workflow", workflows.control, workflows.Workflow, "GET", "POST"),
     _row("/emailapi/event", transmission, Transmitted),
     _row("/crm/set", crm_set, Ticked),
     _row("/crm/delete", mischief.delete, mischief.Deleted),

@@ -1,8 +1,11 @@
-"""What every simulated organisation has, whatever its size: staff, two lists, six campaigns."""
+"""What every simulated organisation has, whatever its size: staff, two lists, a workflow, six campaigns."""
 
 from collections.abc import Iterator
 
-from service.zoho.simulator import names
+import msgspec
+
+from service.zoho.simulator import names, shelf
+from service.zoho.simulator.campaigns import workflows
 from service.zoho.simulator.crm.records import API_USER
 from service.zoho.simulator.people import DAY_S
 from service.zoho.simulator.world import World
@@ -34,6 +37,8 @@ def plant_fixtures(world: World, campaign_times: list[int], now: int) -> None:
             (SIGNUP, names.SIGNUP_LIST_KEY, names.SIGNUP_LIST_NAME, 1, started),
         ],
     )
+    stop = workflows.Workflow()
+    shelf.put(world.db, workflows.KIND, stop.key, msgspec.to_builtins(stop))
     world.db.executemany(
         "INSERT INTO campaigns VALUES (?, ?, ?, ?, ?, ?, ?, ?)", list(_campaign_rows(campaign_times))
     )

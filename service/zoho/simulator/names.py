@@ -19,6 +19,10 @@ LIST_NAME = "Newsletter"
 SIGNUP_LIST_KEY = "3z89abcdef0123456789abcdef0123456789abcdef"
 SIGNUP_LIST_NAME = "Events"
 
+STOP_WORKFLOW = "3zd41d8cd98f00b204e9800998ecf8427e0badcafe"
+STOP_TRIGGER = "3z5f4dcc3b5aa765d61d8327deb882cf99"
+"""The workflow that takes whoever is triggered off every list, and the key that triggers it."""
+
 TOPIC_ID = "80696000000044001"
 TOPIC_NAME = "Newsletter"
 

@@ -210,6 +210,14 @@ SWITCHES = MappingProxyType(
         "campaigns.window_factor": Switch(
             default=1, why="multiplies every call window, for runs that must not wait for the vendor's clock"
         ),
+        "campaigns.workflow_codes": Switch(
+            default="apart",
+            others=("9002", "9004", "9006", "9007"),
+            why="a trigger's four codes are published without their meaning: told apart, or one for all",
+        ),
+        "campaigns.workflow_delay_s": Switch(
+            default=0, why="how long after the trigger a workflow acts is not promised"
+        ),
         "emailapi.auth_header": Switch(
             default="Authorization",
             others=("X-Auth-Token", "auth_token"),

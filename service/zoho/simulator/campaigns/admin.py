@@ -1,4 +1,4 @@
-"""What an admin's tool does to Campaigns beside contacts: lists, topics, contact fields, workflows."""
+"""What an admin's tool does to Campaigns beside contacts: lists, topics, contact fields."""
 
 from typing import Any
 
@@ -12,7 +12,6 @@ from service.zoho.simulator.world import World
 
 BULK = 10
 TOPIC, FIELD = "campaigns_topic", "campaigns_field"
-TRIGGER_MOST = 200
 
 
 def addlistandcontacts(world: World, call: Call) -> Reply:
@@ -99,28 +98,6 @@ def add_field(world: World, call: Call) -> Reply:
     shelf.put(world.db, FIELD, label, {"label": label})
     body: envelope.Json = {"response": {"code": "0", "status": "success", "message": "Custom field created."}}
     return envelope.bare(world, call, body)
-
-
-def trigger(world: World, call: Call) -> Reply:
-    """Answer `workflow/{key}/action/trigger`: who was triggered before, and who is unknown."""
-    details = _details(world, call)
-    emails = [
-        email.strip().lower() for email in str(details.get("lead_email", "")).split(",") if email.strip()
-    ]
-    if not emails or len(emails) > TRIGGER_MOST:
-        raise envelope.failure(world, call, "9004", "Invalid lead_email.")
-    kind = f"workflow_trigger_{call.slots['key']}"
-    already = [email for email in emails if shelf.get(world.db, kind, email) is not None]
-    unknown = [email for email in emails if contacts.find(world, email) is None]
-    for email in set(emails) - set(unknown):
-        shelf.put(world.db, kind, email, {})
-    body: envelope.Json = {
-        "code": "200",
-        "already_triggered": already,
-        "list_key": details.get("listkey"),
-        "ignored": unknown,
-    }
-    return envelope.bare(world, envelope.as_json(call), body)
 
 
 def _list(world: World, call: Call, listkey: str, code: str) -> int:

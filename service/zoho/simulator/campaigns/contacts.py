@@ -101,6 +101,14 @@ def set_status(world: World, list_id: int, contact_id: int, status: str) -> None
     )
 
 
+def leave_lists(world: World, contact_id: int) -> None:
+    """Take the contact off every list that it is on or waits for; a bounced membership stays one."""
+    world.db.execute(
+        "UPDATE members SET status = 'unsub' WHERE contact_id = ? AND status IN ('active', 'awaiting')",
+        (contact_id,),
+    )
+
+
 def set_everywhere(world: World, contact_id: int, status: str) -> None:
     """Change every membership of the contact."""
     world.db.execute("UPDATE members SET status = ? WHERE contact_id = ?", (status, contact_id))

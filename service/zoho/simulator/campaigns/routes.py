@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from litestar.types import Method
 
-from service.zoho.simulator.campaigns import admin, lists, reports, subscribe, tags
+from service.zoho.simulator.campaigns import admin, lists, reports, subscribe, tags, workflows
 from service.zoho.simulator.meter import D5, DAY_S, Window
 from service.zoho.simulator.wire import Endpoint, Handler
 
@@ -59,7 +59,7 @@ ENDPOINTS = (
     _row("getlistadvanceddetails", admin.getlistadvanceddetails),
     _row("topics", admin.create_topic, _CREATE, methods=("POST",)),
     _row("custom/add", admin.add_field, _CREATE, windows=CUSTOM),
-    _row("workflow/{key:str}/action/trigger", admin.trigger, _WORKFLOW, methods=("POST",)),
+    _row("workflow/{key:str}/action/trigger", workflows.trigger, _WORKFLOW, methods=("POST",)),
     _row("tag/getalltags", tags.getalltags),
     _row("tag/add", tags.add, _CREATE),
     _row("tag/delete", tags.delete, _DELETE),

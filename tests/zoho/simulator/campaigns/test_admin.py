@@ -1,4 +1,4 @@
-"""Lists, topics, fields and workflows, as an admin's tool handles them."""
+"""Lists, topics and fields, as an admin's tool handles them."""
 
 import json
 
@@ -48,13 +48,6 @@ def test_a_contact_field_is_added_once_and_listed(zoho):
     listed = zoho.get(f"{API}/contact/allfields", params={"type": "json"}).json()
     labels = [field["DISPLAY_NAME"] for field in listed["response"]["fieldnames"]["fieldname"]]
     assert "Shoe size" in labels
-
-
-def test_a_workflow_is_triggered_once_per_contact(zoho, somebody):
-    details = json.dumps({"lead_email": f"{somebody},no@example.com", "triggerkey": "t", "listkey": "9bb"})
-    first, second = (call(zoho, "workflow/w1/action/trigger", details=details) for _ in range(2))
-    assert (first["code"], first["already_triggered"], first["ignored"]) == ("200", [], ["no@example.com"])
-    assert second["already_triggered"] == [somebody]
 
 
 def test_the_last_campaigns_and_their_figures_are_told(zoho):
