@@ -43,6 +43,7 @@ COMMANDS = {
     "verify": "verify:verify",
     "export": "export:export",
     "scrub": "scrub:command",
+    "correct": "correcting:correct",
     "erase": "forget:erase",
     "rekey-directory": "forget:rekey",
     "verify-erasure": "forget:verify_erasure",

@@ -72,7 +72,8 @@ class Event:
     `purpose` None means every purpose. `index` is the entry's place in the log. `grade` is the
     evidence from A (full, live, mailbox confirmed) to F (an assertion). `valid_until` ends a
     consent whatever the rules say. `ground` is there for an implied consent alone. `country` is a code that
-    the source told, `hint` the country-code domain of the address. Times are aware UTC; `occurred_at` is
+    the source told, `hint` the country-code domain of the address. `corrects` is the index of an earlier
+    entry about the same person that does not count any more. Times are aware UTC; `occurred_at` is
     the source's claim, `recorded_at` ours.
     """
 
@@ -88,6 +89,7 @@ class Event:
     ground: Ground | None = None
     country: str | None = None
     hint: str | None = None
+    corrects: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("occurred_at", "recorded_at"):

@@ -69,15 +69,28 @@ def standing(events: Iterable[Event], purpose: str, rules: Rules, at: datetime) 
 
     Events after `at` are left out, both by their own time and by when we recorded them, so that
     an answer "as of" never knows the future. Order of arrival does not matter: a later
-    `occurred_at` wins, and on a tie the more restrictive event does.
+    `occurred_at` wins, and on a tie the more restrictive event does. What was corrected does not count.
     """
     known = [
         e for e in events if e.purpose in (purpose, None) and e.recorded_at <= at and e.occurred_at <= at
     ]
     known.sort(key=_order)
-    consent = _fold_consent(known, purpose, rules, at)
-    cause, by = _suppression(known, rules, at)
+    corrections = {e.corrects: e for e in known if e.corrects is not None}
+    counts = [e for e in known if e.index not in corrections]
+    consent = _fold_consent(counts, purpose, rules, at)
+    for event in known:
+        if (correction := corrections.get(event.index)) is not None:
+            consent = _corrected(consent, event, correction)
+    cause, by = _suppression(counts, rules, at)
     return replace(consent, suppressed=cause, suppressed_by=by, policy=rules.policy)
+
+
+def _corrected(consent: Standing, event: Event, correction: Event) -> Standing:
+    """Return a standing that says what does not count; a permission stands anew from the correction on."""
+    reason = f"{consent.reason}; entry {event.index} does not count: corrected by entry {correction.index}"
+    if consent.state is not State.PERMITTED or consent.decided_at is None:
+        return replace(consent, reason=reason)
+    return replace(consent, reason=reason, decided_at=max(consent.decided_at, correction.occurred_at))
 
 
 def _order(event: Event) -> tuple[datetime, int, float, int, int]:

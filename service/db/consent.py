@@ -39,6 +39,8 @@ class EventColumns(TypedColumns):
     """A code that the source told, never its free text."""
     hint: Named[str | None] = Column(Text)
     """The country-code domain of the address ("de"), where it has one."""
+    corrects: Named[int | None] = Column(Int)
+    """The entry about the same person that does not count any more; NULL for all but corrections."""
 
 
 class StandingColumns(TypedColumns):

@@ -17,6 +17,8 @@ SHOWN = ("notice_sha256", "control", "page_url")
 """Evidence that shows what a person saw and did (Recital 42 GDPR: how, when, what they were told)."""
 RESTED = ("fact", "fact_at", "source_system")
 """Evidence that shows what an implied consent rests on: the fact, its day, and where that is written."""
+MADE = "made"
+"""The step of a correction that counts; "proposed" and "approved" lead to it."""
 CHECKED = frozenset({"mail loop", "login", "document"})
 """Ways to know that the address is the person's own (consent-record.md, identity_check)."""
 
@@ -69,6 +71,11 @@ class Claim:
         return Ground(fact=fact, at=day, conditions=conditions)
 
     @property
+    def corrects(self) -> int | None:
+        """Return the entry that does not count from now on; None for all but corrections that were made."""
+        return corrected_by(self.category, self.evidence)
+
+    @property
     def happened_at(self) -> datetime:
         """Return when it happened (UTC), as far as anybody knows."""
         return (self.occurred_at or self.received_at).astimezone(UTC)
@@ -112,6 +119,13 @@ def require_sense(claim: Claim, purposes: Container[str]) -> None:
         _require_time(getattr(claim, name), name)
     if claim.occurred_at is not None and claim.occurred_at > claim.received_at + FUTURE:
         raise Malformed("this time lies in the future; check the clock of the source", field="occurred_at")
+
+
+def corrected_by(category: Category, evidence: Mapping[str, Json]) -> int | None:
+    """Return the entry that a correction corrects, by what is sealed; None for one that was only proposed."""
+    told = evidence.get("corrects")
+    made = category is Category.CORRECTION and evidence.get("step") == MADE
+    return told if made and isinstance(told, int) else None
 
 
 def _is_unicode(text: str) -> bool:

@@ -49,6 +49,7 @@ CONSENT = frozenset(
         Category.COMPLAINT,
         Category.SUPPRESSION_ADDED,
         Category.SUPPRESSION_LIFTED,
+        Category.CORRECTION,
     }
 )
 """Categories that can change what a history adds up to."""

@@ -30,6 +30,7 @@ _EVENTS = (
         happening.c.conditions,
         happening.c.country,
         happening.c.hint,
+        happening.c.corrects,
     )
     .where(happening.c.log_id == LOG_ID, happening.c.sub.in_(bindparam("subs", expanding=True)))
     .order_by(happening.c.sub, happening.c.idx)
@@ -68,6 +69,7 @@ def row_of(
         "conditions": None if ground is None else ",".join(sorted(ground.conditions)),
         "country": atlas.storable(claim.country),
         "hint": hint,
+        "corrects": None if category is not None else claim.corrects,
     }
 
 
@@ -86,6 +88,7 @@ def event_of(row: Mapping[str, Any] | RowMapping) -> Event:
         ground=_ground(row) if row["fact"] is not None else None,
         country=row["country"],
         hint=row["hint"],
+        corrects=row["corrects"],
     )
 
 

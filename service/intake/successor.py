@@ -190,7 +190,8 @@ class _Writer:
             key_of_old, request = self._keyed[row["idx"]]
             self._requests.append((key_of_old, request, index - self._first))
         self._sealing.append((index, row["sub"], key, carried))
-        self._events.append({**row, "idx": index, "recorded_at": self._at})
+        moved = None if row["corrects"] is None else self._moved.get(row["corrects"])
+        self._events.append({**row, "idx": index, "recorded_at": self._at, "corrects": moved})
 
     def write(self, wrapped: Sequence[dict[str, Any]], open_tasks: Sequence[dict[str, Any]]) -> None:
         """Append everything and write what belongs beside it."""
@@ -220,7 +221,8 @@ class _Writer:
 
     def _unopened(self, sub: bytes, address: str) -> dict[str, Any]:
         """Return the event that opens a person of whom the old log has none any more."""
-        nothing = dict.fromkeys(("purpose", "valid_until", "fact", "fact_at", "conditions", "country"))
+        unsaid = ("purpose", "valid_until", "fact", "fact_at", "conditions", "country", "corrects")
+        nothing = dict.fromkeys(unsaid)
         return {
             **nothing,
             "log_id": LOG_ID,

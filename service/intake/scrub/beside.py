@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, Connection, RowMapping, Table, func, selec
 from service.consent import Category
 from service.db import chunks, dedupe, erasure, happening, leaf, payload
 from service.errors import Tampered
+from service.intake.claim import corrected_by
 from service.intake.making import NOBODY
 from service.ledger.entry import Entry, Opening, commit, decode
 from service.ledger.scrub import Count, Damage
@@ -198,7 +199,12 @@ def _fits(index: int, opened: Opening, rows: Rows) -> bool:
     if commit(opened.fields, opened.event_salt) != rows.entries[index].commitment:
         return False
     repeated = ("purpose", "provenance", "grade")
-    return event is None or all(opened.fields.get(name) == event[name] for name in repeated)
+    if event is None:
+        return True
+    corrects = corrected_by(Category(event["category"]), opened.fields)
+    if event["corrects"] != corrects and (corrects is None or "carried_index" not in opened.fields):
+        return False
+    return all(opened.fields.get(name) == event[name] for name in repeated)
 
 
 def _within(table: Table, start: int, stop: int) -> tuple[ColumnElement[bool], ...]:

@@ -15,6 +15,7 @@ from service.consent import Category, Event, Standing, SubjectId, standing
 from service.db import subject as directory
 from service.errors import Malformed, Tampered
 from service.intake import Intake
+from service.intake.claim import corrected_by
 from service.intake.suppression import kept_out, suppressed
 from service.ledger import entry as entries
 from service.ledger.anchors import around
@@ -221,7 +222,9 @@ def _require_same(event: Event, signed: Entry, person: SubjectId, opening: Openi
         sealed.get("grade"),
         _milliseconds(datetime.fromisoformat(until)) if isinstance(until, str) else None,
     )
-    if quality != told:
+    corrects = corrected_by(event.category, sealed)
+    moved = "carried_index" in sealed and corrects is not None and event.corrects is not None
+    if quality != told or (event.corrects != corrects and not moved):
         raise Tampered(f"the row about entry {event.index} does not say what its evidence says")
 
 
