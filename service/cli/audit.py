@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from service import app, settings
-from service.cli import estimating, show
+from service.cli import cost, estimating, show
 from service.errors import Unsafe
 from service.reconciler import harm as harming
 from service.reconciler import push as pushing
@@ -55,8 +55,9 @@ def audit(
         show.steps(out, quiet=as_json) as progress,
     ):
         if estimated:
-            click.echo(estimating.tell(estimating.of_audit(parts, zoho, last=last), zoho))
+            click.echo(cost.tell(estimating.of_audit(parts, zoho, last=last), zoho))
             return
+        expected = estimating.known_audit(parts, zoho, last=last)
         if not last:
             try:
                 run_once(parts.context(zoho, progress))
@@ -64,6 +65,7 @@ def audit(
                 click.echo(f"nothing was audited: {error}", err=True)
                 sys.exit(1)
         found = app.audit(parts, zoho, push=push)
+        cost.show_cost(expected, zoho.meter)
         if html is not None:
             html.write_text(audit_html(found, controller=parts.policy.controller.name), encoding="utf-8")
         if duplicates is not None:
@@ -119,11 +121,13 @@ def _told(point: Point) -> Text:
 def mapping(*, html: Path | None, estimated: bool) -> None:
     """Write every field that lives in both products, as declared and as both products have it."""
     with app.running(settings.load()) as parts, parts.zoho() as zoho:
+        expected = estimating.of_mapping(parts, zoho)
         if estimated:
-            click.echo(estimating.tell(estimating.of_mapping(parts, zoho), zoho))
+            click.echo(cost.tell(expected, zoho))
             return
         declared = parts.policy.zoho
         found = mapped.compare(declared, app.describe(zoho, declared))
+        cost.show_cost(expected, zoho.meter)
         name = parts.policy.controller.name
     if html is None:
         click.echo(mapping_markdown(declared, found, controller=name))
@@ -144,8 +148,9 @@ def push(*, applying: bool, at_once: bool, estimated: bool) -> None:
     out = show.console()
     with app.running(settings.load()) as parts, parts.zoho() as zoho, show.steps(out) as progress:
         context = parts.context(zoho, progress)
+        expected = estimating.of_push(parts, zoho)
         if estimated:
-            click.echo(estimating.tell(estimating.of_push(parts), zoho))
+            click.echo(cost.tell(expected, zoho))
             return
         if applying:
             if not at_once:
@@ -153,6 +158,7 @@ def push(*, applying: bool, at_once: bool, estimated: bool) -> None:
             for told in pushing.push(context):
                 refused = "".join(f", {count:,} refused ({code})" for code, count in told.refused.items())
                 click.echo(f"{told.list_name}: {told.pushed:,} put on the list{refused}")
+            cost.show_cost(expected, zoho.meter)
             return
         with parts.db.read() as tx:
             for entry in parts.policy.zoho.campaigns.lists:
@@ -171,15 +177,17 @@ def harm(*, last: bool, as_json: bool, estimated: bool) -> None:
     with app.running(settings.load()) as parts:
         if estimated:
             with parts.zoho() as zoho:
-                expected = Estimate() if last else estimating.of_harm(parts, zoho)
-                click.echo(estimating.tell(expected, zoho))
+                wanted = Estimate() if last else estimating.of_harm(parts, zoho)
+                click.echo(cost.tell(wanted, zoho))
             return
         if last:
             with parts.db.read() as tx:
                 found = harming.count(tx)
         else:
             with parts.zoho() as zoho, show.steps(out, quiet=as_json) as progress:
+                expected = estimating.known_harm(parts, zoho)
                 found = harming.look(parts.context(zoho, progress), zoho.campaigns.mails())
+                cost.show_cost(expected, zoho.meter)
     if as_json:
         newest = None if found.newest is None else found.newest.isoformat()
         told = {"people": found.people, "harmless": found.harmless, "mails": found.mails, "newest": newest}

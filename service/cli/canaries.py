@@ -4,7 +4,7 @@ import click
 from rich.table import Table
 
 from service import app, settings
-from service.cli import estimating, show
+from service.cli import cost, estimating, show
 from service.reconciler import canaries as keeping
 from service.reconciler import hatching
 
@@ -22,10 +22,12 @@ def create(*, estimated: bool) -> None:
     Look at them once in both products: what they say there is what every later run is held against.
     """
     with app.running(settings.load()) as parts, parts.zoho() as zoho:
+        expected = estimating.of_canaries(parts, zoho)
         if estimated:
-            click.echo(estimating.tell(estimating.of_canaries(parts, zoho), zoho))
+            click.echo(cost.tell(expected, zoho))
             return
         made = hatching.create(parts.context(zoho))
+        cost.show_cost(expected, zoho.meter)
     for one in made:
         click.echo(f"{one.state:<12} {one.address}  {one.module} {one.record_id}")
     click.echo(

@@ -3,15 +3,22 @@
 from service import app
 from service.app import Parts
 from service.errors import Refused, Unsafe
-from service.reconciler import canaries, sizes
+from service.reconciler import canaries, channels, sizes
 from service.reconciler import harm as harming
 from service.reconciler import push as pushing
 from service.reconciler.context import Context
-from service.reconciler.port import Member, Meter
+from service.reconciler.harm import Sent
+from service.reconciler.port import Member
+from service.vault import connection
+from service.zoho import errands, listings
 from service.zoho import estimate as estimating
+from service.zoho.errands import Mailing
 from service.zoho.estimate import Estimate
+from service.zoho.listings import Noted
 from service.zoho.mapping import Zoho
 from service.zoho.shared import SharedQuota
+
+DAY_S = 86_400
 
 
 def of_run(parts: Parts, zoho: Zoho, *, applying: bool = False, contacts: int = 0) -> Estimate:
@@ -36,13 +43,27 @@ def known(parts: Parts, zoho: Zoho, *, applying: bool = False) -> Estimate | Non
 
 def of_audit(parts: Parts, zoho: Zoho, *, last: bool) -> Estimate:
     """Return what an audit costs: a reading unless of the `last` one, and both products' metadata."""
-    found = Estimate() if last else of_run(parts, zoho)
+    found = _learning(zoho) if last else of_run(parts, zoho)
     return _with_metadata(found, parts, zoho)
+
+
+def known_audit(parts: Parts, zoho: Zoho, *, last: bool) -> Estimate | None:
+    """Return what an audit costs, None where it would be the first reading."""
+    found = _learning(zoho) if last else known(parts, zoho)
+    return None if found is None else _with_metadata(found, parts, zoho)
 
 
 def of_mapping(parts: Parts, zoho: Zoho) -> Estimate:
     """Return what reading both products' metadata costs."""
     return _with_metadata(Estimate(), parts, zoho)
+
+
+def _learning(zoho: Zoho) -> Estimate:
+    """Return what asking for the edition costs, nothing where it is known."""
+    found = Estimate()
+    if not zoho.quota.is_learned:
+        found.learn()
+    return found
 
 
 def _with_metadata(found: Estimate, parts: Parts, zoho: Zoho) -> Estimate:
@@ -52,42 +73,99 @@ def _with_metadata(found: Estimate, parts: Parts, zoho: Zoho) -> Estimate:
     return _with_token(found, zoho)
 
 
-def of_push(parts: Parts) -> Estimate:
+def of_push(parts: Parts, zoho: Zoho) -> Estimate:
     """Return what putting everybody on the lists that lack them costs."""
-    return estimating.of_push(_waiting_for_lists(parts))
+    return _with_token(errands.of_push(_waiting_for_lists(parts)), zoho)
 
 
 def of_harm(parts: Parts, zoho: Zoho) -> Estimate:
-    """Return what looking for harm costs, by the campaigns and the lists that were last read.
+    """Return what looking for harm costs; raises `Refused` where nothing was read yet."""
+    found = known_harm(parts, zoho)
+    if found is None:
+        raise Refused(
+            "nothing was read yet, so that nobody knows of any campaign; run consent-ledger reconcile"
+        )
+    return found
 
-    Raises `Refused` where nothing was read yet.
+
+def known_harm(parts: Parts, zoho: Zoho) -> Estimate | None:
+    """Return what looking for harm costs, by what was last read; None if nothing was.
+
+    Exact for campaigns whose recipients were read before, and as far as a new one went to a whole list.
     """
     context = parts.context(zoho)
     with parts.db.read() as tx:
         size = sizes.sizes(tx, context)
     if size is None:
-        raise Refused(
-            "nothing was read yet, so that nobody knows of any campaign; run consent-ledger reconcile"
-        )
-    campaigns, wanted = harming.waiting(context)
+        return None
+    noted = (zoho.quota.outcome_calls if isinstance(zoho.quota, SharedQuota) else None) or ()
+    known = {one.key: one for one in noted if one.key}
+    sent = [Sent(key=key, sent_at=one.sent_at) for key, one in known.items() if one.sent_at is not None]
     largest = max((rows for (_, one), rows in size.members.items() if one == Member.ACTIVE.value), default=0)
-    return estimating.of_harm(campaigns=campaigns, wanted=wanted, recipients=largest)
+    mailings = [
+        _mailing(known.get(key), largest if recipients is None else recipients)
+        for key, recipients in harming.waiting(context, sent).items()
+    ]
+    listing = sum(one.calls["recentcampaigns"] for one in noted) or listings.calls(len(mailings))
+    return _with_token(errands.of_harm(listing=listing, mailings=mailings), zoho)
+
+
+def _mailing(noted: Noted | None, recipients: int) -> Mailing:
+    if noted is None:
+        return Mailing(recipients=recipients)
+    return Mailing(keys=noted.keys, asked=noted.calls["getcampaigndetails"], recipients=recipients)
 
 
 def of_canaries(parts: Parts, zoho: Zoho) -> Estimate:
     """Return what creating the canaries that do not exist yet costs."""
     made = {one.state for one in canaries.everybody(parts.context(zoho))}
-    return estimating.of_canaries(
+    found = errands.of_canaries(
         [state for state in canaries.STATES if state not in made],
         modules=len(parts.policy.zoho.crm.modules),
         module=parts.policy.enforcement.canaries.module,
     )
+    return _with_token(found, zoho)
 
 
-def of_approved(parts: Parts) -> Estimate:
+def of_approved(parts: Parts, zoho: Zoho) -> Estimate:
     """Return what writing everything that was approved costs."""
+    governed = {
+        one.name for one in parts.policy.zoho.campaigns.lists if one.purpose == parts.policy.zoho.governs
+    }
     with parts.db.read() as tx:
-        return estimating.of_permits(sizes.approved(tx))
+        size, approved = sizes.sizes(tx, parts.context(zoho)), sizes.approved(tx)
+    held = {} if size is None else size.members
+    active = [rows for (name, one), rows in held.items() if name in governed and one == Member.ACTIVE.value]
+    return _with_token(errands.of_permits(approved, active), zoho)
+
+
+def of_connecting(parts: Parts, *, replacing: bool) -> Estimate:
+    """Return what connecting costs where Zoho names the token's scopes, as it does for new connections."""
+    with parts.db.read() as tx:
+        former = replacing and connection.exists(tx)
+    return errands.of_connecting(replacing=former, probing=False)
+
+
+def of_watching(parts: Parts, *, seconds: int = DAY_S) -> Estimate:
+    """Return what watching costs while nothing happens in either product, by what is heard of CRM now."""
+    policy, settings = parts.policy, parts.settings
+    with parts.db.read() as tx:
+        relied = channels.reliable(tx, now=app.now())
+    return errands.of_watching(
+        seconds=seconds,
+        every_s=max(1, policy.enforcement.watch_seconds),
+        crm_every_s=settings.sweep_seconds if relied else 0,
+        modules=len(policy.zoho.crm.modules),
+    )
+
+
+def of_night(parts: Parts, zoho: Zoho) -> Estimate | None:
+    """Return what the nightly jobs cost (a run that repairs, harm, the audit); None before any reading."""
+    found = known(parts, zoho, applying=True)
+    if found is not None:
+        found.add(of_harm(parts, zoho))
+        found.add(of_audit(parts, zoho, last=True))
+    return found
 
 
 def require_off_hours(parts: Parts, context: Context) -> None:
@@ -101,57 +179,9 @@ def require_off_hours(parts: Parts, context: Context) -> None:
         )
 
 
-def tell(found: Estimate, zoho: Zoho) -> str:
-    """Return an estimate in words: calls, credits, share of the day, what is left, duration."""
-    calls = found.calls
-    sure = "" if found.exact else " (a guess: nothing was read yet)"
-    asked = f"{calls['crm']:,} calls of CRM, {calls['campaigns']:,} of Campaigns"
-    lines = [f"estimate{sure}: {asked}, {found.credits:,} credits"]
-    if isinstance(zoho.quota, SharedQuota):
-        allowance, used = zoho.quota.allowance, zoho.quota.used()
-        share = found.credits / allowance
-        edition = zoho.quota.licence.edition
-        lines.append(
-            f"  {share:.2%} of the {allowance:,} credits of a day ({edition}); "
-            f"{used.total:,} were used in the last 24 hours, {max(0, allowance - used.total):,} are left"
-        )
-    lines.append(f"  about {duration(found.seconds)}{_waiting(found)}")
-    return "\n".join(lines)
-
-
-def compare(found: Estimate | None, meter: Meter) -> str:
-    """Return what was booked, beside what was estimated."""
-    booked = ", ".join(f"{count:,} of {name}" for name, count in sorted(meter.calls.items()))
-    told = f"booked: {booked or 'no'} calls, {meter.credits:,} credits"
-    if found is None:
-        return told
-    return f"{told}; estimated {sum(found.calls.values()):,} calls, {found.credits:,} credits"
-
-
-def as_data(found: Estimate, zoho: Zoho) -> dict[str, object]:
-    """Return an estimate as JSON."""
-    shared = zoho.quota if isinstance(zoho.quota, SharedQuota) else None
-    return {
-        "calls": found.calls,
-        "crm_credits": found.credits,
-        "share_of_day": None if shared is None else round(found.credits / shared.allowance, 6),
-        "credits_left": None if shared is None else max(0, shared.allowance - shared.used().total),
-        "seconds": round(found.seconds, 1),
-        "exact": found.exact,
-        "at": app.now().isoformat(),
-    }
-
-
-def duration(seconds: float) -> str:
-    """Return a duration as people say it."""
-    if seconds < 90:  # noqa: PLR2004  # a minute and a half
-        return f"{max(1, round(seconds))} s"
-    return f"{round(seconds / 60)} min" if seconds < 5_400 else f"{seconds / 3600:.1f} h"  # noqa: PLR2004  # 90 min
-
-
 def _with_token(found: Estimate, zoho: Zoho) -> Estimate:
-    """Return it without a call for an access token where any process has one that lasts."""
-    found.oauth = int(zoho.oauth.lacks_token)
+    """Return it with a call for an access token only if it needs one that no process has yet."""
+    found.oauth = int(zoho.oauth.lacks_token and (found.crm.total() or found.campaigns.total()) > 0)
     return found
 
 
@@ -159,7 +189,3 @@ def _waiting_for_lists(parts: Parts) -> int:
     with parts.db.read() as tx:
         lists = [entry for entry in parts.policy.zoho.campaigns.lists if entry.view_field]
         return sum(len(pushing.permitted(tx, entry, app.now())) for entry in lists)
-
-
-def _waiting(found: Estimate) -> str:
-    return f", {duration(found.waits_s)} of it waiting for windows of Campaigns" if found.waits_s else ""

@@ -7,7 +7,7 @@ import click
 from rich.table import Table
 
 from service import app, settings
-from service.cli import estimating, show
+from service.cli import cost, estimating, show
 from service.errors import Forbidden
 from service.reconciler import plans, showing
 from service.reconciler.letting import between_runs
@@ -110,8 +110,9 @@ def apply_approved(*, estimated: bool) -> None:
     out = show.console()
     with app.running(settings.load()) as parts, parts.zoho() as zoho, show.steps(out) as progress:
         context, now = parts.context(zoho, progress), app.now()
+        expected = estimating.of_approved(parts, zoho)
         if estimated:
-            click.echo(estimating.tell(estimating.of_approved(parts), zoho))
+            click.echo(cost.tell(expected, zoho))
             return
         opens = context.opens(now)
         if opens > now:
@@ -120,7 +121,7 @@ def apply_approved(*, estimated: bool) -> None:
         stopped = between_runs(context)
     for product, reason in stopped.items():
         out.print(f"{product.rstrip(':')}: {reason}", soft_wrap=True)
-    out.print(estimating.compare(None, zoho.meter))
+    out.print(cost.compare(expected, zoho.meter))
     out.print("written and read back" if not stopped else "the rest waits for the next run")
     sys.exit(1 if stopped else 0)
 

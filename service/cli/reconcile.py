@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from service import app, settings
-from service.cli import estimating, show
+from service.cli import cost, estimating, show
 from service.errors import Unsafe
 from service.reconciler.breakers import blind
 from service.reconciler.enforcement import CAMPAIGNS
@@ -45,8 +45,8 @@ def reconcile(*, applying: bool, listing: bool, as_json: bool, estimated: bool, 
     ):
         if estimated:
             found = estimating.of_run(parts, zoho, applying=applying, contacts=contacts)
-            told = json.dumps(estimating.as_data(found, zoho), indent=2) if as_json else ""
-            click.echo(told or estimating.tell(found, zoho))
+            told = json.dumps(cost.as_data(found, zoho), indent=2) if as_json else ""
+            click.echo(told or cost.tell(found, zoho))
             return
         expected = estimating.known(parts, zoho, applying=applying)
         app.learn(zoho)
@@ -63,7 +63,7 @@ def reconcile(*, applying: bool, listing: bool, as_json: bool, estimated: bool, 
     if listing:
         for item in result.plan.changes:
             out.print(_line(item), soft_wrap=True)
-    out.print(estimating.compare(expected, zoho.meter))
+    out.print(cost.compare(expected, zoho.meter))
     if not applying:
         out.print("\nThis was a dry run. To write the plan: consent-ledger reconcile --apply")
     else:

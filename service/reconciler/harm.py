@@ -5,7 +5,7 @@ campaigns sent within some window are read, each once, and again only when a win
 covers it. Of the recipients nobody is kept who has no window.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol
@@ -98,19 +98,22 @@ def look(context: Context, mails: Mails) -> Harm:
         return count(tx, read=read)
 
 
-def waiting(context: Context) -> tuple[int, int]:
-    """Return how many sent campaigns are known by their outcomes, and how many of them `look` would read.
+def waiting(context: Context, listed: Iterable[Sent] = ()) -> dict[str, int | None]:
+    """Return the campaigns that `look` would read, with their recipients where they were read before.
 
-    Notes the windows, as `look` does, and asks Campaigns nothing: one without any outcome is not known yet.
+    Notes the windows, as `look` does, and asks Campaigns nothing: campaigns are known from their outcomes,
+    and those that were `listed` when outcomes were last read.
     """
     with context.db.begin() as tx:
         _note(tx, context.now())
         rows = tx.execute(
             select(outcome.c.campaign_key, func.max(outcome.c.sent_at)).group_by(outcome.c.campaign_key)
         ).all()
-        return len(rows), sum(
-            at is not None and _is_wanted(tx, Sent(key=key, sent_at=at)) for key, at in rows
-        )
+        known = {key: Sent(key=key, sent_at=at) for key, at in rows if at is not None}
+        known |= {sent.key: sent for sent in listed}
+        before = select(mailing_scan.c.campaign_key, mailing_scan.c.recipients)
+        read = {row.campaign_key: row.recipients for row in tx.execute(before)}
+        return {key: read.get(key) for key, sent in known.items() if _is_wanted(tx, sent)}
 
 
 def count(tx: Connection, *, since: datetime | None = None, read: int = 0) -> Harm:

@@ -5,7 +5,7 @@ and calls of Campaigns too where nothing changed since the last reading, which n
 """
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from math import ceil
@@ -16,7 +16,7 @@ from service.reconciler.context import Context
 from service.reconciler.observe import OVERLAP
 from service.reconciler.plan import CRM_BATCH, CRM_READ, FEW
 from service.reconciler.port import OutcomeKind
-from service.reconciler.sizes import Sizes, Stops
+from service.reconciler.sizes import Sizes
 from service.zoho import listings, users
 from service.zoho.bulk_read import CREATE, JOB_CREDITS, STATUS
 from service.zoho.bulk_read import PAGE as BULK_PAGE
@@ -46,6 +46,18 @@ class Estimate:
         """Add calls that cost so many credits together."""
         self.crm[endpoint] += calls
         self.credits += credit
+
+    def learn(self) -> None:
+        """Add asking for the edition and for the prices of calls."""
+        self.ask_crm("GET /crm/v8/org", 1, 1)
+        self.ask_crm("GET /crm/v8/__apis", 1, 1)
+
+    def add(self, other: "Estimate") -> None:
+        """Add what another errand costs; both use one access token."""
+        self.crm += other.crm
+        self.campaigns += other.campaigns
+        self.oauth = max(self.oauth, other.oauth)
+        self.credits += other.credits
 
     @property
     def calls(self) -> dict[str, int]:
@@ -83,8 +95,7 @@ def of_run(
     """
     found = Estimate(exact=size.read_at is not None, oauth=1)
     if learning:
-        found.ask_crm("GET /crm/v8/org", 1, 1)
-        found.ask_crm("GET /crm/v8/__apis", 1, 1)
+        found.learn()
     for module, rows in size.records.items():
         if module in size.followed:
             _follow(found, module, size.followed[module])
@@ -112,18 +123,6 @@ def of_next(context: Context, quota: Quota, *, applying: bool, contacts: int = 0
     )
 
 
-def of_permits(changes: Stops) -> Estimate:
-    """Return what letting people go costs: each record is read before and after, each contact is put on."""
-    found = Estimate(oauth=1)
-    for module, count in changes.records.items():
-        _write_records(found, module, count)
-        reads = ceil(count / CRM_READ)
-        found.ask_crm("POST /crm/v8/coql", reads, reads)
-    found.campaigns["json/listsubscribe"] += changes.contacts
-    found.campaigns["getlistsubscribers"] += _pages(changes.contacts) if changes.contacts else 0
-    return found
-
-
 def require_off_hours(context: Context, quota: Quota, *, longest: timedelta) -> None:
     """Raise `QuotaExhausted` where a large reading can wait for off-hours, which begin within `longest`.
 
@@ -139,31 +138,6 @@ def require_off_hours(context: Context, quota: Quota, *, longest: timedelta) -> 
             code="OFF_HOURS",
             until=opens,
         )
-
-
-def of_push(contacts: int) -> Estimate:
-    """Return what putting so many people on a list costs."""
-    found = Estimate(oauth=1)
-    found.campaigns["json/listsubscribe"] += contacts
-    return found
-
-
-def of_harm(*, campaigns: int, wanted: int, recipients: int) -> Estimate:
-    """Return what looking for harm costs: the sent campaigns, and of the `wanted` each their recipients."""
-    found = Estimate(oauth=1)
-    found.campaigns["recentcampaigns"] += _pages(campaigns)
-    found.campaigns[listings.RECIPIENTS] += wanted * _pages(recipients)
-    return found
-
-
-def of_canaries(states: Collection[str], *, modules: int, module: str) -> Estimate:
-    """Return what creating canaries in these states costs: each is looked for in all modules, then made."""
-    found = Estimate(oauth=int(bool(states)))
-    found.ask_crm("POST /crm/v8/coql", len(states) * modules, len(states) * modules)
-    found.ask_crm(f"POST /crm/v8/{module}", len(states), len(states) * write_credits(1))
-    found.campaigns["json/listsubscribe"] += len(states)
-    found.campaigns["json/listunsubscribe"] += int("unsubscribed" in states)
-    return found
 
 
 def _follow(found: Estimate, module: str, rewritten: int) -> None:

@@ -33,6 +33,10 @@ class Noted(NamedTuple):
     sent_at: datetime | None
     """None also for the listing of the campaigns themselves."""
     calls: Counter[str]
+    key: str = ""
+    """Empty for the listing itself."""
+    keys: int = 1
+    """How many campaigns it is: itself, and its children."""
 
 
 Note = Callable[[Sequence[Noted]], None]
@@ -135,10 +139,11 @@ class Listings:
             if _is_over(found, since):
                 continue
             so_far = self._asked.copy()
-            for happened in self._outcomes_of(found):
+            keys = (found.key, *self._children(found))
+            for happened in self._outcomes_of(found, keys):
                 if since is None or happened.happened_at is None or happened.happened_at >= since:
                     yield happened
-            noted.append(Noted(found.sent_at, self._asked - so_far))
+            noted.append(Noted(found.sent_at, self._asked - so_far, found.key, len(keys)))
         if self._note is not None:
             listed = sum((one.calls for one in noted), Counter[str]())
             self._note([Noted(None, self._asked - before - listed), *noted])
@@ -160,10 +165,12 @@ class Listings:
         """Yield opt-outs and complaints of the campaigns sent since."""
         for found in self.campaigns():
             if found.sent_at is None or found.sent_at >= sent_since:
-                yield from self._outcomes_of(found, (OutcomeKind.OPTED_OUT, OutcomeKind.COMPLAINED))
+                keys = (found.key, *self._children(found))
+                yield from self._outcomes_of(found, keys, (OutcomeKind.OPTED_OUT, OutcomeKind.COMPLAINED))
 
-    def _outcomes_of(self, sent: Campaign, kinds: Iterable[OutcomeKind] = OutcomeKind) -> Iterator[Outcome]:
-        keys = (sent.key, *self._children(sent))
+    def _outcomes_of(
+        self, sent: Campaign, keys: Sequence[str], kinds: Iterable[OutcomeKind] = OutcomeKind
+    ) -> Iterator[Outcome]:
         for kind in kinds:
             seen: set[str] = set()
             for key in keys:

@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import uuid4
 
 import msgspec
@@ -41,6 +41,15 @@ ASK_AGAIN = timedelta(minutes=10)
 """How long a refusal to tell the edition is remembered: somebody has to grant a scope first."""
 KNOWN_FOR_S = 60.0
 """How long what another node learnt about the edition may stay unseen."""
+
+
+class _Kept(NamedTuple):
+    """`Noted` as it is stored; what earlier versions stored has neither key."""
+
+    sent_at: datetime | None
+    calls: dict[str, int]
+    key: str = ""
+    keys: int = 1
 
 
 class SharedQuota:
@@ -141,8 +150,8 @@ class SharedQuota:
             found = blocks.facts(tx, OUTCOMES)
         if found is None:
             return None
-        rows = msgspec.json.decode(found[0], type=list[tuple[datetime | None, dict[str, int]]])
-        return [Noted(sent_at, Counter(calls)) for sent_at, calls in rows]
+        rows = msgspec.json.decode(found[0], type=list[_Kept])
+        return [Noted(one.sent_at, Counter(one.calls), one.key, one.keys) for one in rows]
 
     def limits(self, account: str) -> Sequence[Limit]:
         """Return the limits of an account, within which all nodes stay together."""

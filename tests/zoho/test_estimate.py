@@ -7,7 +7,8 @@ import pytest
 from service.reconciler.port import Member
 from service.reconciler.sizes import Sizes, Stops
 from service.zoho.bulk_read import CREATE
-from service.zoho.estimate import of_permits, of_push, of_run
+from service.zoho.errands import of_permits, of_push, of_watching
+from service.zoho.estimate import of_run
 from service.zoho.licence import EDITIONS
 
 
@@ -78,7 +79,15 @@ def test_the_duration_counts_the_waits_for_windows():
     assert of_push(13_000).waits_s == 3_600
 
 
-def test_letting_people_go_is_read_before_and_after():
-    found = of_permits(Stops(records={"Contacts": 120}, contacts=40))
-    assert found.credits == 12 + 3 + 3
+def test_letting_people_go_is_read_before_and_after_and_written_one_by_one():
+    found = of_permits(Stops(records={"Contacts": 120}, contacts=40), [1_000])
+    assert found.credits == 120 + 3 + 3
     assert found.campaigns["json/listsubscribe"] == 40
+    assert found.campaigns["getlistsubscribers"] == 4
+
+
+def test_watching_without_notifications_costs_a_credit_a_module_and_look():
+    often, rarely = (
+        of_watching(seconds=86_400, every_s=5, crm_every_s=sweep, modules=2).credits for sweep in (0, 300)
+    )
+    assert (often, rarely) == (34_560, 576)

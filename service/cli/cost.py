@@ -1,0 +1,69 @@
+"""What a command will cost, and did cost, in words and as JSON."""
+
+import click
+
+from service import app
+from service.reconciler.port import Meter
+from service.zoho.estimate import Estimate
+from service.zoho.mapping import Zoho
+from service.zoho.shared import SharedQuota
+
+
+def tell(found: Estimate, zoho: Zoho | None) -> str:
+    """Return an estimate in words: calls, credits, share of the day, what is left, duration.
+
+    `zoho` is None where no organisation is connected yet.
+    """
+    calls = found.calls
+    sure = "" if found.exact else " (a guess: nothing was read yet)"
+    asked = f"{calls['crm']:,} calls of CRM, {calls['campaigns']:,} of Campaigns"
+    lines = [f"estimate{sure}: {asked}, {found.credits:,} credits"]
+    if zoho is not None and isinstance(zoho.quota, SharedQuota):
+        allowance, used = zoho.quota.allowance, zoho.quota.used()
+        share = found.credits / allowance
+        edition = zoho.quota.licence.edition
+        lines.append(
+            f"  {share:.2%} of the {allowance:,} credits of a day ({edition}); "
+            f"{used.total:,} were used in the last 24 hours, {max(0, allowance - used.total):,} are left"
+        )
+    lines.append(f"  about {duration(found.seconds)}{_waiting(found)}")
+    return "\n".join(lines)
+
+
+def compare(found: Estimate | None, meter: Meter) -> str:
+    """Return what was booked, beside what was estimated."""
+    booked = ", ".join(f"{count:,} of {name}" for name, count in sorted(meter.calls.items()))
+    told = f"booked: {booked or 'no'} calls, {meter.credits:,} credits"
+    if found is None:
+        return told
+    return f"{told}; estimated {sum(found.calls.values()):,} calls, {found.credits:,} credits"
+
+
+def show_cost(found: Estimate | None, meter: Meter) -> None:
+    """Print what was booked beside what was estimated, where it mixes with no document or JSON."""
+    click.echo(compare(found, meter), err=True)
+
+
+def as_data(found: Estimate, zoho: Zoho) -> dict[str, object]:
+    """Return an estimate as JSON."""
+    shared = zoho.quota if isinstance(zoho.quota, SharedQuota) else None
+    return {
+        "calls": found.calls,
+        "crm_credits": found.credits,
+        "share_of_day": None if shared is None else round(found.credits / shared.allowance, 6),
+        "credits_left": None if shared is None else max(0, shared.allowance - shared.used().total),
+        "seconds": round(found.seconds, 1),
+        "exact": found.exact,
+        "at": app.now().isoformat(),
+    }
+
+
+def duration(seconds: float) -> str:
+    """Return a duration as people say it."""
+    if seconds < 90:  # noqa: PLR2004  # a minute and a half
+        return f"{max(1, round(seconds))} s"
+    return f"{round(seconds / 60)} min" if seconds < 5_400 else f"{seconds / 3600:.1f} h"  # noqa: PLR2004  # 90 min
+
+
+def _waiting(found: Estimate) -> str:
+    return f", {duration(found.waits_s)} of it waiting for windows of Campaigns" if found.waits_s else ""

@@ -1,0 +1,129 @@
+"""What commands that are no reading will cost: permits, pushes, harm, canaries, doctor, connect, the watch.
+
+Follows what each command does, call by call; `estimate` does the same for readings and repairs.
+"""
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from math import ceil
+
+from service.reconciler.plan import CRM_READ
+from service.reconciler.sizes import Stops
+from service.zoho import listings
+from service.zoho.estimate import Estimate
+from service.zoho.quota import write_credits
+
+TOKEN_S = 3_300
+"""How long an access token is used: an hour, less the five minutes that it is renewed early."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mailing:
+    """One sent campaign of which the recipients are to be read; `keys` counts itself and its children.
+
+    `asked` is the calls that tell its children.
+    """
+
+    keys: int = 1
+    asked: int = 0
+    recipients: int
+
+
+def of_permits(changes: Stops, active: Iterable[int] = ()) -> Estimate:
+    """Return what letting people go costs, whose lists hold so many `active` contacts.
+
+    Each record is read, written alone (a person may be at it) and read again; each contact is put on the
+    lists, and these are read to their end.
+    """
+    found = Estimate(oauth=1)
+    for module, count in changes.records.items():
+        found.ask_crm(f"PUT /crm/v8/{module}", count, count * write_credits(1))
+        reads = 2 * ceil(count / CRM_READ)
+        found.ask_crm("POST /crm/v8/coql", reads, reads)
+    if changes.contacts:
+        sizes = list(active)
+        found.campaigns["json/listsubscribe"] += changes.contacts * len(sizes)
+        found.campaigns["getlistsubscribers"] += sum(listings.calls(n + changes.contacts) for n in sizes)
+    return found
+
+
+def of_push(contacts: int) -> Estimate:
+    """Return what putting so many people on a list costs."""
+    found = Estimate(oauth=1)
+    found.campaigns["json/listsubscribe"] += contacts
+    return found
+
+
+def of_harm(*, listing: int, mailings: Iterable[Mailing]) -> Estimate:
+    """Return what looking for harm costs: `listing` calls list what was sent, `mailings` are to be read."""
+    found = Estimate(oauth=1)
+    found.campaigns["recentcampaigns"] += listing
+    for one in mailings:
+        found.campaigns["getcampaigndetails"] += one.asked
+        found.campaigns[listings.RECIPIENTS] += one.keys * listings.calls(ceil(one.recipients / one.keys))
+    return found
+
+
+def of_canaries(states: Collection[str], *, modules: int, module: str) -> Estimate:
+    """Return what creating canaries in these states costs: each is looked for in all modules, then made."""
+    found = Estimate(oauth=int(bool(states)))
+    found.ask_crm("POST /crm/v8/coql", len(states) * modules, len(states) * modules)
+    found.ask_crm(f"POST /crm/v8/{module}", len(states), len(states) * write_credits(1))
+    found.campaigns["json/listsubscribe"] += len(states)
+    found.campaigns["json/listunsubscribe"] += int("unsubscribed" in states)
+    return found
+
+
+def of_doctor(*, modules: int, canaries: int, probing: bool) -> Estimate:
+    """Return what doctor costs; `probing`: Zoho does not name the token's scopes, so each is tried."""
+    found = Estimate(oauth=1)
+    found.ask_crm("GET /crm/v8/org", 3, 3)
+    found.ask_crm("GET /crm/v8/__apis", 1, 1)
+    found.ask_crm("GET /crm/v8/users", 1, 1)
+    found.ask_crm("GET /crm/v8/settings/profiles/{id}", 1, 1)
+    found.ask_crm("GET /crm/v8/settings/fields", modules, modules)
+    found.ask_crm("POST /crm/v8/coql", canaries, canaries)
+    found.campaigns["contact/allfields"] += 1
+    found.campaigns["getmailinglists"] += listings.calls(1)
+    found.campaigns["getsegmentcontacts"] += 2
+    if probing:
+        _probe(found)
+    return found
+
+
+def of_connecting(*, replacing: bool, probing: bool) -> Estimate:
+    """Return what connecting costs: a code and a token of Zoho Accounts, the organisation's name, the probes.
+
+    `replacing`: the former token is revoked as well.
+    """
+    found = Estimate(oauth=2 + int(replacing))
+    found.ask_crm("GET /crm/v8/org", 1, 1)
+    if probing:
+        _probe(found)
+    return found
+
+
+def of_watching(*, seconds: int, every_s: int, crm_every_s: int, modules: int) -> Estimate:
+    """Return what watching both products for so long costs while nothing happens there.
+
+    Each look asks Campaigns for the counts of all lists; CRM is asked at the looks that are due.
+    """
+    looks, due = seconds // every_s, seconds // max(every_s, crm_every_s)
+    found = Estimate(oauth=ceil(seconds / TOKEN_S))
+    found.campaigns["getmailinglists"] += looks * listings.calls(1)
+    found.ask_crm("POST /crm/v8/coql", due * modules, due * modules)
+    return found
+
+
+def _probe(found: Estimate) -> None:
+    """Add one harmless read for each scope, as `probes` does."""
+    for endpoint in (
+        "GET /crm/v8/org",
+        "GET /crm/v8/settings/fields",
+        "POST /crm/v8/coql",
+        "GET /crm/v8/{module}",
+        "GET /crm/v8/users",
+    ):
+        found.ask_crm(endpoint, 1, 1)
+    found.campaigns["getmailinglists"] += listings.calls(1)
+    found.campaigns["recentcampaigns"] += 1
