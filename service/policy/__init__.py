@@ -143,7 +143,7 @@ class PolicySet(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         applying = self._applying.get(asked)
         if applying is None:
             applying = self._applying[asked] = self._in_effect(*asked)
-        ends = [(d.ends(received_at, j.calendar), d) for j, d in applying]
+        ends = [(d.ends(received_at, j.days), d) for j, d in applying]
         return sorted(ends, key=lambda pair: pair[0])
 
     @cached_property

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from service.policy import files as reading
 from service.policy.examples import failures
 from service.policy.files import Files, Problem, UnusableError, problem
-from service.policy.law import Jurisdiction
+from service.policy.law import Deadline, Jurisdiction
 from service.policy.shapes import Controller, Enforcement, Form, Purpose, Strict, ZohoMapping
 
 
@@ -43,6 +43,7 @@ def check(files: Files) -> list[Problem]:
     found = list(contradictions(files, *house, laws))
     for name, law in laws.items():
         found += _unsigned(files, name, law)
+        found += _placeless(files, name, law)
         found += _examples(files, name, law)
     return found
 
@@ -125,7 +126,15 @@ def _unsigned(files: Files, name: str, law: Jurisdiction) -> Iterator[Problem]:
             yield problem(files, name, where, message)
 
 
+def _placeless(files: Files, name: str, law: Jurisdiction) -> Iterator[Problem]:
+    """Yield business days that nobody can count: whose holidays, and in which zone, is not told."""
+    for number, rule in enumerate(law.rules):
+        if isinstance(rule, Deadline) and rule.business_days and not (law.calendar and law.zones):
+            message = f"rule {rule.id}: business days need the calendar and the zones of this file"
+            yield problem(files, name, ("rules", number, "business_days"), message)
+
+
 def _examples(files: Files, name: str, law: Jurisdiction) -> Iterator[Problem]:
     for number, rule in enumerate(law.rules):
-        for which, message in failures(rule, law.calendar):
+        for which, message in failures(rule, law.days):
             yield problem(files, name, ("rules", number, "tests", which), f"rule {rule.id}: {message}")

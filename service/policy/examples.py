@@ -21,6 +21,7 @@ from typing import Any
 import msgspec
 
 from service.consent import Category, Event, Ground, Rules, State, months_after, standing
+from service.policy.calendars import Calendar
 from service.policy.judging import clock_of
 from service.policy.law import (
     AnyRule,
@@ -39,7 +40,7 @@ HARMLESS = frozenset({"in_time", "not_permitted", "sufficient", "clear", "may_go
 """Answers that ask nothing of anybody and permit nothing."""
 
 
-def failures(rule: AnyRule, calendar: str) -> Iterator[tuple[int, str]]:
+def failures(rule: AnyRule, calendar: Calendar) -> Iterator[tuple[int, str]]:
     """Yield the number of each example that the rule does not answer as expected, and why."""
     for number, example in enumerate(rule.tests):
         try:
@@ -51,7 +52,7 @@ def failures(rule: AnyRule, calendar: str) -> Iterator[tuple[int, str]]:
             yield number, f"the rule answers {answer}, the example expects {example.expect}"
 
 
-def answer_to(rule: AnyRule, example: Example, calendar: str) -> str:
+def answer_to(rule: AnyRule, example: Example, calendar: Calendar) -> str:
     """Return what a rule answers to an example; raises `KeyError` for what should be given and is not."""
     at = _moment(example.at) if example.at is not None else None
     if at is not None and not rule.effective(at.date()):
@@ -63,11 +64,11 @@ def answer_to(rule: AnyRule, example: Example, calendar: str) -> str:
     return "warns" if rule.confidence == "memory" and not harmless else answer
 
 
-def _deadline(rule: Deadline, given: Given, at: datetime | None, calendar: str) -> str:
+def _deadline(rule: Deadline, given: Given, at: datetime | None, calendar: Calendar) -> str:
     return "in_time" if _asked(at) < rule.ends(_moment(given["received"]), calendar) else "late"
 
 
-def _expiry(rule: Expiry, given: Given, at: datetime | None, _calendar: str) -> str:
+def _expiry(rule: Expiry, given: Given, at: datetime | None, _calendar: Calendar) -> str:
     """Ask the fold itself about one grant under this rule alone."""
     since, now = _moment(given["fact_at"]), _asked(at)
     ground = None
@@ -91,18 +92,18 @@ def _expiry(rule: Expiry, given: Given, at: datetime | None, _calendar: str) -> 
     return answers.get(standing([told], "any", rules, now).state, "not_permitted")
 
 
-def _evidence(rule: Evidence, given: Given, _at: datetime | None, _calendar: str) -> str:
+def _evidence(rule: Evidence, given: Given, _at: datetime | None, _calendar: Calendar) -> str:
     if any(given.get(name) for name in rule.forbids):
         return "invalid"
     confirmed = not rule.double_opt_in or given.get("confirmed_by_mail")
     return "sufficient" if confirmed and all(given.get(name) for name in rule.demands) else "insufficient"
 
 
-def _barrier(rule: Barrier, given: Given, _at: datetime | None, _calendar: str) -> str:
+def _barrier(rule: Barrier, given: Given, _at: datetime | None, _calendar: Calendar) -> str:
     return "barred" if set(given["asks"]) & set(rule.forbids) else "clear"
 
 
-def _retention(rule: Retention, given: Given, at: datetime | None, _calendar: str) -> str:
+def _retention(rule: Retention, given: Given, at: datetime | None, _calendar: Calendar) -> str:
     since = _moment(given["since"])
     ends = since + timedelta(days=rule.days or 0)
     ends = months_after(ends, rule.months) if rule.months is not None else ends
@@ -115,13 +116,13 @@ def _after(rule: Retention) -> str:
     return "may_go" if rule.bound == "at_least" else "must_go"
 
 
-def _threshold(rule: Threshold, given: Given, _at: datetime | None, _calendar: str) -> str:
+def _threshold(rule: Threshold, given: Given, _at: datetime | None, _calendar: Calendar) -> str:
     value = float(given["value"])
     reached = value >= rule.limit if rule.reached == "at" else value > rule.limit
     return "reached" if reached else "below"
 
 
-def _label(rule: Label, given: Given, _at: datetime | None, _calendar: str) -> str:
+def _label(rule: Label, given: Given, _at: datetime | None, _calendar: Calendar) -> str:
     return "complete" if set(rule.carries) <= set(given["has"]) else "lacking"
 
 

@@ -6,7 +6,7 @@ from typing import Any, Literal
 import msgspec
 
 from service.consent import months_after
-from service.policy.calendars import after_business_days, is_known
+from service.policy.calendars import Calendar, is_known, is_zone, regions_of
 from service.policy.shapes import Grade, Strict
 
 Confidence = Literal["primary", "secondary", "memory"]
@@ -72,18 +72,15 @@ class Deadline(Rule, frozen=True, kw_only=True, tag="deadline"):
         if sum(unit is not None for unit in (self.business_days, self.months, self.days, self.hours)) != 1:
             raise ValueError("a deadline is given in exactly one of business_days, months, days and hours")
 
-    def ends(self, received_at: datetime, calendar: str) -> datetime:
-        """Return the moment (UTC) when this deadline passes; `calendar` is an ISO country code.
-
-        Business days follow the public holidays of the country and end at midnight UTC.
-        """
+    def ends(self, received_at: datetime, calendar: Calendar) -> datetime:
+        """Return the moment (UTC) when this deadline passes, business days by a jurisdiction's calendar."""
         if self.hours is not None:
             return received_at + timedelta(hours=self.hours)
         if self.days is not None:
             return received_at + timedelta(days=self.days)
         if self.months is not None:
             return months_after(received_at, self.months)
-        return after_business_days(received_at, self.business_days or 0, calendar)
+        return calendar.after(received_at, self.business_days or 0)
 
 
 class Expiry(Rule, frozen=True, kw_only=True, tag="expiry"):
@@ -155,12 +152,15 @@ class Jurisdiction(Strict, frozen=True, kw_only=True):
 
     `names` are those that CRM writes, `tlds` the country-code domains that hint at it, `within` the
     jurisdiction whose rules hold here as well. A file with `domains` is no country but mailbox providers.
-    `deadlines` repeats those of `rules`.
+    Business days are those of `calendar` (a country's code; of its holidays those that all `regions` keep),
+    from local midnight to midnight in `zones`. `deadlines` repeats those of `rules`.
     """
 
     code: str
     title: str
     calendar: str = ""
+    regions: tuple[str, ...] = ()
+    zones: tuple[str, ...] = ()
     within: str = ""
     names: tuple[str, ...] = ()
     tlds: tuple[str, ...] = ()
@@ -171,6 +171,15 @@ class Jurisdiction(Strict, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if self.calendar and not is_known(self.calendar):
             raise ValueError("calendar must be a two-letter country code whose public holidays are known")
+        if strange := sorted(set(self.regions) - regions_of(self.calendar)):
+            raise ValueError(f"no region {strange[0]!r} of {self.calendar!r} has holidays that are known")
+        if strange := [zone for zone in self.zones if not is_zone(zone)]:
+            raise ValueError(f"there is no time zone {strange[0]!r}; name it like Europe/Berlin")
+
+    @property
+    def days(self) -> Calendar:
+        """Return what business days are here."""
+        return Calendar(country=self.calendar, regions=self.regions, zones=self.zones)
 
     @property
     def counted(self) -> tuple[Deadline, ...]:

@@ -121,6 +121,21 @@ def test_files_are_judged_one_by_one(folder):
     ]
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ('zones = ["Asia/Singapore"]', 'zones = ["Asia/Atlantis"]', "no time zone 'Asia/Atlantis'"),
+        ('calendar = "SG"', 'calendar = "SG"\nregions = ["Jurong"]', "no region 'Jurong' of 'SG'"),
+        ('zones = ["Asia/Singapore"]', "", "business days need the calendar and the zones"),
+    ],
+)
+def test_business_days_that_nobody_can_count_are_refused(folder, old, new, words):
+    change(folder / "jurisdictions" / "sg.toml", old, new)
+    problem = told(folder)[0]
+    assert problem.startswith("policies/jurisdictions/sg.toml:")
+    assert words in problem
+
+
 def test_a_form_for_a_purpose_that_is_not_declared_is_named_where_it_says_so(folder):
     line = change(folder / "purposes.toml", 'purpose = "marketing"', 'purpose = "astrology"')
     assert told(folder)[0].startswith(f"policies/purposes.toml:{line}: form newsletter")

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from service import policy
+from service.policy.calendars import Calendar
 from service.policy.examples import answer_to
 from service.policy.law import Barrier, Deadline, Example, Expiry
 from service.settings import HERE
@@ -22,7 +23,7 @@ TOLD = {"id": "x", "law": "l", "citation": "c", "confidence": "primary", "status
 
 @pytest.mark.parametrize(("law", "rule", "example"), EXAMPLES)
 def test_a_rule_answers_its_own_example(law, rule, example):
-    assert answer_to(rule, example, law.calendar) == example.expect
+    assert answer_to(rule, example, law.days) == example.expect
 
 
 def test_the_jurisdictions_of_the_facts_are_all_there():
@@ -46,8 +47,8 @@ def test_a_shipped_rule_is_a_draft_with_an_example_and_a_citation(rule):
 def test_a_rule_from_memory_warns_whatever_its_status():
     rule = Barrier(forbids=("login",), **{**TOLD, "confidence": "memory"})
     assert not rule.in_force
-    assert answer_to(rule, Example(given={"asks": ["login"]}, expect=""), "") == "warns"
-    assert answer_to(rule, Example(given={"asks": []}, expect=""), "") == "clear"
+    assert answer_to(rule, Example(given={"asks": ["login"]}, expect=""), Calendar()) == "warns"
+    assert answer_to(rule, Example(given={"asks": []}, expect=""), Calendar()) == "clear"
 
 
 def test_a_rule_is_law_from_its_first_day_until_the_day_before_its_end():
