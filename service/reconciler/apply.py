@@ -1,16 +1,18 @@
 """Carry out planned changes and prove them; safe to run again after a crash between any two steps.
 
 Works on the stops among the rows of `change`, whichever run planned them, most urgent first, at any
-hour; what permits is `letting`'s. Before each batch the standing is read again, so that no plan outlives
-a newer consent. A change goes from planned to written (accepted by the product, answer kept) to proved
-(read back and recorded). What a crash repeats does no harm: writes are absolute, and the ledger's key
-names the run and the target.
+hour; what permits is `letting`'s. Right before each write the standing and the change itself are read
+again, and once more where this process was frozen since: no plan outlives a newer consent, and what
+another run has settled meanwhile is left to it. A change goes from planned to written (accepted by the
+product, answer kept) to proved (read back and recorded). What a crash repeats does no harm: writes are
+absolute, and the ledger's key names the run and the target.
 """
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, select
 
@@ -31,8 +33,16 @@ BOUNCES = {
 WRITERS = 8
 """Calls to Campaigns at a time; the products allow ten connections."""
 CAMPAIGNS_BATCH = 32
+HOLDS = timedelta(seconds=5)
+"""How long a decision that was read holds: after a longer freeze it is read again before the write."""
 
-Write = Callable[[Context, Sequence[Item]], Sequence[Ended]]
+NEWER = Ended(state="superseded", code="OUTDATED", error="the ledger does not say stop any more")
+
+LEFT = Ended(state="left")
+"""Not written, and whatever has to be said of it is said already."""
+
+Write = Callable[[Context, Sequence[Item], datetime], Mapping[Item, Ended]]
+"""Takes changes and when it was read that they are wanted; returns how each ended."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -77,10 +87,9 @@ def _write_all(context: Context, applied: Applied, without: frozenset[str]) -> N
     totals = {name: len(queue) for name, queue in queues.items()}
     while queues:
         name = min(queues, key=lambda one: changes.urgency(queues[one][0]))
-        if name == CAMPAIGNS:
-            size, write = CAMPAIGNS_BATCH, _write_campaigns
-        else:
-            size, write = context.crm.at_once(len(queues[name])), _write_crm
+        of_crm = name != CAMPAIGNS
+        size = context.crm.at_once(len(queues[name])) if of_crm else CAMPAIGNS_BATCH
+        write: Write = _write_crm if of_crm else _write_campaigns
         batch, queues[name] = queues[name][:size], queues[name][size:]
         try:
             _write(context, name, batch, write, done=totals[name] - len(batch) - len(queues[name]))
@@ -104,28 +113,31 @@ def _queues(context: Context, without: frozenset[str]) -> dict[str, list[Item]]:
 
 def _write(context: Context, product: str, batch: Sequence[Item], write: Write, *, done: int) -> None:
     """Write one batch; raises a `ZohoError` where the product takes nothing now."""
-    current = _without_outdated(context, batch)
     context.progress(f"write {product}", done, done + len(batch))
-    ended = write(context, current)
+    read_at = context.now()
+    current = _still_wanted(context, batch)
+    ends = [end for end in write(context, current, read_at).items() if end[1] is not LEFT]
     context.progress(f"written {product}", done, done + len(batch))
     with context.db.begin() as tx:
-        changes.mark(tx, list(zip(current, ended, strict=True)), context.now())
-    if ended and all(end.state == "planned" for end in ended):
-        raise ZohoError(f"{product} takes nothing now ({ended[0].code}); the rest is left for the next run")
+        changes.mark(tx, ends, context.now())
+    if ends and all(end.state == "planned" for _, end in ends):
+        raise ZohoError(f"{product} takes nothing now ({ends[0][1].code}); the rest is left for the next run")
 
 
-def _without_outdated(context: Context, batch: Sequence[Item]) -> list[Item]:
+def _still_wanted(context: Context, batch: Sequence[Item]) -> list[Item]:
+    """Return what of a batch is to be written: still planned by its run, and still a stop to the ledger."""
     with context.db.read() as tx:
+        planned = changes.still(tx, batch, "planned")
         outdated = changes.outdated(tx, batch, context.governed)
-    if outdated:
-        newer = Ended(state="superseded", code="OUTDATED", error="the ledger does not say stop any more")
-        dropped = [(item, newer) for item in batch if item.address_index in outdated]
+    mine = [item for item in batch if (item.run_id, item.target, item.address_index) in planned]
+    dropped = [(item, NEWER) for item in mine if item.address_index in outdated]
+    if dropped:
         with context.db.begin() as tx:
             changes.mark(tx, dropped, context.now())
-    return [item for item in batch if item.address_index not in outdated]
+    return [item for item in mine if item.address_index not in outdated]
 
 
-def _write_crm(context: Context, batch: Sequence[Item]) -> Sequence[Ended]:
+def _write_crm(context: Context, batch: Sequence[Item], _read_at: datetime) -> Mapping[Item, Ended]:
     """Opt the records out; one that two addresses share is written once."""
     targets = {item.record: BOUNCES.get(item.kind, "") for item in batch}
     results = context.crm.enforce(
@@ -135,10 +147,10 @@ def _write_crm(context: Context, batch: Sequence[Item]) -> Sequence[Ended]:
         ]
     )
     by_target = dict(zip(targets, results, strict=True))
-    return [ended(by_target[item.record]) for item in batch]
+    return {item: ended(by_target[item.record]) for item in batch}
 
 
-def _write_campaigns(context: Context, batch: Sequence[Item]) -> Sequence[Ended]:
+def _write_campaigns(context: Context, batch: Sequence[Item], read_at: datetime) -> Mapping[Item, Ended]:
     """Refuse the contacts, several at a time."""
     indexes = [item.address_index for item in batch]
     with context.db.read() as tx:
@@ -146,6 +158,8 @@ def _write_campaigns(context: Context, batch: Sequence[Item]) -> Sequence[Ended]
         active = active_lists(tx, indexes, context.lists)
 
     def refuse(item: Item) -> Ended:
+        if context.now() - read_at > HOLDS and not _still_wanted(context, [item]):
+            return LEFT
         lists = active.get(item.address_index, ())
         active_on = lists[0] if lists else None
         return refused(
@@ -153,7 +167,7 @@ def _write_campaigns(context: Context, batch: Sequence[Item]) -> Sequence[Ended]
         )
 
     with ThreadPoolExecutor(max_workers=WRITERS, thread_name_prefix="refuse") as threads:
-        return list(threads.map(refuse, batch))
+        return dict(zip(batch, threads.map(refuse, batch), strict=True))
 
 
 def ended(result: Result) -> Ended:

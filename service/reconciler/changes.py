@@ -113,6 +113,18 @@ def outdated(tx: Connection, items: Sequence[Item], purpose: str) -> set[bytes]:
     return set(tx.scalars(known))
 
 
+def still(tx: Connection, items: Sequence[Item], state: str) -> set[tuple[int, str, bytes]]:
+    """Return (run, target, address index) of those that are in this state now, whoever moved the others."""
+    rows = tx.execute(
+        select(change.c.run_id, change.c.target, change.c.address_index).where(
+            change.c.run_id.in_({item.run_id for item in items}),
+            change.c.address_index.in_({item.address_index for item in items}),
+            change.c.state == state,
+        )
+    )
+    return {(row.run_id, row.target, row.address_index) for row in rows}
+
+
 def mark(tx: Connection, ended: Sequence[tuple[Item, Ended]], at: datetime) -> None:
     """Move changes to their new states; what was written keeps its answer and time."""
     rows = [
