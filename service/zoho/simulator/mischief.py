@@ -10,6 +10,7 @@ from service.zoho.simulator.crm.fields import MODULES
 from service.zoho.simulator.crm.merge import merge_into
 from service.zoho.simulator.crm.records import Author, of_address, remove, user_number
 from service.zoho.simulator.crm.visible import is_removable
+from service.zoho.simulator.names import GUESTS
 from service.zoho.simulator.wire import Call, Reply, json_reply
 from service.zoho.simulator.world import World
 
@@ -53,9 +54,13 @@ class Unique(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Removed(msgspec.Struct, forbid_unknown_fields=True):
-    """An admin has removed exactly these modules and fields (`Module.Field`); an empty list restores all."""
+    """An admin has removed exactly these modules and fields (`Module.Field`); an empty list restores all.
 
-    names: list[str]
+    `guests` says whether the organisation has its own module of that name.
+    """
+
+    names: list[str] = []
+    guests: bool = False
 
 
 def delete(world: World, call: Call) -> Reply:
@@ -117,7 +122,7 @@ def take_away(world: World, call: Call) -> Reply:
     body = msgspec.json.decode(call.body, type=Removed)
     if wrong := [name for name in body.names if not is_removable(name)]:
         return json_reply({"error": f"no such module or field: {wrong[0]}"}, status=400)
-    world.removed = set(body.names)
+    world.removed = set(body.names) | (set() if body.guests else {GUESTS})
     return json_reply({"ok": True, "removed": sorted(world.removed)})
 
 

@@ -32,10 +32,17 @@ REFUSED = "Refused"
 GRANTED_SEGMENT = "80696000000061001"
 REFUSED_SEGMENT = "80696000000061003"
 
-VIEWS = {"Contacts": "5725767000000087501", "Leads": "5725767000000087503"}
+VIEWS = {
+    "Contacts": "5725767000000087501",
+    "Leads": "5725767000000087503",
+    "Guests": "5725767000000087505",
+}
 """Custom view of each module that feeds the list: the records whose `Newsletter` is ticked."""
 
 COUNTRY_FIELD = {"Contacts": "Mailing_Country", "Leads": "Country"}
+"""The modules that people are planted in."""
+GUESTS = "Guests"
+"""A module of the organisation's own with an e-mail field; not there, and empty, until an admin makes it."""
 
 
 def policy_toml(_url: str = "") -> str:

@@ -19,6 +19,7 @@ from service.zoho.simulator.fixtures import (
     plant_fixtures,
 )
 from service.zoho.simulator.kinds import FEWEST, KINDS, ORDINARY, Kind, Twin, numbers
+from service.zoho.simulator.names import COUNTRY_FIELD
 from service.zoho.simulator.people import DAY_S, Person, invent
 from service.zoho.simulator.world import World
 
@@ -88,7 +89,7 @@ class _Planter:
 
     def _twin(self, rows: Rows, person: Person, kind: Kind) -> None:
         """Add the second record; every other one spells the address with a capital."""
-        module = self.rng.choice(list(MODULES))
+        module = self.rng.choice(list(COUNTRY_FIELD))
         email = person.email.capitalize() if self.rng.random() < 0.5 else person.email  # noqa: PLR2004 - half
         opted_out_at = self._opt_out_time(person, None) if kind.twin is Twin.OPTED_OUT else None
         self._record(rows, person, kind, module, opted_out_at, email=email)
@@ -124,6 +125,7 @@ class _Planter:
                 hand,
                 person.created_at,
                 modified_at,
+                None,
                 None,
             )
         )

@@ -88,6 +88,11 @@ SWITCHES = MappingProxyType(
         "crm.coql_limit": Switch(
             default=2000, others=(200,), why="the limits page says 2,000, the endpoint page 200"
         ),
+        "crm.coql_meta": Switch(
+            default="by_name",
+            others=("list",),
+            why="include_meta is documented, the shape of what it adds is not: by field name, or a list",
+        ),
         "crm.conversion_carries_optout": Switch(
             default=False, why="whether a converted lead's Email_Opt_Out reaches the contact is not verified"
         ),
@@ -209,6 +214,10 @@ SWITCHES = MappingProxyType(
         ),
         "campaigns.window_factor": Switch(
             default=1, why="multiplies every call window, for runs that must not wait for the vendor's clock"
+        ),
+        "campaigns.field_types": Switch(
+            default=False,
+            why="the published row of allfields names no type and no length; whether real ones do is open",
         ),
         "campaigns.workflow_codes": Switch(
             default="apart",

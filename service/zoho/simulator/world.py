@@ -10,6 +10,7 @@ from service.zoho.simulator.clock import Clock
 from service.zoho.simulator.crowd import Crowd
 from service.zoho.simulator.faults import Faults
 from service.zoho.simulator.meter import Meter
+from service.zoho.simulator.names import GUESTS
 from service.zoho.simulator.news import News
 from service.zoho.simulator.outbox import Outbox
 from service.zoho.simulator.schema import connect, wipe
@@ -39,8 +40,8 @@ class World:
     faults: Faults = field(default_factory=Faults)
     last_record_id: int = FIRST_RECORD_ID
     unique: dict[str, list[str]] = field(default_factory=dict)
-    removed: set[str] = field(default_factory=set)
-    """Modules, and fields as `Module.Field`, that an admin has taken away."""
+    removed: set[str] = field(default_factory=lambda: {GUESTS})
+    """Modules, and fields as `Module.Field`, that an admin has taken away or not made yet."""
     news: list[News] = field(default_factory=list)
     workflow_runs: list[tuple[str, int]] = field(default_factory=list)
     requests: deque[tuple[float, str, str, int | str, int]] = field(default_factory=_last)
@@ -67,7 +68,7 @@ class World:
         self.tokens = Tokens()
         self.last_record_id = FIRST_RECORD_ID
         self.unique = {}
-        self.removed = set()
+        self.removed = {GUESTS}
         self.news = []
         self.workflow_runs.clear()
         self.outbox.forget()

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from service.zoho.simulator.crm.fields import MODULES, Kind
+from service.zoho.simulator.crm.fields import MODULES, Kind, name_field
 from service.zoho.simulator.crm.records import Author, add, change
 from service.zoho.simulator.crm.rows import table
 from service.zoho.simulator.crm.uniqueness import clash, find
@@ -33,8 +33,8 @@ def write_row(world: World, job: Mapping[str, Any], row: Sequence[str]) -> Outco
 
 
 def _add(world: World, module: str, record: Mapping[str, Any]) -> Outcome:
-    if not record.get("Last_Name"):
-        return Outcome(status="SKIPPED", errors=("MANDATORY_NOT_FOUND-Last_Name",))
+    if not record.get(name := name_field(module)):
+        return Outcome(status="SKIPPED", errors=(f"MANDATORY_NOT_FOUND-{name}",))
     if error := _error(world, module, record, but=0):
         return Outcome(status="SKIPPED", errors=(error,))
     number = add(world, module, stored(module, record), Author())

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
 
-from service.zoho.simulator.names import COUNTRY_FIELD
+from service.zoho.simulator.names import COUNTRY_FIELD, GUESTS
 
 
 class Kind(StrEnum):
@@ -46,6 +46,7 @@ class Field:
     mandatory: bool = False
     custom: bool = False
     stored: bool = True
+    external: bool = False
     length: int = 100
     picks: tuple[str, ...] = ()
 
@@ -54,12 +55,19 @@ COUNTRIES = ("Germany", "United States", "Canada", "Australia", "United Kingdom"
 UNSUBSCRIBED_MODES = ("Unsubscribe link", "Manual", "Zoho campaigns", "Consent form")
 
 
-def _module(country_field: str) -> MappingProxyType[str, Field]:
+_PERSON = (
+    Field(api_name="First_Name", label="First Name", length=40),
+    Field(api_name="Last_Name", label="Last Name", mandatory=True, length=80),
+    Field(api_name="Full_Name", label="Full Name", read_only=True, stored=False, length=80),
+)
+_OWN = (Field(api_name="Name", label="Guest Name", mandatory=True, length=120),)
+"""What a record is called: people have two names and one made of them, records of one's own have one."""
+
+
+def _module(country_field: str, called: tuple[Field, ...] = _PERSON) -> MappingProxyType[str, Field]:
     fields = (
         Field(api_name="id", label="Record Id", kind=Kind.ID, read_only=True, length=20),
-        Field(api_name="First_Name", label="First Name", length=40),
-        Field(api_name="Last_Name", label="Last Name", mandatory=True, length=80),
-        Field(api_name="Full_Name", label="Full Name", read_only=True, stored=False, length=80),
+        *called,
         Field(api_name="Email", label="Email", kind=Kind.EMAIL),
         Field(api_name="Secondary_Email", label="Secondary Email", kind=Kind.EMAIL),
         Field(api_name="Phone", label="Phone", kind=Kind.PHONE, length=30),
@@ -83,12 +91,29 @@ def _module(country_field: str) -> MappingProxyType[str, Field]:
         Field(api_name="Created_Time", label="Created Time", kind=Kind.DATETIME, read_only=True),
         Field(api_name="Modified_Time", label="Modified Time", kind=Kind.DATETIME, read_only=True),
         Field(api_name="Bounce_Reason", label="Bounce Reason", custom=True, length=120),
+        Field(api_name="Customer_Number", label="Customer Number", custom=True, external=True, length=40),
     )
     return MappingProxyType({f.api_name: f for f in fields})
 
 
-MODULES = MappingProxyType({module: _module(country) for module, country in COUNTRY_FIELD.items()})
-MODULE_IDS = {"Leads": "5725767000000002175", "Contacts": "5725767000000002179"}
+MODULES = MappingProxyType(
+    {
+        **{module: _module(country) for module, country in COUNTRY_FIELD.items()},
+        GUESTS: _module("Country", _OWN),
+    }
+)
+MODULE_IDS = {
+    "Leads": "5725767000000002175",
+    "Contacts": "5725767000000002179",
+    GUESTS: "5725767000000411175",
+}
+CUSTOM = frozenset({GUESTS})
+"""Modules of the organisation's own, which the scope `ZohoCRM.modules.custom` opens as well."""
+
+
+def name_field(module: str) -> str:
+    """Return the one mandatory field, by which records are shown in lists."""
+    return "Name" if module in CUSTOM else "Last_Name"
 
 
 def field_id(module: str, field: Field) -> str:

@@ -1,9 +1,9 @@
 """CRM's door: token, scope, credits; and the shapes of its errors."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from service.zoho.simulator.crm.fields import MODULES
+from service.zoho.simulator.crm.fields import CUSTOM, MODULES
 from service.zoho.simulator.tokens import covers
 from service.zoho.simulator.wire import (
     AnswerError,
@@ -104,7 +104,7 @@ def _authorise(world: World, endpoint: Endpoint, call: Call) -> None:
         raise problem("INVALID_TOKEN", "invalid oauth token", status=401)
     scope = world.text(endpoint.scope[1:]) if endpoint.scope.startswith("@") else endpoint.scope
     needed = f"{scope.replace('{module}', call.slots.get('module', ''))} {endpoint.more_scopes(call)}"
-    if not all(covers(grant.scopes, scope) for scope in needed.split()):
+    if not all(_opens(grant.scopes, scope) for scope in needed.split()):
         raise problem("OAUTH_SCOPE_MISMATCH", "invalid oauth scope to access this URL", status=401)
 
 
@@ -114,3 +114,12 @@ def _throttled(world: World) -> Reply:
         info = "Many requests fired than the allowed limit for the past 24 hours."
         return json_reply({"code": 429, "error": code, "error_info": info, "details": []}, status=429)
     return json_reply(error_item(code, "too many requests. please try again after some time"), status=429)
+
+
+def _opens(granted: Sequence[str], scope: str) -> bool:
+    """Return whether a scope is granted; that of a module of one's own may be called `custom`."""
+    if covers(granted, scope):
+        return True
+    area, _, verb = scope.rpartition(".")
+    module = area.removeprefix("ZohoCRM.modules.")
+    return module in CUSTOM and covers(granted, f"ZohoCRM.modules.custom.{verb}")

@@ -7,8 +7,9 @@ from hashlib import sha256
 
 import msgspec
 
+from service.zoho.simulator import shelf
 from service.zoho.simulator.clock import iso, parse
-from service.zoho.simulator.crm import consents
+from service.zoho.simulator.crm import consents, system
 from service.zoho.simulator.crm.gate import module_of, read_problem
 from service.zoho.simulator.crm.rows import columns, render, select_list, table
 from service.zoho.simulator.crm.visible import visible
@@ -62,9 +63,13 @@ def get_records(world: World, call: Call) -> Reply:
     more = len(rows) > listing.per_page
     rows = rows[: listing.per_page]
     data = render(world.db, listing.module, listing.names, [row[2:] for row in rows])
+    wanted = call.query["fields"].split(",")
+    locked = {key for key, held in shelf.every(world.db, "locked") if held.get("code") == "RECORD_LOCKED"}
     for record in data:
-        record.update(consents.asked_for(world, int(str(record["id"])), call.query["fields"].split(",")))
-        record["$locked_for_me"] = False
+        number = int(str(record["id"]))
+        record.update(consents.asked_for(world, number, wanted))
+        record.update(system.asked_for(world, listing.module, number, wanted))
+        record["$locked_for_me"] = str(number) in locked
     token = _encode(world, listing, rows[-1]) if more else None
     return json_reply({"data": data, "info": _info(world, call, listing, count=len(data), token=token)})
 
@@ -89,9 +94,7 @@ def _listing(world: World, call: Call) -> Listing:
             world, "AMBIGUITY_DURING_PROCESSING", "Ambiguity while processing the request", details
         )
     _check_choices(world, call)
-    sort_by, order = query.get("sort_by", "id"), query.get("sort_order", "desc")
-    if sort_by not in SORTABLE or order not in ("asc", "desc"):
-        raise read_problem(world, "INVALID_DATA", "invalid data", {"param_name": "sort_by"})
+    sort_by, order = sorting(world, call)
     where, values = _filters(world, call, module)
     listing = Listing(
         module=module,
@@ -109,11 +112,27 @@ def _listing(world: World, call: Call) -> Listing:
     return _at(world, call, listing)
 
 
+def sorting(world: World, call: Call, *, default: str = "desc") -> tuple[str, str]:
+    """Return by which column and in which direction a call sorts, or refuse what is not sortable."""
+    sort_by, order = call.query.get("sort_by", "id"), call.query.get("sort_order", default)
+    if sort_by not in SORTABLE or order not in ("asc", "desc"):
+        raise read_problem(world, "INVALID_DATA", "invalid data", {"param_name": "sort_by"})
+    return sort_by, order
+
+
+def check_choice(world: World, call: Call, name: str) -> str:
+    """Return a parameter of `CHOICES`, or refuse a value that is none of its own."""
+    allowed = CHOICES[name]
+    value = call.query.get(name, allowed[0])
+    if value not in allowed:
+        raise read_problem(world, "INVALID_DATA", "invalid data", {"param_name": name})
+    return value
+
+
 def _check_choices(world: World, call: Call) -> None:
     """Refuse a parameter whose value is none of those that there are; no territory exists here."""
-    for name, allowed in CHOICES.items():
-        if call.query.get(name, allowed[0]) not in allowed:
-            raise read_problem(world, "INVALID_DATA", "invalid data", {"param_name": name})
+    for name in CHOICES:
+        check_choice(world, call, name)
     if "territory_id" in call.query:
         details = {"param_name": "territory_id"}
         raise read_problem(world, "INVALID_DATA", "the territory_id given seems to be invalid", details)

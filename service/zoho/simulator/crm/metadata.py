@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from service.zoho.simulator import names
 from service.zoho.simulator.clock import parse
 from service.zoho.simulator.crm import consents
-from service.zoho.simulator.crm.fields import JSON_TYPES, MODULE_IDS, MODULES, Field, Kind, field_id
+from service.zoho.simulator.crm.fields import CUSTOM, JSON_TYPES, MODULE_IDS, MODULES, Field, Kind, field_id
 from service.zoho.simulator.crm.gate import read_problem
 from service.zoho.simulator.crm.rows import user_objects
 from service.zoho.simulator.crm.visible import fields_of, modules_of
@@ -130,10 +130,10 @@ def _module(name: str) -> Json:
     return {
         "id": MODULE_IDS[name],
         "api_name": name,
-        "module_name": name,
+        "module_name": "CustomModule1" if name in CUSTOM else name,
         "plural_label": name,
         "singular_label": name.removesuffix("s"),
-        "generated_type": "default",
+        "generated_type": "custom" if name in CUSTOM else "default",
         "api_supported": True,
         "creatable": True,
         "editable": True,
@@ -177,6 +177,7 @@ def field_item(name: str, field: Field, unique: Sequence[str]) -> Json:
         "multiselectlookup": {},
         "convert_mapping": {"Contacts": None, "Deals": None, "Accounts": None},
         "history_tracking": None,
+        "external": {"type": "org", "show": True} if field.external else None,
         "profiles": [{"permission_type": "read_write", **PROFILE}],
         "layout_associations": [{"api_name": "Standard__s", "name": "Standard", "id": "5725767000000091055"}],
         "created_source": "default",

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from service.zoho.simulator.crm.fields import MODULES, Kind
+from service.zoho.simulator.crm.fields import MODULES, Kind, name_field
 from service.zoho.simulator.crm.rows import changed_values, table
 from service.zoho.simulator.news import News, Operation
 from service.zoho.simulator.world import World
@@ -79,7 +79,7 @@ def remove(
 ) -> bool:
     """Delete a record, listed as `recycle` or `permanent`, or not at all; return whether there was one."""
     row = world.db.execute(
-        f"DELETE FROM {table(module)} WHERE id = ? RETURNING Last_Name, Created_By", (record_id,)
+        f"DELETE FROM {table(module)} WHERE id = ? RETURNING {name_field(module)}, Created_By", (record_id,)
     ).fetchone()
     if row is None:
         return False

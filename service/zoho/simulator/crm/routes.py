@@ -11,6 +11,7 @@ from service.zoho.simulator.crm import (
     bulk_write,
     conversion,
     deletion,
+    external,
     listing,
     lookups,
     mails,
@@ -109,7 +110,7 @@ def _row(
     return Endpoint(
         methods=(method,),
         path=path,
-        handle=handle,
+        handle=external.aware(handle) if path.startswith(_MODULE) else handle,
         scope=full,
         credits=credits,
         heavy=heavy,

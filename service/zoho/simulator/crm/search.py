@@ -1,15 +1,17 @@
 """Searching through an index that lags behind the records, and counting; never a proof that a write took."""
 
+from service.zoho.simulator.crm import system
 from service.zoho.simulator.crm.criteria import CriteriaError, parse
 from service.zoho.simulator.crm.fields import MODULES
 from service.zoho.simulator.crm.gate import module_of, read_problem
-from service.zoho.simulator.crm.listing import BY_NUMBER, PAGE, whole_number
+from service.zoho.simulator.crm.listing import BY_NUMBER, PAGE, check_choice, sorting, whole_number
 from service.zoho.simulator.crm.rows import columns, render, select_list, table
 from service.zoho.simulator.crm.visible import fields_of, visible
 from service.zoho.simulator.names import VIEWS
 from service.zoho.simulator.wire import Call, Reply, json_reply
 from service.zoho.simulator.world import World
 
+_WORDS = ("Name", "First_Name", "Last_Name", "Email", "Secondary_Email", "Phone")
 _Where = tuple[str, list[object]]
 
 
@@ -23,14 +25,18 @@ def search(world: World, call: Call) -> Reply:
         raise read_problem(world, "LIMIT_EXCEEDED", "limit exceeded", details)
     wanted = call.query["fields"].split(",") if "fields" in call.query else MODULES[module]
     names = columns(module, visible(world, module, wanted))
+    sort_by, order = sorting(world, call, default="asc")
     query = (
-        f"SELECT {select_list(module, names)} FROM ({_index(world, module)}) WHERE {where}"
-        " ORDER BY id LIMIT ? OFFSET ?"
+        f"SELECT {select_list(module, names)} FROM ({_source(world, call, module)}) WHERE {where}"
+        f" ORDER BY {sort_by} {order}, id {order} LIMIT ? OFFSET ?"
     )
     rows = world.db.execute(query, (*values, per_page + 1, (page - 1) * per_page)).fetchall()
     if not rows:
         return Reply(status=204)
     data = render(world.db, module, names, rows[:per_page])
+    for record in data:
+        shown = system.SYSTEM_KEYS if "fields" not in call.query else wanted
+        record.update(system.asked_for(world, module, int(str(record["id"])), shown))
     info = {"per_page": per_page, "count": len(data), "page": page, "more_records": len(rows) > per_page}
     return json_reply({"data": data, "info": info})
 
@@ -49,6 +55,20 @@ def count(world: World, call: Call) -> Reply:
         where, values = "1", []
     query = f"SELECT count(*) FROM {table(module)} WHERE {where}"
     return json_reply({"count": world.db.execute(query, values).fetchone()[0]})
+
+
+def _source(world: World, call: Call, module: str) -> str:
+    """Return the SQL of what is searched: the index, converted leads beside it or alone, or nothing.
+
+    Nothing here ever waits for approval, so `approved` is all there is.
+    """
+    converted = check_choice(world, call, "converted")
+    waiting = check_choice(world, call, "approved") == "false"
+    waiting |= call.query.get("approval_state", "approved") not in ("approved", "both")
+    names = ", ".join(field.api_name for field in MODULES[module].values() if field.stored)
+    parts = [f"SELECT {names} FROM converted_{module}"] if converted != "false" else []
+    parts += [_index(world, module)] if converted != "true" else []
+    return f"SELECT * FROM ({' UNION ALL '.join(parts)}) WHERE {0 if waiting else 1}"
 
 
 def _index(world: World, module: str) -> str:
@@ -73,7 +93,7 @@ def _searched(world: World, call: Call, module: str) -> _Where:
     if "phone" in query:
         return "Phone = ?", [query["phone"]]
     if "word" in query:
-        names = ("First_Name", "Last_Name", "Email", "Secondary_Email", "Phone")
+        names = [name for name in _WORDS if name in MODULES[module]]
         return f"({' OR '.join(f'{name} LIKE ?' for name in names)})", [f"%{query['word']}%"] * len(names)
     message = "expected one of the params is missing"
     details = {"param_names": ["criteria", "email", "phone", "word"]}

@@ -11,6 +11,7 @@ from service.zoho.simulator.crm import consents, coql
 from service.zoho.simulator.crm.fields import Field, Kind
 from service.zoho.simulator.crm.gate import problem
 from service.zoho.simulator.crm.lexer import SyntaxProblemError
+from service.zoho.simulator.crm.metadata import field_item
 from service.zoho.simulator.crm.rows import columns, render, select_list, table
 from service.zoho.simulator.crm.visible import fields_of, modules_of
 from service.zoho.simulator.wire import AnswerError, Call, Reply, json_reply
@@ -57,7 +58,18 @@ def run(world: World, call: Call) -> Reply:
         record.update({alias: record.get(name) for name, alias in query.aliases})
         for name in {name for name, _ in query.aliases} - {"id"}:
             record.pop(name, None)
-    return json_reply({"data": data, "info": {"count": len(data), "more_records": len(rows) > limit}})
+    info = {"count": len(data), "more_records": len(rows) > limit}
+    return json_reply({"data": data, "info": info, **_meta(world, call, query, fields)})
+
+
+def _meta(world: World, call: Call, query: coql.Query, fields: Mapping[str, Field]) -> dict[str, object]:
+    """Return the description of the selected fields where `include_meta` asks for it."""
+    if "fields" not in (msgspec.json.decode(call.body).get("include_meta") or ()):
+        return {}
+    unique = world.unique.get(query.module, [])
+    asked = dict.fromkeys(name.partition(".")[0] for name in ("id", *query.columns))
+    items = {name: field_item(query.module, fields[name], unique) for name in asked if name in fields}
+    return {"fields": items if world.text("crm.coql_meta") == "by_name" else list(items.values())}
 
 
 def scopes(call: Call) -> str:

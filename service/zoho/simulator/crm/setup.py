@@ -11,7 +11,11 @@ from service.zoho.simulator.wire import Call, Reply, json_reply
 from service.zoho.simulator.world import World
 
 Json = dict[str, object]
-LAYOUT_IDS = {"Leads": "5725767000000091055", "Contacts": "5725767000000091057"}
+LAYOUT_IDS = {
+    "Leads": "5725767000000091055",
+    "Contacts": "5725767000000091057",
+    names.GUESTS: "5725767000000091059",
+}
 READ_ONLY_PROFILE = {"name": "Standard", "id": "5725767000000026014"}
 
 
@@ -199,13 +203,17 @@ def _view(module: str) -> Json:
             "field": {"api_name": "Newsletter", "id": field_id(module, field)},
             "value": True,
         },
-        "fields": [{"api_name": name, "id": field_id(module, MODULES[module][name])} for name in _SHOWN],
+        "fields": [
+            {"api_name": name, "id": field_id(module, field)}
+            for name, field in MODULES[module].items()
+            if name in _SHOWN
+        ],
         "sort_by": None,
         "sort_order": None,
     }
 
 
-_SHOWN = ("Full_Name", "Email", "Email_Opt_Out", "Newsletter")
+_SHOWN = ("Full_Name", "Name", "Email", "Email_Opt_Out", "Newsletter")
 
 
 def _profile(one: dict[str, str]) -> Json:

@@ -8,6 +8,7 @@ import msgspec
 from service.zoho.simulator import shelf
 from service.zoho.simulator.clock import iso, parse
 from service.zoho.simulator.crm import consents
+from service.zoho.simulator.crm.fields import name_field
 from service.zoho.simulator.crm.gate import error_item, module_of, problem
 from service.zoho.simulator.crm.records import API_USER, Author, add, change
 from service.zoho.simulator.crm.rows import table, user_objects
@@ -128,8 +129,9 @@ def update_one(
 def insert_one(world: World, module: str, position: int, record: Mapping[str, Any]) -> Item:
     """Add one record and return its result."""
     record = kept(world, module, record)
-    if not record.get("Last_Name"):
-        details = {"api_name": "Last_Name", "json_path": f"$.data[{position}].Last_Name"}
+    name = name_field(module)
+    if not record.get(name):
+        details = {"api_name": name, "json_path": f"$.data[{position}].{name}"}
         return error_item("MANDATORY_NOT_FOUND", "required field not found", details)
     if error := refusal(world, module, position, record):
         return error

@@ -231,3 +231,19 @@ def test_a_user_is_followed_to_the_last_name_and_a_column_may_have_an_alias(read
 )
 def test_columns_and_aliases_that_cannot_be_told_apart_are_refused(reader, select, code):
     assert refused(ask(reader, f"select {select} from Contacts where id > 0")) == code
+
+
+@pytest.mark.parametrize("shape", ["by_name", "list"])
+def test_include_meta_describes_the_selected_fields(sim, zoho, shape):
+    sim.control("switches", {"crm.coql_meta": shape})
+    query = {"select_query": "select Email, Owner.email from Contacts where id > 0 limit 1"}
+    plain = zoho.post("/crm/v8/coql", json=query).json()
+    told = zoho.post("/crm/v8/coql", json={**query, "include_meta": ["fields"]}).json()
+    fields = told.pop("fields")
+    assert told == plain
+    items = list(fields.values()) if shape == "by_name" else fields
+    assert {item["api_name"]: item["data_type"] for item in items} == {
+        "id": "bigint",
+        "Email": "email",
+        "Owner": "ownerlookup",
+    }

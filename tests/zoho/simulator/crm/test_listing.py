@@ -146,3 +146,14 @@ def test_errors_of_reads_are_wrapped_by_switch(sim, zoho):
 def test_parameters_that_make_no_sense_are_refused(reader, params, code, details):
     answer = reader.get("/crm/v8/Contacts", params={"fields": "Email", **params})
     assert (answer.status_code, answer.json()["code"], answer.json()["details"]) == (400, code, details)
+
+
+def test_keys_of_the_system_are_listed_where_they_are_asked_for(sim, zoho, somebody):
+    sim.control("crm/lock", {"email": somebody})
+    fields = "Email,Record_Status__s,Tag,$editable"
+    rows = zoho.get("/crm/v8/Contacts", params={"fields": fields, "per_page": 200}).json()["data"]
+    by_email = {row["Email"]: row for row in rows}
+    locked = by_email[somebody]
+    assert set(locked) == {"id", "$locked_for_me", *fields.split(",")}
+    assert (locked["$locked_for_me"], locked["$editable"], locked["Tag"]) == (True, False, [])
+    assert sum(row["$locked_for_me"] for row in rows) == 1

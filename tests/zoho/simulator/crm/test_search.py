@@ -97,3 +97,33 @@ def test_counting_takes_a_view_a_search_or_nothing(sim, zoho, zed):
     assert count(email="zed@example.com") == 1
     view = zoho.get("/crm/v8/settings/custom_views", params={"module": "Contacts"}).json()["info"]["default"]
     assert count(cvid=view) == count() - count(criteria="(Newsletter:equals:false)")
+
+
+def test_an_answer_without_chosen_fields_shows_the_keys_of_the_system(zoho, zed):
+    (record,) = zoho.get(f"{CONTACTS}/search", params={"email": "zed@example.com"}).json()["data"]
+    assert (record["$approval_state"], record["Record_Status__s"]) == ("approved", "Available")
+    chosen = {"email": "zed@example.com", "fields": "Email,Tag"}
+    (record,) = zoho.get(f"{CONTACTS}/search", params=chosen).json()["data"]
+    assert record == {"id": zed, "Email": "zed@example.com", "Tag": []}
+
+
+def test_a_search_sorts_and_leaves_out_what_waits_for_approval(zoho, zed):
+    by_email = {"word": "example", "fields": "Email", "sort_by": "Modified_Time"}
+    up, down = (found(zoho, **by_email, sort_order=order) for order in ("asc", "desc"))
+    assert up == down[::-1] != []
+    assert down[0] == zed
+    assert found(zoho, **by_email, approved="false") == []
+    assert zoho.get(f"{CONTACTS}/search", params={"word": "x", "sort_by": "Phone"}).status_code == 400
+
+
+def test_converted_leads_are_found_where_they_are_asked_for(zoho, sim):
+    lead = {"Last_Name": "Leda", "Email": "leda@example.com"}
+    (made,) = zoho.post("/crm/v8/Leads", json={"data": [lead]}).json()["data"]
+    number = made["details"]["id"]
+    zoho.post(f"/crm/v8/Leads/{number}/actions/convert", json={"data": [{}]})
+    sim.control("clock", {"advance_s": 60})
+    answers = {
+        which: zoho.get("/crm/v8/Leads/search", params={"email": lead["Email"], "converted": which})
+        for which in ("false", "true", "both")
+    }
+    assert [answer.status_code for answer in answers.values()] == [204, 200, 200]
