@@ -104,7 +104,8 @@ class FieldMapping(Strict, frozen=True, kw_only=True):
 
     `direction` is how values travel today, `owner` the product whose value is right (`both`: each may
     change it, so that it must travel both ways). `by` carries it: Zoho's own sync, or this service.
-    `type` and `length` are CRM's; `modules` empty means all.
+    `type` and `length` are CRM's, `campaigns_type` is what Campaigns calls its own; `length` is what the
+    longest value needs in either. `modules` empty means all.
     """
 
     crm: str
@@ -114,6 +115,7 @@ class FieldMapping(Strict, frozen=True, kw_only=True):
     by: Literal["zoho", "service"] = "zoho"
     reason: str
     type: str = ""
+    campaigns_type: str = ""
     length: int = 0
     modules: tuple[str, ...] = ()
 
@@ -126,6 +128,11 @@ class FieldMapping(Strict, frozen=True, kw_only=True):
     def wants_both(self) -> bool:
         """Return whether either product may change it, so that it must travel both ways."""
         return self.owner in ("both", "ledger")
+
+    @property
+    def writes_campaigns(self) -> bool:
+        """Return whether something writes the contact field."""
+        return self.direction != "campaigns_to_crm"
 
     @property
     def writes_crm(self) -> bool:

@@ -12,8 +12,9 @@ import msgspec
 
 from service.errors import Misconfigured, QuotaExhausted, Unreachable, ZohoError
 from service.policy import ZohoMapping
+from service.reconciler.audit.fields import LabelField
 from service.reconciler.port import NOBODY, ListMember, Member, Meter, Outcome, Result
-from service.zoho import envelopes
+from service.zoho import contact_fields, envelopes
 from service.zoho.crm_answers import scrub
 from service.zoho.envelopes import Envelope, Row, text
 from service.zoho.listings import BASE, Listings, Note
@@ -56,15 +57,11 @@ class ZohoCampaigns:
 
     def contact_fields(self) -> Sequence[str]:
         """Return the labels of all contact fields, as Campaigns displays them."""
-        endpoint = "contact/allfields"
-        call = Call(method="GET", path=BASE + endpoint, endpoint=endpoint, params={"type": "json"})
-        envelope = envelopes.read(self._transport.send(call), endpoint)
-        found = envelope.values.get("fieldnames")
-        rows = found.get("fieldname", []) if isinstance(found, dict) else []
-        labels = [label for row in rows if isinstance(row, dict) and (label := text(row, "DISPLAY_NAME"))]
-        if not labels:
-            raise envelopes.failure(envelope, endpoint)
-        return labels
+        return [found.label for found in self.described_fields()]
+
+    def described_fields(self) -> Sequence[LabelField]:
+        """Return all contact fields, with type and length where Campaigns tells them."""
+        return contact_fields.read(self._transport)
 
     def unsubscribed_counts(self) -> Mapping[str, int]:
         """Return how many contacts each configured list has as unsubscribed, by its name."""

@@ -21,7 +21,7 @@ class ZohoMetadata:
                 module: {found.api_name: _field(found) for found in self._crm.fields(module)}
                 for module in modules
             },
-            labels=frozenset(self._campaigns.contact_fields()),
+            campaigns={found.label: found for found in self._campaigns.described_fields()},
         )
 
 

@@ -6,15 +6,13 @@ from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-import msgspec
 import pytest
 
 from service.errors import NotFound
 from service.reconciler.audit import Asked, Verdict, audit
-from service.reconciler.audit import fields as mapped
 from service.reconciler.audit.budget import Spending, forecast
 from service.reconciler.audit.duplicates import write_csv
-from service.reconciler.audit.fields import CrmField, Metadata, Trouble
+from service.reconciler.audit.fields import Metadata
 from service.reconciler.push import push
 from service.zoho.metadata import ZohoMetadata
 from tests.running import claim
@@ -183,7 +181,7 @@ def test_the_sync_switch_looks_off_where_we_had_to_write_what_it_should_have_bro
 
 def test_no_sync_is_safe_while_duplicates_contradict(messy):
     messy.run(applying=False)
-    metadata = Metadata(crm={}, labels=frozenset())
+    metadata = Metadata(crm={}, campaigns={})
     with messy.db.begin() as tx:
         asked = Asked(metadata=metadata, spending=PLENTY)
         found = audit(tx, messy.context.policy, asked, now=messy.clock())
@@ -237,56 +235,6 @@ def test_what_is_missing_on_a_list_is_pushed_where_the_ledger_permits_and_nowher
     assert messy.person(permitted)["campaigns"]["lists"]
     assert not messy.person(unknown)["campaigns"]["lists"]
     assert [again.total for again in push(messy.context)] == [0]
-
-
-FINE = CrmField(name="Email_Opt_Out", type="boolean")
-
-
-@pytest.mark.parametrize(
-    ("field", "trouble"),
-    [
-        (None, Trouble.MISSING),
-        (replace(FINE, type="text"), Trouble.WRONG_TYPE),
-        (replace(FINE, writable=False), Trouble.READ_ONLY),
-        (replace(FINE, hidden_from=("Marketing",)), Trouble.HIDDEN),
-        (FINE, None),
-    ],
-)
-def test_a_mapped_field_is_told_what_is_wrong_with_it(messy, field, trouble):
-    mapping = messy.context.policy.zoho
-    [consent] = [one for one in mapping.fields if one.crm == "Email_Opt_Out"]
-    crm = {"Contacts": {} if field is None else {"Email_Opt_Out": field}}
-    found = mapped.compare(
-        _only(mapping, consent), Metadata(crm=crm, labels=frozenset({"Marketing Permission"}))
-    )
-    assert [fault.trouble for one in found for fault in one.faults] == ([] if trouble is None else [trouble])
-
-
-def test_a_field_that_is_too_short_or_goes_one_way_only_is_a_warning(messy):
-    mapping = messy.context.policy.zoho
-    [email] = [one for one in mapping.fields if one.crm == "Email"]
-    shared = msgspec.structs.replace(email, owner="both", length=200)
-    crm = {"Contacts": {"Email": CrmField(name="Email", type="email", length=100)}}
-    found = mapped.compare(_only(mapping, shared), Metadata(crm=crm, labels=frozenset({"Contact Email"})))
-    point = mapped.mapping(found)
-    assert {fault.trouble for one in found for fault in one.faults} == {Trouble.TOO_SHORT, Trouble.ONE_WAY}
-    assert point.verdict is Verdict.WARN
-
-
-def _only(mapping, declared):
-    modules = tuple(module for module in mapping.crm.modules if module.name == "Contacts")
-    return msgspec.structs.replace(
-        mapping, fields=(declared,), crm=msgspec.structs.replace(mapping.crm, modules=modules)
-    )
-
-
-def test_a_label_that_campaigns_does_not_have_fails_the_mapping(messy):
-    messy.run(applying=False)
-    real = ZohoMetadata(messy.zoho.crm, messy.zoho.campaigns).describe(["Contacts", "Leads"])
-    broken = replace(real, labels=real.labels - {"Marketing Permission"})
-    point = mapped.mapping(mapped.compare(messy.context.policy.zoho, broken))
-    assert point.verdict is Verdict.FAIL
-    assert any("Contacts > Contact Fields" in line for line in point.advice)
 
 
 def test_the_hour_in_which_the_allowance_runs_out_is_foretold():

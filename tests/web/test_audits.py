@@ -48,7 +48,7 @@ def audited(site: Site):
 
     def make(push: int):
         with site.edge.db.begin() as tx:
-            asked = Asked(metadata=Metadata(crm={}, labels=frozenset()), spending=SPENDING, push=push)
+            asked = Asked(metadata=Metadata(crm={}, campaigns={}), spending=SPENDING, push=push)
             return run_audit(tx, site.edge.policy, asked, now=site.clock())
 
     edge = replace(site.edge, audit=make)

@@ -1,6 +1,6 @@
 """Gotcha 2: the field mapping that `policies/zoho.toml` declares, against both products' metadata. Pure."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -19,6 +19,9 @@ class Trouble(StrEnum):
     ONE_WAY = "one way only"
 
 
+Told = tuple[Trouble, str, str]
+"""What is wrong, in detail, and what to do about it."""
+
 HARMFUL = {Trouble.MISSING, Trouble.WRONG_TYPE, Trouble.READ_ONLY}
 """With these a value never arrives; with the others it arrives for some, or in part."""
 
@@ -35,11 +38,20 @@ class CrmField:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LabelField:
+    """A contact field of Campaigns by its metadata; type "" and length 0 where Campaigns tells none."""
+
+    label: str
+    type: str = ""
+    length: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Metadata:
-    """What both products say about their fields: CRM's by module and name, Campaigns' labels."""
+    """What both products say about their fields: CRM's by module and name, Campaigns' by label."""
 
     crm: Mapping[str, Mapping[str, CrmField]]
-    labels: frozenset[str]
+    campaigns: Mapping[str, LabelField]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,9 +87,13 @@ def compare(mapping: ZohoMapping, found: Metadata) -> tuple[Mapped, ...]:
 
 def _faults(module: str, one: FieldMapping, found: Metadata) -> Iterator[Fault]:
     """Yield what is wrong with one field: in CRM, in Campaigns, between them."""
-
-    def fault(trouble: Trouble, detail: str, advice: str) -> Fault:
-        return Fault(
+    told = [
+        *_of_crm(module, one, found.crm.get(module, {}).get(one.crm)),
+        *(_of_campaigns(one, found.campaigns) if one.campaigns else ()),
+        *_between(one),
+    ]
+    for trouble, detail, advice in told:
+        yield Fault(
             module=module,
             crm=one.crm,
             label=one.campaigns,
@@ -86,21 +102,12 @@ def _faults(module: str, one: FieldMapping, found: Metadata) -> Iterator[Fault]:
             advice=advice,
         )
 
-    crm = found.crm.get(module, {}).get(one.crm)
+
+def _of_crm(module: str, one: FieldMapping, crm: CrmField | None) -> Iterator[Told]:
     where = f"CRM: Setup > Customization > Modules and Fields > {module} > {one.crm}"
     if crm is None:
-        yield fault(Trouble.MISSING, f"CRM has no field {one.crm} in {module}", f"{where}: create it")
-    else:
-        yield from (fault(*told) for told in _of_crm(one, crm, where))
-    if one.campaigns and one.campaigns not in found.labels:
-        yield fault(
-            Trouble.MISSING,
-            f'Campaigns has no contact field "{one.campaigns}"; values for it are dropped in silence',
-            f"Campaigns: Contacts > Contact Fields: add {one.campaigns}, letter by letter",
-        )
-
-
-def _of_crm(one: FieldMapping, crm: CrmField, where: str) -> Iterator[tuple[Trouble, str, str]]:
+        yield Trouble.MISSING, f"CRM has no field {one.crm} in {module}", f"{where}: create it"
+        return
     if one.type and crm.type != one.type:
         detail = f"it is {crm.type}, the mapping says {one.type}"
         yield Trouble.WRONG_TYPE, detail, f"{where}: make one of the right type and map that"
@@ -113,12 +120,44 @@ def _of_crm(one: FieldMapping, crm: CrmField, where: str) -> Iterator[tuple[Trou
     if crm.hidden_from:
         detail = f"hidden from {', '.join(crm.hidden_from)}"
         yield Trouble.HIDDEN, detail, "CRM: Setup > Users and Control > Security Control > Profiles: show it"
+
+
+def _of_campaigns(one: FieldMapping, known: Mapping[str, LabelField]) -> Iterator[Told]:
+    where = "Campaigns: Contacts > Contact Fields"
+    found = known.get(one.campaigns)
+    if found is None:
+        yield (
+            Trouble.MISSING,
+            _no_label(one.campaigns, known),
+            f"{where}: add {one.campaigns}, letter by letter",
+        )
+        return
+    if one.campaigns_type and found.type and found.type != one.campaigns_type.lower():
+        detail = f'"{found.label}" is {found.type} in Campaigns, the mapping says {one.campaigns_type}'
+        yield Trouble.WRONG_TYPE, detail, f"{where}: make one of the right type and map that"
+    if one.writes_campaigns and one.length and found.length and found.length < one.length:
+        detail = (
+            f'"{found.label}" holds {found.length} characters in Campaigns, the mapping needs {one.length}; '
+            "longer values are dropped in silence"
+        )
+        yield Trouble.TOO_SHORT, detail, f"{where}: make a longer one and map that"
+
+
+def _no_label(label: str, known: Iterable[str]) -> str:
+    near = [one for one in known if one.casefold().split() == label.casefold().split()]
+    if near:
+        return (
+            f'Campaigns calls it "{near[0]}", and compares letter by letter; values for "{label}" are dropped'
+        )
+    return f'Campaigns has no contact field "{label}"; values for it are dropped in silence'
+
+
+def _between(one: FieldMapping) -> Iterator[Told]:
     if one.wants_both and not one.is_two_way:
-        detail = f"it goes {one.direction.replace('_', ' ')} alone, but the owner wants both"
         yield (
             Trouble.ONE_WAY,
-            detail,
-            "map it in the sync of the other direction too, or make one side its owner",
+            f"it goes {one.direction.replace('_', ' ')} alone, but the owner wants both",
+            "Map it in the sync of the other direction too, or make one side its owner",
         )
 
 

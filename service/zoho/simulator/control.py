@@ -8,7 +8,7 @@ from typing import Literal
 import msgspec
 from litestar.types import Method
 
-from service.zoho.simulator import chaos, console, mischief, oauth, sightings, sync
+from service.zoho.simulator import chaos, console, mischief, misfits, oauth, sightings, sync
 from service.zoho.simulator.campaigns import events, transmissions, workflows
 from service.zoho.simulator.crm.fields import MODULES, Kind
 from service.zoho.simulator.crm.records import Author, change, of_address, user_number
@@ -226,6 +226,8 @@ _ACTIONS = (
     _row("/crm/bounce", mischief.mail_bounce, mischief.MailBounced),
     _row("/crm/unique", mischief.unique, mischief.Unique),
     _row("/crm/remove", mischief.take_away, mischief.Removed),
+    _row("/crm/field", misfits.crm_field, misfits.CrmMisfit, "GET", "POST"),
+    _row("/campaigns/field", misfits.campaigns_field, misfits.CampaignsMisfit, "GET", "POST"),
     _row("/oauth/code", oauth.self_client, oauth.SelfClient),
     _row("/reset", reset, None, "POST"),
     _row("/replant", replant, Planted),

@@ -2,7 +2,7 @@
 
 import re
 
-from service.zoho.simulator import names, shelf
+from service.zoho.simulator import misfits, names, shelf
 from service.zoho.simulator.campaigns import contacts, envelope
 from service.zoho.simulator.campaigns.gate import required, window
 from service.zoho.simulator.campaigns.markup import XML_ONLY
@@ -145,15 +145,7 @@ def allfields(world: World, call: Call) -> Reply:
     """Answer `contact/allfields`, which nests under `response` and asks for `type=json`."""
     added = [label for label, _ in shelf.every(world.db, "campaigns_field")]
     labels = ["Contact Email", *contacts.COLUMNS, *added]
-    found = [
-        {
-            "DISPLAY_NAME": label,
-            "FIELD_NAME": label.lower().replace(" ", "_"),
-            "IS_MANDATORY": label == "Contact Email",
-            "FIELD_ID": 1127772000000000021 + 2 * position,
-        }
-        for position, label in enumerate(labels)
-    ]
+    found = misfits.of_campaigns(world, labels)
     return envelope.bare(world, call, {"response": {"fieldnames": {"fieldname": found}}})
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from service.zoho.simulator import names
+from service.zoho.simulator import misfits, names
 from service.zoho.simulator.clock import parse
 from service.zoho.simulator.crm import consents
 from service.zoho.simulator.crm.fields import CUSTOM, JSON_TYPES, MODULE_IDS, MODULES, Field, Kind, field_id
@@ -89,7 +89,10 @@ def fields(world: World, call: Call) -> Reply:
         message = "the module name given seems to be invalid"
         raise read_problem(world, "INVALID_MODULE", message, {"param_name": "module"})
     unique = world.unique.get(name, [])
-    found = [field_item(name, field, unique) for field in fields_of(world, name).values()]
+    found = [
+        misfits.of_crm(world, name, field.api_name, field_item(name, field, unique))
+        for field in fields_of(world, name).values()
+    ]
     return json_reply({"fields": [*found, *consents.descriptions(world, found[-1])]})
 
 
