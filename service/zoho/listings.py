@@ -24,6 +24,10 @@ PAGE = 500
 SEAM = 10
 """Rows of a full page that the next one repeats: so many may leave a listing while a page is under way."""
 
+OVER_MAXIMUM = "6502"
+SMALLEST = 20
+"""Rows of a page that Campaigns answers when nobody asks for a number: no maximum lies below it."""
+
 RECIPIENTS = "getcampaignrecipientsdata"
 
 
@@ -65,6 +69,10 @@ class Place:
     """Rows of a page that is not the last; smaller where Campaigns truncates."""
     steps: int = 0
 
+    def narrow(self, rows: int) -> None:
+        """Expect no page to be longer than this."""
+        self.full = min(self.full, rows)
+
     def fresh(self, page: Sequence[Row]) -> Sequence[Row] | None:
         """Return the rows behind the seam; None where the page does not show it."""
         if not self.seam:
@@ -102,16 +110,18 @@ class Listings:
         self._note = note
         self._asked: Counter[str] = Counter()
         self._times_in_json = True
+        self._range: dict[str, int] = {}
 
     def rows(self, endpoint: str, params: Mapping[str, str]) -> Iterator[Row]:
         """Yield all rows of a listing; raises `ZohoError` for an error or for a page that comes again.
 
         Rows that leave a listing while it is read move the others up: each full page is therefore begun a
-        few rows early, and has to show one of those that were read last.
+        few rows early, and has to show one of those that were read last. Where Campaigns refuses so many rows
+        at once, the page is halved, for this endpoint from now on.
         """
         place, before = Place(), None
         for _ in range(MOST_PAGES):
-            envelope = self._get(endpoint, {**params, "fromindex": str(place.start), "range": str(PAGE)})
+            envelope = self._page(endpoint, params, place)
             if not envelope.ok and not envelope.empty(endpoint):
                 raise envelopes.failure(envelope, endpoint)
             page = [] if envelope.empty(endpoint) else envelope.rows
@@ -201,6 +211,17 @@ class Listings:
         if not envelope.ok and sent.is_split:
             raise envelopes.failure(envelope, endpoint)
         return child_keys(envelope.rows or ())
+
+    def _page(self, endpoint: str, params: Mapping[str, str], place: Place) -> Envelope:
+        """Return the page at a place, as long as Campaigns takes it."""
+        while True:
+            rows = self._range.get(endpoint, PAGE)
+            place.narrow(rows)
+            asked = {**params, "fromindex": str(place.start), "range": str(rows)}
+            envelope = self._get(endpoint, asked)
+            if envelope.ok or envelope.code != OVER_MAXIMUM or rows == SMALLEST:
+                return envelope
+            self._range[endpoint] = max(rows // 2, SMALLEST)
 
     def _get(self, endpoint: str, params: Mapping[str, str]) -> Envelope:
         self._asked[endpoint] += 1

@@ -44,6 +44,7 @@ FACTORS: Mapping[str, tuple[object, ...]] = {
     "campaigns.display_offset_min": (0, 330, -480),
     "campaigns.dnm_lists": ("unsub", "unchanged"),
     "campaigns.dnm_unknown": ("2103", "added"),
+    "campaigns.largest_range": (650, 200),
     "campaigns.outcome_times": (True, False),
     "campaigns.range_over_max": ("clamped", "6502"),
     "campaigns.segment_members": ("active", "all"),

@@ -87,6 +87,23 @@ def test_nobody_comes_twice_when_others_join_in_front_of_them(sim, zoho):
     assert len(seen) == len(set(seen)) == 1_099
 
 
+@pytest.mark.parametrize("largest", [300, 20])
+def test_a_page_that_is_too_long_for_campaigns_is_halved_until_it_is_not(sim, zoho, largest):
+    sim.control("switches", {"campaigns.range_over_max": "6502", "campaigns.largest_range": largest})
+    keep(sim, 700)
+    assert set(read(zoho)) == addresses(sim)
+    before = zoho.meter.calls["campaigns"]
+    next(read(zoho))
+    assert zoho.meter.calls["campaigns"] - before == 1
+
+
+def test_a_maximum_below_the_shortest_page_is_an_error(sim, zoho):
+    sim.control("switches", {"campaigns.range_over_max": "6502", "campaigns.largest_range": 19})
+    with pytest.raises(ZohoError) as caught:
+        list(read(zoho))
+    assert caught.value.code == "6502"
+
+
 def rows(*numbers: int) -> Said:
     found = [{"contact_email": f"p{n}@example.com"} for n in numbers]
     return Said(json.dumps({"status": "success", "code": "0", "list_of_details": found}).encode())
