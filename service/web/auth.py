@@ -29,10 +29,11 @@ LINKS_READ: Final = "links:read"
 AUDIT_WRITE: Final = "audit:write"
 PLANS_READ: Final = "plans:read"
 PLANS_DECIDE: Final = "plans:decide"
+CORRECTIONS_WRITE: Final = "corrections:write"
 SCOPES: Final = frozenset(
     {
         *(EVENTS_WRITE, HISTORY_READ, LOG_READ, ERASURE_WRITE, LINKS_READ, AUDIT_WRITE),
-        *(PLANS_READ, PLANS_DECIDE),
+        *(PLANS_READ, PLANS_DECIDE, CORRECTIONS_WRITE),
     }
 )
 ROLES: Final = frozenset({"auditor", "legal", "admin", "privacy", "approver"})

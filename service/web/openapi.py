@@ -16,6 +16,7 @@ from service.web.problems import Problem
 _WORDS: Final = {
     200: "done",
     201: "recorded",
+    202: "taken, and waits for somebody",
     204: "allowed",
     207: "some were recorded, see each",
     303: "go there",

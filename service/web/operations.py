@@ -8,6 +8,7 @@ import msgspec
 
 from service.web.api import QuestionIn, StandingsOut
 from service.web.audits import AuditIn, AuditPageIn
+from service.web.corrections import CorrectionIn, CorrectionOut
 from service.web.erasure import ErasureIn
 from service.web.events import MAX_EVENTS, EventIn, EventOut
 from service.web.forms import FormIn, FormOut
@@ -30,6 +31,8 @@ STRUCTS: Final = (
     StandingsOut,
     EventIn,
     EventOut,
+    CorrectionIn,
+    CorrectionOut,
     ErasureIn,
     FormIn,
     FormOut,
@@ -215,6 +218,26 @@ OPERATIONS: Final = (
         errors=(401, 403, 404),
         security="key",
         parameters=(_in_path("index"),),
+    ),
+    Operation(
+        path="/api/corrections",
+        method="post",
+        name="correction",
+        summary="Say that an entry is about the wrong person; needs the scope corrections:write",
+        reads={JSON: reference(CorrectionIn)},
+        gives={201: {JSON: reference(CorrectionOut)}, 202: {JSON: reference(CorrectionOut)}},
+        errors=(401, 403, 404, *_BODY_ERRORS, 503),
+        security="key",
+    ),
+    Operation(
+        path="/api/corrections/{proposal}/approval",
+        method="post",
+        name="correction-approve",
+        summary="Agree to a proposed correction; needs the scope corrections:write and an approver's name",
+        gives={201: {JSON: reference(CorrectionOut)}, 202: {JSON: reference(CorrectionOut)}},
+        errors=(400, 401, 403, 404, 409, 503),
+        security="key",
+        parameters=(_in_path("proposal"),),
     ),
     Operation(
         path="/api/erasure",

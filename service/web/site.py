@@ -11,6 +11,7 @@ from litestar.static_files import create_static_files_router
 from service.web import (
     api,
     audits,
+    corrections,
     deadlines,
     erasure,
     events,
@@ -56,6 +57,8 @@ ROUTES: Final = (
     audits.audit_now,
     deadlines.show_deadlines,
     deadlines.show_names,
+    corrections.post_correction,
+    corrections.post_approval,
     erasure.post_erasure,
     erasure.get_certificate,
     login.show_login,
