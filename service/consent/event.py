@@ -19,6 +19,7 @@ class Category(StrEnum):
     WITHDRAWN = "consent.withdrawn"
     BOUNCE_HARD = "bounce.hard"
     BOUNCE_SOFT = "bounce.soft"
+    BOUNCE_UNKNOWN = "bounce.unknown"
     COMPLAINT = "complaint"
     SUPPRESSION_ADDED = "suppression.added"
     SUPPRESSION_LIFTED = "suppression.lifted"
@@ -41,6 +42,8 @@ REFUSALS = frozenset({Category.REFUSED, Category.WITHDRAWN})
 SUPPRESSIONS = frozenset({Category.BOUNCE_HARD, Category.COMPLAINT, Category.SUPPRESSION_ADDED})
 STOPS = REFUSALS | SUPPRESSIONS
 """Categories that are enforced at once in both products."""
+OWN_WORDS = REFUSALS | {Category.COMPLAINT}
+"""What a person says themselves: the law's clocks run from when they first said it."""
 
 
 class Provenance(StrEnum):

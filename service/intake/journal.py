@@ -46,6 +46,7 @@ CONSENT = frozenset(
         Category.WITHDRAWN,
         Category.BOUNCE_HARD,
         Category.BOUNCE_SOFT,
+        Category.BOUNCE_UNKNOWN,
         Category.COMPLAINT,
         Category.SUPPRESSION_ADDED,
         Category.SUPPRESSION_LIFTED,
@@ -246,17 +247,17 @@ class ClaimJournal:
             rows[task].append(self._task(context, place.index))
 
     def _task(self, context: Prepared, index: int) -> dict[str, Any]:
-        """Return the task that carries a stop, due by the law of where the person is.
+        """Return the task that carries a stop, due by the law of where the person is, since they first said it.
 
         Who is known by their number alone may have any mailbox: the providers' rules hold as well.
         """
         claim, atlas = context.claim, self._policy.atlas
         there = atlas.place(country=claim.country, crm=context.crm, hint=context.hint)
-        due_at, rule = self._policy.stop_by(claim.received_at, there.jurisdiction, address=claim.address)
+        due_at, rule = self._policy.stop_by(claim.clocks_from, there.jurisdiction, address=claim.address)
         return {
             "sub": context.sub,
             "cause_idx": index,
-            "received_at": claim.received_at,
+            "received_at": claim.clocks_from,
             "due_at": due_at,
             "due_rule": rule.id,
             "state": "open",

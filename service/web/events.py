@@ -13,6 +13,7 @@ from litestar import Response, post
 from litestar.di import NamedDependency
 
 from service.consent import GRANTS, STOPS, Category, Provenance
+from service.consent.bounces import Bounce, classify
 from service.errors import Malformed, ServiceError, TooLarge, Unavailable
 from service.intake import Claim
 from service.ledger.canonical import Json
@@ -31,7 +32,12 @@ MAX_EVENTS: Final = 1_000
 _ENCODER: Final = msgspec.json.Encoder()
 _LEEWAY: Final = timedelta(minutes=5)  # how far a source's clock may be ahead of ours
 _FIRST_DAY = datetime(1990, 1, 1, tzinfo=UTC)  # nobody consented to marketing mail before
-_EVERY_PURPOSE = STOPS | {Category.BOUNCE_SOFT}
+_BOUNCES: Final = {
+    Category.BOUNCE_HARD: Bounce.HARD,
+    Category.BOUNCE_SOFT: Bounce.SOFT,
+    Category.BOUNCE_UNKNOWN: Bounce.UNKNOWN,
+}
+_EVERY_PURPOSE = STOPS | _BOUNCES.keys()
 """Categories that may leave out the purpose, and then mean every one."""
 
 Text = Annotated[str, msgspec.Meta(min_length=1, max_length=500)]
@@ -48,6 +54,7 @@ Told = Literal[
     "consent.withdrawn",
     "bounce.hard",
     "bounce.soft",
+    "bounce.unknown",
     "complaint",
     "suppression.added",
 ]
@@ -175,8 +182,12 @@ def _claim(edge: Edge, sender: Program, value: object, key: str | None, *, at: s
 
 
 def claim_of(event: EventIn, key: str, *, source: str, policy: PolicySet, now: datetime) -> Claim:
-    """Return what an event claims; raises `Malformed`, naming the field, for what nobody may claim."""
-    category = Category(event.category)
+    """Return what an event claims; raises `Malformed`, naming the field, for what nobody may claim.
+
+    A bounce is recorded as what its status code says it is, with the source's word beside it.
+    """
+    told = Category(event.category)
+    category = _bounced(event, told) if told in _BOUNCES else told
     _require_purpose(event, category, policy)
     _require_time(event, now)
     _require_evidence(event, category, policy)
@@ -189,10 +200,22 @@ def claim_of(event: EventIn, key: str, *, source: str, policy: PolicySet, now: d
         occurred_at=None if event.occurred_at is None else event.occurred_at.astimezone(UTC),
         received_at=now,
         provenance=Provenance(event.provenance),
-        evidence=_sealed(event.evidence),
+        evidence={**_sealed(event.evidence), **({} if category is told else {"told_as": told.value})},
         country=event.country,
         source_number=event.source_number,
     )
+
+
+def _bounced(event: EventIn, told: Category) -> Category:
+    """Return what kind of bounce this is; `Malformed` for what is none, such as a vacation reply."""
+    evidence = event.evidence
+    found = classify(_BOUNCES[told], status=evidence.smtp_status or "", diagnostic=evidence.diagnostic or "")
+    if found is Bounce.NONE:
+        raise Malformed(
+            "this is no bounce: the status or the text says that the mail arrived; nothing was recorded",
+            field="evidence.smtp_status" if evidence.smtp_status else "evidence.diagnostic",
+        )
+    return next(category for category, kind in _BOUNCES.items() if kind is found)
 
 
 def _require_purpose(event: EventIn, category: Category, policy: PolicySet) -> None:

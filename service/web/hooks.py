@@ -21,6 +21,7 @@ from litestar.di import NamedDependency
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
+from service.consent.bounces import Bounce, classify
 from service.errors import Forbidden, Malformed, NotFound, Unavailable
 from service.reconciler import channels, hints
 from service.reconciler.hints import Told
@@ -64,9 +65,15 @@ class WorkflowIn(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class HappenedIn(msgspec.Struct, frozen=True, kw_only=True):
-    """One event of the Email API; numbers may be longer than any integer, so they stay text."""
+    """One event of the Email API; numbers may be longer than any integer, so they stay text.
+
+    The codes of a bounce only tell whether it is one: a vacation reply or a delivery is not looked into.
+    """
 
     contact_email: Annotated[str, msgspec.Meta(max_length=500)]
+    bounce_code: msgspec.Raw = msgspec.Raw(b"")
+    bounce_extended_code: msgspec.Raw = msgspec.Raw(b"")
+    bounce_reason: msgspec.Raw = msgspec.Raw(b"")
     contact_id: msgspec.Raw = msgspec.Raw(b"")
     action_time: msgspec.Raw = msgspec.Raw(b"")
 
@@ -148,7 +155,8 @@ def _flowed(edge: Edge, tx: Connection, told: WorkflowIn) -> None:
 
 def _happened(edge: Edge, tx: Connection, told: HappeningsIn) -> None:
     vault = edge.intake.vault
-    indexes = [vault.address_index(one.contact_email) for one in told.data]
+    data = [one for one in told.data if told.action != hints.BOUNCE or _came_back(one)]
+    indexes = [vault.address_index(one.contact_email) for one in data]
     hints.keep(
         tx,
         [
@@ -164,10 +172,19 @@ def _happened(edge: Edge, tx: Connection, told: HappeningsIn) -> None:
                 kind=told.action,
                 address_index=index,
             )
-            for one, index in zip(told.data, indexes, strict=True)
+            for one, index in zip(data, indexes, strict=True)
         ],
         at=edge.now(),
     )
+
+
+def _came_back(one: HappenedIn) -> bool:
+    """Return whether a bounce is one by its own codes (RFC 3463); the word alone is not doubted."""
+    extended, basic, reason = (
+        bytes(part).decode(errors="replace").strip('"')
+        for part in (one.bounce_extended_code, one.bounce_code, one.bounce_reason)
+    )
+    return classify(Bounce.UNKNOWN, status=extended or basic, diagnostic=reason) is not Bounce.NONE
 
 
 async def _in_thread(keep: Callable[[Edge, Connection, T], None], edge: Edge, told: T) -> None:

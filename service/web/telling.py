@@ -20,6 +20,7 @@ _TITLES: Final = {
     "consent.withdrawn": "Consent withdrawn",
     "bounce.hard": "Mail bounced for good",
     "bounce.soft": "Mail bounced for now",
+    "bounce.unknown": "Mail came back, for a reason that says nothing about the mailbox",
     "complaint": "Complained of spam",
     "suppression.added": "Put on the suppression list",
     "suppression.lifted": "Taken off the suppression list",

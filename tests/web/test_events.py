@@ -250,3 +250,37 @@ def test_a_single_event_has_its_key_in_the_header_alone(site: Site):
     body = {"category": "complaint", "email": "cyd@example.com", "key": "k"}
     headers = {"Authorization": f"Bearer {site.writer}", "Idempotency-Key": "k"}
     assert site.client.post("/api/events", json=body, headers=headers).json()["field"] == "key"
+
+
+@pytest.mark.parametrize(
+    ("told", "status", "recorded"),
+    [
+        ("bounce.hard", "552 5.2.2", "bounce.soft"),
+        ("bounce.soft", "550 5.1.1", "bounce.hard"),
+        ("bounce.hard", "554 5.7.1", "bounce.unknown"),
+        ("bounce.hard", "", "bounce.hard"),
+    ],
+)
+def test_a_bounce_is_recorded_as_what_its_status_says(site: Site, told, status, recorded):
+    evidence = {"smtp_status": status} if status else {}
+    assert site.event(category=told, evidence=evidence).status_code == 201
+    [record] = [r for r in site.history("cyd@example.com")["records"] if "bounce" in r["category"]]
+    assert record["category"] == recorded
+    assert record["evidence"].get("told_as") == (None if told == recorded else told)
+
+
+def test_a_bounce_that_says_nothing_about_the_mailbox_suppresses_nobody(site: Site):
+    site.subscribe("cyd@example.com")
+    site.clock.advance(minutes=1)
+    for key in "abcdef":
+        site.event(key, category="bounce.hard", evidence={"smtp_status": "5.7.1"})
+    site.clock.advance(minutes=1)
+    [marketing, *_] = site.ask("/api/standing", "cyd@example.com").json()["standings"]
+    assert marketing["may_mail"]
+
+
+def test_a_vacation_reply_is_no_bounce_and_is_not_recorded(site: Site):
+    before = site.size
+    answer = site.event(category="bounce.hard", evidence={"diagnostic": "I am out of the office"})
+    assert (answer.status_code, site.size) == (400, before)
+    assert "evidence.diagnostic" in answer.text

@@ -255,3 +255,19 @@ def test_no_line_of_the_log_shows_anything_of_a_payload(hooked, capfd):
     told = "".join((*capfd.readouterr(), repr(lines)))
     assert "hook.refused" in told
     assert not any(word in told for word in ("cyd", "example", TOKEN, SECRET, "guessed", "5725767"))
+
+
+@pytest.mark.parametrize(
+    ("code", "looked_into"),
+    [('"5.1.1"', True), ('"4.2.2"', True), ("550", True), ('""', True), ('"2.0.0"', False), ("null", True)],
+)
+def test_a_bounce_of_campaigns_is_judged_by_its_extended_code(edge, hooked, code, looked_into):
+    body = happened("bounce").replace('"zuid"', f'"bounce_extended_code":{code},"zuid"')
+    assert hooked.post(CAMPAIGNS, content=body, headers={"X-Consent-Token": SECRET}).status_code == 200
+    assert bool(kept(edge)) is looked_into
+
+
+def test_a_vacation_reply_that_campaigns_calls_a_bounce_is_not_looked_into(edge, hooked):
+    body = happened("bounce").replace('"zuid"', '"bounce_reason":"Auto-reply: on vacation","zuid"')
+    assert hooked.post(CAMPAIGNS, content=body, headers={"X-Consent-Token": SECRET}).status_code == 200
+    assert not kept(edge)
