@@ -33,6 +33,7 @@ from service.db.quota import quota_account, quota_block
 from service.db.rows import CHUNK, batches, chunks, insert_all, insert_rows, rows_between, rows_in
 from service.db.runs import attestor, change, drift, mailing, run, tick
 from service.db.schema import MIGRATIONS, exists, migrate, require_current
+from service.db.triggering import triggering
 from service.db.vault import payload, subject, subject_key
 
 __all__ = [
@@ -106,6 +107,7 @@ __all__ = [
     "tick",
     "time_stamp",
     "to_milliseconds",
+    "triggering",
     "zoho_connection",
     "zoho_token",
 ]

@@ -32,6 +32,7 @@ from service.policy.shapes import (
     Module,
     Purpose,
     WithoutConsent,
+    Workflow,
     ZohoMapping,
 )
 
@@ -50,6 +51,7 @@ __all__ = [
     "Place",
     "PolicySet",
     "Purpose",
+    "Workflow",
     "ZohoMapping",
     "load",
     "load_files",

@@ -87,6 +87,21 @@ class CampaignsList(Strict, frozen=True, kw_only=True):
     """Whether a change in CRM puts whom the view selects, and the ledger permits, on the list at once."""
 
 
+class Workflow(Strict, frozen=True, kw_only=True):
+    """A workflow of Campaigns that takes whoever it is triggered for off every list, up to 200 in one call.
+
+    `list` names the list whose members it is drawn for, where it is drawn for one.
+    """
+
+    key: str
+    trigger_key: str
+    list: str | None = None
+    from_people: int = 20
+    """From how many stops at a time on it is triggered; fewer go one by one, while their window lasts."""
+    seen_within_minutes: int = 10
+    """Who is not seen off the lists after so long is stopped one by one."""
+
+
 class Campaigns(Strict, frozen=True, kw_only=True):
     """How Marketing Permission is written and read back; granted means go."""
 
@@ -97,6 +112,8 @@ class Campaigns(Strict, frozen=True, kw_only=True):
     granted_segment: str
     refused_segment: str
     lists: tuple[CampaignsList, ...]
+    workflow: Workflow | None = None
+    """What stops many at once; None: each is stopped by calls of their own."""
 
 
 class FieldMapping(Strict, frozen=True, kw_only=True):

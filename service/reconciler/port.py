@@ -99,6 +99,19 @@ class Result:
     """When the window opens that is used up, where one is."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Triggered:
+    """How a workflow took many people: who entered before, and who could not; addresses folded.
+
+    All others entered. What the workflow did to them is seen on the lists alone.
+    """
+
+    code: str
+    answer_sha256: bytes
+    already: frozenset[str] = frozenset()
+    ignored: frozenset[str] = frozenset()
+
+
 @dataclass(slots=True)
 class Meter:
     """Calls and credits spent so far; shared by both clients of one run."""
@@ -220,6 +233,12 @@ class Campaigns(Protocol):
 
     def unsubscribe(self, list_name: str, address: str) -> Result:
         """Take one contact off one list; somebody whom Campaigns does not know counts as done."""
+
+    def trigger(self, addresses: Sequence[str]) -> Triggered:
+        """Trigger the workflow that stops for up to 200 people, once; raises `ZohoError` for all of them.
+
+        After `Unreachable` nobody knows who entered. Only where the mapping names a workflow.
+        """
 
     def is_refused(self, address: str) -> Result:
         """Return `done` when Campaigns says that the address is in Do-Not-Mail already, or unknown (2103).

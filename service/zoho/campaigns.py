@@ -13,8 +13,8 @@ import msgspec
 from service.errors import Misconfigured, QuotaExhausted, Unreachable, ZohoError
 from service.policy import ZohoMapping
 from service.reconciler.audit.fields import LabelField
-from service.reconciler.port import NOBODY, ListMember, Member, Meter, Outcome, Result
-from service.zoho import contact_fields, envelopes
+from service.reconciler.port import NOBODY, ListMember, Member, Meter, Outcome, Result, Triggered
+from service.zoho import contact_fields, envelopes, workflows
 from service.zoho.crm_answers import scrub
 from service.zoho.envelopes import Envelope, Row, text
 from service.zoho.listings import BASE, Listings, Note
@@ -146,6 +146,14 @@ class ZohoCampaigns:
         """Put a contact of our own on a list, with Marketing Permission granted or refused."""
         value = self._mapping.granted if granted else self._mapping.refused
         return self.subscribe(list_name, address, {self._mapping.permission_label: value})
+
+    def trigger(self, addresses: Sequence[str]) -> Triggered:
+        """Trigger the mapping's workflow for up to 200 people; raises as `workflows.trigger` does."""
+        workflow = self._mapping.workflow
+        if workflow is None:
+            raise Misconfigured("policies/zoho.toml names no workflow; add [campaigns.workflow]")
+        listkey = None if workflow.list is None else self._key(workflow.list)
+        return workflows.trigger(self._transport, workflow, listkey, addresses)
 
     def is_refused(self, address: str) -> Result:
         """Return `done` when Campaigns says that the address is in Do-Not-Mail already, or does not know it.

@@ -120,6 +120,15 @@ BULK_WRITE = (
 )
 """Only where the mapping's `bulk_write_from` is not 0; to be added to what is pasted."""
 
+WORKFLOW = (
+    Scope(
+        name="ZohoCampaigns.workflow.CREATE",
+        why="stop up to 200 people by one call, through the workflow that the mapping names",
+        lost="many withdrawals at once go one by one, about a hundred people a minute",
+    ),
+)
+"""Only where the mapping names a workflow; to be added to what is pasted."""
+
 ASKED = ",".join(scope.name for scope in SCOPES)
 """What to paste into the API console, and what the browser asks for."""
 
@@ -127,7 +136,8 @@ ASKED = ",".join(scope.name for scope in SCOPES)
 def missing(granted: Sequence[str], mapping: ZohoMapping) -> list[Scope]:
     """Return what was asked for and is not covered by `granted`, for the modules of the mapping."""
     modules = [module.name for module in mapping.crm.modules]
-    wanted = (*SCOPES, *(BULK_WRITE if mapping.crm.bulk_write_from else ()))
+    bulk = BULK_WRITE if mapping.crm.bulk_write_from else ()
+    wanted = (*SCOPES, *bulk, *(WORKFLOW if mapping.campaigns.workflow else ()))
     return [scope for scope in wanted if not all(covers(granted, need) for need in scope.needed(modules))]
 
 
