@@ -33,6 +33,8 @@ PATIENCE = timedelta(hours=6)
 
 WATCH = ("watch", "always")
 """The turn of whoever watches the products."""
+PROVE = ("prove", "always")
+"""The turn of whoever looks for what many at once were stopped by."""
 
 Nightly = Callable[[date], None]
 """A job for the night that ends on this date (UTC)."""
@@ -63,6 +65,8 @@ class Worker:
     look: Callable[[], int] | None = None
     """Looks at what just changed in the products; every `look_s`, by one worker at a time."""
     look_s: float = 5.0
+    prove: Callable[[], float] | None = None
+    """Looks for those who were stopped many at once, and returns how long to rest, in seconds; one worker."""
     heed: Callable[[], int] | None = None
     """Looks into the hints that wait, and returns how many; every worker does, each takes its own."""
     heed_s: float = HEED_S
@@ -77,7 +81,12 @@ class Worker:
 
     def run(self, stop: threading.Event) -> None:
         """Work until `stop` is set; what has begun is finished first. `Tampered` ends the worker."""
-        loops = {"nightly": self._nights, "watch": self._looks, "hints": self._heeds}
+        loops = {
+            "nightly": self._nights,
+            "watch": self._looks,
+            "hints": self._heeds,
+            "prove": self._proves,
+        }
         threads = [threading.Thread(target=loop, args=(stop,), name=name) for name, loop in loops.items()]
         with listening(self.db, {"task": self.tasks, "hint": self.hints}):
             for thread in threads:
@@ -133,6 +142,21 @@ class Worker:
                 log.warning("hints.failed", kind=type(error).__name__)
                 stop.wait(self._rest_s(error))
             self.hints.wait(self.heed_s)
+
+    def _proves(self, stop: threading.Event) -> None:
+        turns = Turns(db=self.db, now=self.now, name=self.name)
+        held = False
+        while self.prove is not None and not stop.is_set():
+            pause_s = self.look_s
+            try:
+                if held := turns.hold(*PROVE):
+                    pause_s = self.prove()
+            except (ServiceError, DBAPIError) as error:
+                log.warning("prove.failed", kind=type(error).__name__)
+                pause_s = self._rest_s(error)
+            stop.wait(pause_s)
+        if held:
+            turns.give_back(*PROVE)
 
     def _rest_s(self, error: ServiceError | DBAPIError) -> float:
         """Return how long to rest after a failure: until a used-up window opens, where that is it."""

@@ -6,51 +6,27 @@ the same time; one follows even if the other failed. Everything can be repeated:
 the task back, a half that was done stays done, and what is found done already is recorded as such.
 """
 
-import threading
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable
 
-import structlog
-from sqlalchemy import Connection, func, select
-from sqlalchemy.exc import DBAPIError
-
-from service.consent import Category, Standing, SubjectId
-from service.db import chunks, happening
-from service.errors import KeyReused, ServiceError, ZohoError
-from service.ledger.store import LOG_ID
-from service.reconciler import tasks
+from service.reconciler import many, tasks
 from service.reconciler.context import Context
-from service.reconciler.enforcement import Enforced
-from service.reconciler.refusing import stop_in_campaigns
-from service.reconciler.stopping import Ended, Stop, stop_in_crm
-from service.reconciler.tasks import Task
+from service.reconciler.stopping import stop_in_crm
+from service.reconciler.turn import Carried, Turn
 
-log = structlog.get_logger(__name__)
+__all__ = ["Carried", "carry_out", "look_back"]
 
 LIMIT = 200
 """People carried out in one turn, where they asked for it themselves."""
 OTHERS = 4
 """All others come so many in a turn, so that a withdrawal never waits for a long one."""
 
-STEPS = {"campaigns_at": stop_in_campaigns, "crm_at": stop_in_crm}
+STEPS = {"campaigns_at": many.stop_in_campaigns, "crm_at": stop_in_crm}
 """What stops each half, by the column that remembers it."""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Carried:
-    """How one turn ended, in people."""
-
-    done: int = 0
-    superseded: int = 0
-    postponed: int = 0
-    """Given back: after an error, or because this turn did not come to them."""
-
-    @property
-    def total(self) -> int:
-        """Return how many people had something waiting."""
-        return self.done + self.superseded + self.postponed
+IDLE_S = 1.0
+"""How long to rest where nobody is to be looked for."""
+CALL_S = 1.4
+"""How long to rest for each call of a look: half of what the window of 450 calls in five minutes allows."""
 
 
 def carry_out(context: Context, *, worker: str, limit: int = LIMIT, others: Context | None = None) -> Carried:
@@ -68,171 +44,33 @@ def carry_out(context: Context, *, worker: str, limit: int = LIMIT, others: Cont
     if not claimed:
         return Carried()
     own = any(item.own for mine in claimed.values() for item in mine)
-    turn = _Turn(context=context if own else others or context, worker=worker, claimed=claimed)
+    turn = Turn(context=context if own else others or context, worker=worker, claimed=claimed, steps=STEPS)
     with turn.leased():
         return turn.run()
 
 
-@dataclass(slots=True, kw_only=True)
-class _Turn:
-    """The people of one turn, and how each half of each of them ended."""
+def look_back(context: Context, *, worker: str, found: Callable[[Carried], None] = lambda _: None) -> float:
+    """Look on Campaigns' lists for those whom the workflow was triggered for; return how long to rest, in s.
 
-    context: Context
-    worker: str
-    claimed: Mapping[SubjectId, list[Task]]
-    newest: dict[SubjectId, int] = field(default_factory=dict)
-    """The last entry about each of them that the decision knows of."""
-
-    @contextmanager
-    def leased(self) -> Iterator[None]:
-        """Renew the leases from another thread for as long as the turn lasts."""
-        ended = threading.Event()
-        ids = [item.id for mine in self.claimed.values() for item in mine]
-
-        def renew() -> None:
-            while not ended.wait(tasks.LEASE.total_seconds() / 3):
-                try:
-                    with self.context.db.begin() as tx:
-                        tasks.hold(tx, ids, worker=self.worker, until=self.context.now() + tasks.LEASE)
-                except DBAPIError as error:
-                    log.warning("withdrawals.lease", kind=type(error).__name__)
-
-        thread = threading.Thread(target=renew, name="lease")
-        thread.start()
-        try:
-            yield
-        finally:
-            ended.set()
-            thread.join()
-
-    def run(self) -> Carried:
-        """Decide, stop both halves at the same time, record, settle."""
-        stops, pointless = self._decide()
-        ended = self._stop(stops)
-        still = self._still(stops)
-        unrecorded = self._record(stops, ended)
-        self.context.progress("enforced", len(stops), len(stops))
-        settled = [stop for stop in stops if stop.sub not in unrecorded]
-        with self.context.db.begin() as tx:
-            for sub, reason in pointless.items():
-                tasks.supersede(tx, self.claimed[sub], reason)
-            ends = {s.sub: self._settle(tx, s, ended, current=s.sub in still) for s in settled}
-            back = [item for sub in ends if ends[sub] == "done" for item in self.claimed[sub]]
-            if any(item.unanswered for item in back):
-                tasks.wake(tx, self.context.now())
-        for error in unrecorded.values():
-            raise error
-        told = list(ends.values())
-        return Carried(done=told.count("done"), postponed=told.count("postponed"), superseded=len(pointless))
-
-    def _decide(self) -> tuple[list[Stop], dict[SubjectId, str]]:
-        """Return whom to stop by what the ledger says now, and for whom there is nothing to stop, and why."""
-        context, subs = self.context, list(self.claimed)
-        stops: list[Stop] = []
-        pointless: dict[SubjectId, str] = {}
-        with context.db.read() as tx:
-            self.newest = _newest(tx, subs)
-            addresses = context.vault.addresses_of(tx, subs)
-            for sub, mine in self.claimed.items():
-                found = {s.purpose: s for s in context.intake.standings(tx, sub) if s.must_stop}
-                if sub not in addresses:
-                    pointless[sub] = "the person was erased; there is no address left to stop"
-                elif not found:
-                    pointless[sub] = "a newer entry permits again; nothing was written"
-                else:
-                    stops.append(_stop(context, mine, addresses[sub], found))
-        return stops, pointless
-
-    def _stop(self, stops: Sequence[Stop]) -> dict[str, Mapping[SubjectId, Ended]]:
-        """Return how each half ended for those for whom it was not done before."""
-        waiting = {
-            half: [s for s in stops if not all(half in item.halves for item in self.claimed[s.sub])]
-            for half in STEPS
-        }
-        with ThreadPoolExecutor(max_workers=len(STEPS), thread_name_prefix="enforce") as threads:
-            running = {
-                half: threads.submit(step, self.context, waiting[half], self._still)
-                for half, step in STEPS.items()
-            }
-            return {half: future.result() for half, future in running.items()}
-
-    def _still(self, stops: Sequence[Stop]) -> set[SubjectId]:
-        """Return for whom the decision still holds: no newer entry, and their tasks are still ours."""
-        subs = [stop.sub for stop in stops]
-        ids = {item.id: sub for sub in subs for item in self.claimed[sub]}
-        with self.context.db.read() as tx:
-            held = tasks.held(tx, list(ids), worker=self.worker, now=self.context.now())
-            newest = _newest(tx, subs)
-        lost = {sub for number, sub in ids.items() if number not in held}
-        return {sub for sub in subs if sub not in lost and newest.get(sub) == self.newest.get(sub)}
-
-    def _record(
-        self, stops: Sequence[Stop], ended: Mapping[str, Mapping[SubjectId, Ended]]
-    ) -> dict[SubjectId, ServiceError]:
-        """Record what was written and read back; return for whom the ledger did not take it, and why.
-
-        An entry that exists from an earlier attempt is as good.
-        """
-        found = [ended[half].get(stop.sub, ()) for stop in stops for half in STEPS]
-        written: list[Enforced] = [one for end in found if not isinstance(end, ZohoError) for one in end]
-        now = self.context.now()
-        results = self.context.intake.record([one.claim(self.context.policy, now) for one in written])
-        return {
-            one.subject: result
-            for one, result in zip(written, results, strict=True)
-            if isinstance(result, ServiceError)
-            and not isinstance(result, KeyReused)
-            and one.subject is not None
-        }
-
-    def _settle(
-        self, tx: Connection, stop: Stop, ended: Mapping[str, Mapping[SubjectId, Ended]], *, current: bool
-    ) -> str:
-        """Write down how it ended for one person; what was decided too early or not reached is given back."""
-        mine, now = self.claimed[stop.sub], self.context.now()
-        found = {half: ended[half][stop.sub] for half in STEPS if stop.sub in ended[half]}
-        errors = [end for end in found.values() if isinstance(end, ZohoError)]
-        done = {
-            half: max((one.written_at for one in end), default=now)
-            for half, end in found.items()
-            if not isinstance(end, ZohoError)
-        }
-        tasks.note(tx, mine, done)
-        if errors:
-            tasks.postpone(tx, mine, errors, now=now)
-        elif current and all(half in done or all(half in i.halves for i in mine) for half in STEPS):
-            tasks.finish(tx, mine, proved_at=now)
-            return "done"
-        else:
-            tasks.release(tx, mine, worker=self.worker)
-        return "postponed"
-
-
-def _newest(tx: Connection, subs: Sequence[SubjectId]) -> dict[SubjectId, int]:
-    """Return the number of the last entry about each person."""
-    return {
-        SubjectId(row.sub): row.newest
-        for part in chunks(subs)
-        for row in tx.execute(
-            select(happening.c.sub, func.max(happening.c.idx).label("newest"))
-            .where(happening.c.log_id == LOG_ID, happening.c.sub.in_(part))
-            .group_by(happening.c.sub)
-        )
-    }
-
-
-def _stop(context: Context, mine: Sequence[Task], address: str, found: Mapping[str, Standing]) -> Stop:
-    lists = context.policy.zoho.campaigns.lists
-    return Stop(
-        sub=mine[0].sub,
-        address=address,
-        key=f"task:{min(item.id for item in mine)}",
-        cause=_cause(found.get(context.governed) or next(iter(found.values()))),
-        lists=tuple(entry.name for entry in lists if entry.purpose in found),
-        in_crm=context.governed in found,
-        bounced=all(item.category == Category.BOUNCE_HARD for item in mine),
-    )
-
-
-def _cause(found: Standing) -> int | None:
-    return found.decided_by if found.suppressed is None else found.suppressed_by
+    Who is seen is recorded and done; the others are looked for again, until they are stopped one by one.
+    Raises `ZohoError` where a list cannot be read.
+    """
+    began = context.now()
+    with context.db.read() as tx:
+        awaited = tasks.awaited(tx)
+    if not awaited:
+        return IDLE_S
+    seen, calls = many.read_lists(context, awaited)
+    after = 0
+    while True:
+        with context.db.begin() as tx:
+            claimed = tasks.claim_triggered(
+                tx, worker=worker, now=context.now(), before=began, after=after, limit=LIMIT
+            )
+        if not claimed:
+            return max(IDLE_S, calls * CALL_S)
+        after = max(item.id for mine in claimed.values() for item in mine)
+        steps = {"campaigns_at": lambda context, stops, _still: many.confirm(context, stops, seen)}
+        turn = Turn(context=context, worker=worker, claimed=claimed, steps=steps)
+        with turn.leased():
+            found(turn.run())

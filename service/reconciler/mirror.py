@@ -164,6 +164,16 @@ def note_permitted(tx: Connection, index: bytes, lists: Sequence[str], at: datet
 
 
 def note_refused(tx: Connection, indexes: Sequence[bytes], lists: Sequence[str], at: datetime) -> None:
+    """Take over that these people left the lists through us, and that their permission is refused."""
+    note_left(tx, indexes, lists, at)
+    tx.execute(
+        update(contact)
+        .where(contact.c.address_index.in_(indexes), contact.c.permission == "granted")
+        .values(permission="refused", since=at, was="granted")
+    )
+
+
+def note_left(tx: Connection, indexes: Sequence[bytes], lists: Sequence[str], at: datetime) -> None:
     """Take over that these people left the lists through us, so that their leaving is not news later."""
     unsub = port.Member.UNSUBSCRIBED.value
     rows = [
@@ -178,11 +188,6 @@ def note_refused(tx: Connection, indexes: Sequence[bytes], lists: Sequence[str],
         "was": case((same, member.c.was), else_=member.c.status),
     }
     upsert(tx, member, rows, moved)
-    tx.execute(
-        update(contact)
-        .where(contact.c.address_index.in_(indexes), contact.c.permission == "granted")
-        .values(permission="refused", since=at, was="granted")
-    )
 
 
 def _contact_rows(

@@ -16,6 +16,7 @@ from service.reconciler import mirror
 from service.reconciler.context import Context
 from service.reconciler.enforcement import CONFIRMED, CRM, Enforced
 from service.reconciler.port import BOUNCED, CrmChange, CrmRecord, Result
+from service.reconciler.tasks import Triggering
 
 ALREADY = "ALREADY"
 """The code of a record that said stop before we came."""
@@ -25,7 +26,9 @@ ALREADY = "ALREADY"
 class Stop:
     """One person to stop: address in the clear, the deciding entry, the lists to leave, CRM or not.
 
-    `key` begins the names of the entries about it. `bounced` says that nothing but dead mailboxes asks.
+    `key` begins the names of the entries about it. `bounced` says that nothing but dead mailboxes asks,
+    `refused` that the person's own word does. `tasks` are the withdrawals behind it, `triggered` when a
+    workflow was triggered for all of them.
     """
 
     sub: SubjectId
@@ -35,9 +38,19 @@ class Stop:
     lists: tuple[str, ...]
     in_crm: bool
     bounced: bool
+    refused: bool = False
+    tasks: tuple[int, ...] = ()
+    triggered: Triggering | None = None
 
 
-Ended = Sequence[Enforced] | ZohoError
+@dataclass(frozen=True, slots=True)
+class Awaited:
+    """A half that was written by many at once and is to be seen done; if nobody sees it, try again then."""
+
+    until: datetime
+
+
+Ended = Sequence[Enforced] | Awaited | ZohoError
 """How one half ended for one person."""
 Still = Callable[[Sequence[Stop]], set[SubjectId]]
 """Who is still to be stopped, asked before each write: a newer entry or another worker may be first."""

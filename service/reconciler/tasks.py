@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, case, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, case, delete, func, or_, select, update
 
 from service.consent import Category, SubjectId
-from service.db import chunks, crm_address, happening, member, subject, task
+from service.db import chunks, crm_address, happening, member, subject, task, triggering
 from service.errors import QuotaExhausted, Unreachable, ZohoError
 from service.ledger.store import LOG_ID
+from service.reconciler.upsert import upsert
 
 LEASE = timedelta(seconds=30)
 """How long a worker may be silent before another one takes its tasks; one that works renews its leases."""
@@ -26,6 +27,15 @@ NO_ANSWER = Unreachable.__name__
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Triggering:
+    """When the workflow was triggered for a task; without a code nobody knows whether it was."""
+
+    at: datetime
+    code: str | None
+    answer_sha256: bytes | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
     """One withdrawal to carry to both products."""
 
@@ -38,6 +48,8 @@ class Task:
     """The columns of the products that are stopped and proved already."""
     unanswered: bool = False
     """Whether a product gave no answer when this was last tried."""
+    triggered: Triggering | None = None
+    """The workflow that was triggered for it, until it is seen done."""
 
     @property
     def own(self) -> bool:
@@ -70,21 +82,61 @@ def claim(
     own = [row.sub for row in urgent if row.rank == 0]
     subs = list(dict.fromkeys(own or [row.sub for row in urgent][:others]))
     rows = tx.execute(
-        select(
-            *(task.c.id, task.c.sub, task.c.cause_idx, task.c.attempts, task.c.last_error),
-            *(task.c.campaigns_at, task.c.crm_at),
-            func.coalesce(_category(), Category.WITHDRAWN.value).label("category"),
-        )
+        _tasks()
         .where(free, task.c.sub.in_(subs))
         .order_by(task.c.due_at, task.c.id)
-        .with_for_update(skip_locked=True)
+        .with_for_update(skip_locked=True, of=task)
     ).all()
+    found = _lease(tx, rows, worker=worker, now=now)
+    return {SubjectId(sub): found[sub] for sub in subs if sub in found}
+
+
+def claim_triggered(
+    tx: Connection, *, worker: str, now: datetime, before: datetime, after: int, limit: int
+) -> dict[SubjectId, list[Task]]:
+    """Lease up to `limit` tasks that a workflow was triggered for by `before`, with ids greater than `after`.
+
+    Whether they rest does not matter: nothing is tried, they are only looked for on the lists.
+    """
+    rows = tx.execute(
+        _tasks()
+        .where(_awaited(), triggering.c.at <= before, _unleased(now), task.c.id > after)
+        .order_by(task.c.id)
+        .limit(limit)
+        .with_for_update(skip_locked=True, of=task)
+    ).all()
+    return _lease(tx, rows, worker=worker, now=now)
+
+
+def awaited(tx: Connection) -> set[bytes]:
+    """Return the address indexes of those for whom a workflow was triggered and who were not seen stopped."""
+    rows = (
+        select(subject.c.address_index)
+        .join(task, task.c.sub == subject.c.sub)
+        .join(triggering, triggering.c.task_id == task.c.id)
+        .where(_awaited())
+    )
+    return set(tx.scalars(rows))
+
+
+def _tasks() -> Select[*tuple[Any, ...]]:
+    return select(
+        *(task.c.id, task.c.sub, task.c.cause_idx, task.c.attempts, task.c.last_error),
+        *(task.c.campaigns_at, task.c.crm_at),
+        func.coalesce(_category(), Category.WITHDRAWN.value).label("category"),
+        *(triggering.c.at, triggering.c.code, triggering.c.answer_sha256),
+    ).outerjoin(triggering, triggering.c.task_id == task.c.id)
+
+
+def _lease(
+    tx: Connection, rows: Sequence[Row[*tuple[Any, ...]]], *, worker: str, now: datetime
+) -> dict[SubjectId, list[Task]]:
     ids = [row.id for row in rows]
     tx.execute(update(task).where(task.c.id.in_(ids)).values(claimed_by=worker, claimed_until=now + LEASE))
-    found: dict[SubjectId, list[Task]] = {SubjectId(sub): [] for sub in subs}
+    found: dict[SubjectId, list[Task]] = {}
     for row in rows:
-        found[SubjectId(row.sub)].append(_task(row))
-    return {sub: mine for sub, mine in found.items() if mine}
+        found.setdefault(SubjectId(row.sub), []).append(_task(row))
+    return found
 
 
 def _task(row: Row[*tuple[Any, ...]]) -> Task:
@@ -97,6 +149,9 @@ def _task(row: Row[*tuple[Any, ...]]) -> Task:
         category=row.category,
         halves=frozenset(half for half, at in halves.items() if at is not None),
         unanswered=NO_ANSWER in (row.last_error or ""),
+        triggered=None
+        if row.at is None
+        else Triggering(at=row.at, code=row.code, answer_sha256=row.answer_sha256),
     )
 
 
@@ -122,6 +177,28 @@ def release(tx: Connection, tasks: Iterable[Task], *, worker: str) -> None:
     ids = [item.id for item in tasks]
     mine = and_(task.c.id.in_(ids), task.c.claimed_by == worker)
     tx.execute(update(task).where(mine).values(claimed_by=None, claimed_until=None))
+
+
+def last_triggered(tx: Connection) -> datetime | None:
+    """Return when a workflow was last triggered for a task that is still open, by whichever worker."""
+    return tx.scalar(select(func.max(triggering.c.at)))
+
+
+def note_triggered(tx: Connection, ids: Sequence[int], triggered: Triggering) -> None:
+    """Remember that a workflow was triggered for these tasks."""
+    told = {"at": triggered.at, "code": triggered.code, "answer_sha256": triggered.answer_sha256}
+    upsert(tx, triggering, [{"task_id": number, **told} for number in ids], dict.fromkeys(told))
+
+
+def forget_triggered(tx: Connection, ids: Sequence[int]) -> None:
+    """Forget that a workflow was to be triggered for these tasks: it certainly was not, or needs no proof."""
+    tx.execute(delete(triggering).where(triggering.c.task_id.in_(ids)))
+
+
+def rest(tx: Connection, tasks: Iterable[Task], *, worker: str, until: datetime) -> None:
+    """Give tasks back, to be tried again when it is `until` and nobody saw them done before."""
+    mine = and_(task.c.id.in_([item.id for item in tasks]), task.c.claimed_by == worker)
+    tx.execute(update(task).where(mine).values(claimed_by=None, claimed_until=None, not_before=until))
 
 
 def note(tx: Connection, tasks: Iterable[Task], halves: Mapping[str, datetime]) -> None:
@@ -198,8 +275,15 @@ def _rank() -> ColumnElement[int]:
 
 
 def _free(now: datetime) -> ColumnElement[bool]:
-    unleased = or_(task.c.claimed_until.is_(None), task.c.claimed_until <= now)
-    return and_(task.c.state == "open", task.c.not_before <= now, unleased)
+    return and_(task.c.state == "open", task.c.not_before <= now, _unleased(now))
+
+
+def _unleased(now: datetime) -> ColumnElement[bool]:
+    return or_(task.c.claimed_until.is_(None), task.c.claimed_until <= now)
+
+
+def _awaited() -> ColumnElement[bool]:
+    return and_(task.c.state == "open", task.c.campaigns_at.is_(None), triggering.c.code.is_not(None))
 
 
 def _end(tx: Connection, tasks: Iterable[Task], state: str, **values: object) -> None:
@@ -209,3 +293,4 @@ def _end(tx: Connection, tasks: Iterable[Task], state: str, **values: object) ->
         .where(task.c.id.in_(ids), task.c.state == "open")
         .values(state=state, claimed_by=None, claimed_until=None, **values)
     )
+    tx.execute(delete(triggering).where(triggering.c.task_id.in_(ids)))
