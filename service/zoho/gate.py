@@ -46,7 +46,7 @@ class SharedGate:
         self._mutex = threading.Lock()
         self._blocks: dict[tuple[str, str, float], Block] = {}
         self._locks: dict[str, datetime] = {}
-        self._seen_at: datetime | None = None
+        self._heard: tuple[Limit, datetime] | None = None
 
     @property
     def is_open(self) -> bool:
@@ -101,17 +101,24 @@ class SharedGate:
         return self._locked(endpoint, spare, self._node.now())
 
     def remaining(self, units: int) -> None:
-        """Hear what the vendor says is left of the day, which others may have used as well."""
-        now = self._node.now()
+        """Hear what the vendor says is left of the day, which others may have used as well.
+
+        More than the whole allowance that we know tells only that the edition was not asked for yet.
+        """
+        now, limit = self._node.now(), self._node.limits(self._name)[0]
         with self._mutex:
-            if self._seen_at is not None and now < self._seen_at + SEEN_EVERY:
+            if units > limit.calls or self._was_heard(limit, now):
                 return
-            self._seen_at = now
+            self._heard = (limit, now)
             with self._node.db.begin() as tx:
                 for block in self._blocks.values():
                     blocks.settle(tx, block)
-                blocks.note_remaining(tx, self._name, self._node.limits(self._name)[0], units, now)
+                blocks.note_remaining(tx, self._name, limit, units, now)
             self._blocks.clear()
+
+    def _was_heard(self, limit: Limit, now: datetime) -> bool:
+        """Return whether this was noted a moment ago, by the allowance that is known now."""
+        return self._heard is not None and self._heard[0] == limit and now < self._heard[1] + SEEN_EVERY
 
     def settle(self, *, ended_by: datetime | None = None) -> None:
         """Give back what is left of all blocks, or of those that have ended."""

@@ -127,7 +127,7 @@ def _figures(spent: Spending, planned: Forecast) -> tuple[Figure, ...]:
     told = {
         "allowance of 24 hours (credits)": spent.allowance,
         "used in the last 24 hours": spent.used,
-        **{f"used by {name}": count for name, count in spent.by_whom.items()},
+        **{_used(name): count for name, count in spent.by_whom.items()},
         **({} if spent.unknown is None else {"used by other applications": spent.unknown}),
         "kept for withdrawals": spent.reserve,
         **{f"next {name}": count for name, count in spent.next_runs.items()},
@@ -136,6 +136,10 @@ def _figures(spent: Spending, planned: Forecast) -> tuple[Figure, ...]:
         told[f"push of {planned.contacts:,} contacts to a list: minutes, no credits"] = planned.minutes
         told[f"write of {planned.contacts:,} records in CRM: credits"] = planned.in_crm
     return tuple(Figure(label=label, value=value, people=False) for label, value in told.items())
+
+
+def _used(name: str) -> str:
+    return f"used {name}" if name.startswith("by ") else f"used by {name}"
 
 
 def _summary(spent: Spending, planned: Forecast) -> str:
