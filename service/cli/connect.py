@@ -13,11 +13,13 @@ from pydantic import SecretStr
 from rich.console import Console
 
 from service import app, settings
-from service.cli import show
+from service.cli import cost, estimating, show
 from service.cli.connect_asking import Asked, at, client, hosts, prompt, read
 from service.cli.connect_browser import PORT, catching
+from service.cli.connect_revoking import revoke, revoke_quietly
 from service.cli.connect_telling import tell_outcome, tell_scopes
-from service.errors import Malformed, Misconfigured, Unsafe, ZohoDenied, ZohoError
+from service.errors import Misconfigured, Unsafe, ZohoDenied, ZohoError
+from service.reconciler.port import Meter
 from service.settings import Settings
 from service.vault import connection
 from service.vault.connection import Connection
@@ -42,6 +44,7 @@ from service.zoho.wire import Line
 @click.option("--revoke", "revoking", is_flag=True, help="Take the connection back, at Zoho and here.")
 @click.option("--list-scopes", is_flag=True, help="Only say which scopes are needed, and why.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option("--estimate", "estimated", is_flag=True, help="Ask Zoho nothing; print what it would cost.")
 def command(
     *,
     centre: str | None,
@@ -52,6 +55,7 @@ def command(
     revoking: bool,
     list_scopes: bool,
     as_json: bool,
+    estimated: bool,
 ) -> None:
     """Connect the service with a Zoho organisation: data centre, client, code, check, store encrypted.
 
@@ -66,6 +70,11 @@ def command(
     chosen = settings.load()
     show.log_from(chosen.log_level)
     with app.running(chosen) as parts:
+        if estimated:
+            click.echo(
+                cost.tell(estimating.of_connecting(parts, replacing=replacing, revoking=revoking), None)
+            )
+            return
         if revoking:
             _tell(as_json, revoke(parts, out))
             return
@@ -80,14 +89,19 @@ def connect(parts: app.Parts, asked: Asked, out: Console) -> dict[str, object]:
             raise Unsafe("an organisation is connected already; add --replace, or --revoke it first")
     chosen = hosts(parts.settings, asked)
     tell_scopes(out)
-    line = Line()
+    expected = estimating.of_connecting(parts, replacing=asked.replace)
+    line, meter = Line(), Meter()
     try:
+        meter.book("oauth")
         chosen, granted = _grant(line, chosen, asked, out)
-        kept, lacking = _checked(line, parts, chosen, granted)
+        kept, lacking = _checked(line, parts, chosen, granted, meter)
         former = _store(parts, kept)
-        revoked = former is not None and _revoke_quietly(line, former)
+        if former is not None:
+            meter.book("oauth")
+        revoked = former is not None and revoke_quietly(line, former)
     finally:
         line.close()
+    out.print(cost.compare(expected, meter), soft_wrap=True)
     tell_outcome(out, kept, lacking, parts.settings, former=former, revoked=revoked)
     return {
         "organisation": kept.organisation,
@@ -97,29 +111,9 @@ def connect(parts: app.Parts, asked: Asked, out: Console) -> dict[str, object]:
         "missing": [{"scope": one.name, "lost": one.lost} for one in lacking],
         "replaced": former is not None,
         "former_revoked": revoked,
+        "calls": meter.calls,
         "environment_wins": bool(parts.settings.zoho_refresh_token.get_secret_value()),
     }
-
-
-def revoke(parts: app.Parts, out: Console) -> dict[str, object]:
-    """Take the stored connection back; `Unreachable` leaves it, so that the command can be given again."""
-    with parts.db.read() as tx:
-        found = connection.read(tx, parts.intake.keys)
-    if found is None:
-        raise Malformed(
-            "nothing is connected here; a token from the environment is revoked where it was made"
-        )
-    line = Line()
-    try:
-        known = granting.revoke(line, found.accounts_url, found.refresh_token)
-    finally:
-        line.close()
-    with parts.db.begin() as tx:
-        connection.forget(tx)
-    out.print(f"{found.organisation} is no longer connected; restart `serve` and `worker`")
-    if not known:
-        out.print("Zoho did not know the token any more: it was revoked there already")
-    return {"organisation": found.organisation, "revoked": known}
 
 
 def _grant(line: Line, chosen: Settings, asked: Asked, out: Console) -> tuple[Settings, Granted]:
@@ -163,22 +157,25 @@ def _of(chosen: Settings) -> Client:
 
 
 def _checked(
-    line: Line, parts: app.Parts, chosen: Settings, granted: Granted
+    line: Line, parts: app.Parts, chosen: Settings, granted: Granted, meter: Meter
 ) -> tuple[Connection, list[Scope]]:
     """Return the connection and the scopes that it can do without; whatever fails is revoked again."""
     chosen = chosen.model_copy(update={"zoho_refresh_token": granted.refresh_token})
     try:
-        return _check(parts, chosen, granted)
+        return _check(parts, chosen, granted, meter)
     except ZohoError:
-        _revoke_quietly(line, _connection(chosen, "", "", ()))
+        revoke_quietly(line, _connection(chosen, "", "", ()))
         raise
 
 
-def _check(parts: app.Parts, chosen: Settings, granted: Granted) -> tuple[Connection, list[Scope]]:
+def _check(
+    parts: app.Parts, chosen: Settings, granted: Granted, meter: Meter
+) -> tuple[Connection, list[Scope]]:
     clients = mapping.connect(
         chosen,
         parts.policy,
         pace=parts.pace("connect"),
+        meter=meter,
         quota=parts.quota(),
         keeper=parts.token_of(chosen),
     )
@@ -223,14 +220,6 @@ def _store(parts: app.Parts, kept: Connection) -> Connection | None:
             former = None
         connection.write(tx, keys, kept)
     return former
-
-
-def _revoke_quietly(line: Line, former: Connection) -> bool:
-    """Take back a token that nobody needs any more; return whether Zoho said so."""
-    try:
-        return granting.revoke(line, former.accounts_url, former.refresh_token)
-    except ZohoError:
-        return False
 
 
 def _tell(as_json: bool, what: dict[str, object]) -> None:  # noqa: FBT001  # the command's own flag

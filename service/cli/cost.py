@@ -17,7 +17,8 @@ def tell(found: Estimate, zoho: Zoho | None) -> str:
     calls = found.calls
     sure = "" if found.exact else " (a guess: nothing was read yet)"
     asked = f"{calls['crm']:,} calls of CRM, {calls['campaigns']:,} of Campaigns"
-    lines = [f"estimate{sure}: {asked}, {found.credits:,} credits"]
+    accounts = f", and {calls['oauth']} calls of Zoho Accounts" if calls["oauth"] else ""
+    lines = [f"estimate{sure}: {asked}, {found.credits:,} credits{accounts}"]
     if zoho is not None and isinstance(zoho.quota, SharedQuota):
         allowance, used = zoho.quota.allowance, zoho.quota.used()
         share = found.credits / allowance

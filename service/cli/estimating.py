@@ -139,8 +139,10 @@ def of_approved(parts: Parts, zoho: Zoho) -> Estimate:
     return _with_token(errands.of_permits(approved, active), zoho)
 
 
-def of_connecting(parts: Parts, *, replacing: bool) -> Estimate:
-    """Return what connecting costs where Zoho names the token's scopes, as it does for new connections."""
+def of_connecting(parts: Parts, *, replacing: bool, revoking: bool = False) -> Estimate:
+    """Return what connecting costs where Zoho names the token's scopes, as newer answers do."""
+    if revoking:
+        return Estimate(oauth=1)
     with parts.db.read() as tx:
         former = replacing and connection.exists(tx)
     return errands.of_connecting(replacing=former, probing=False)

@@ -12,10 +12,11 @@ import uvicorn
 
 from service import app, settings
 from service import db as database
-from service.cli import show
+from service.cli import cost, estimating, show
 from service.cli.companions import companions, leave_with_parent
 from service.cli.fencing import REMEDY, exposed
 from service.errors import Misconfigured
+from service.settings import Settings
 from service.zoho import simulator
 from service.zoho.centres import CENTRES
 
@@ -89,10 +90,14 @@ def _listen(host: str, port: int, *, shared: bool) -> socket.socket:
 @click.command(short_help="Carry withdrawals to Zoho; run the nightly jobs.")
 @click.option("--nightly/--no-nightly", default=True, help="Whether this worker takes turns at nightly jobs.")
 @click.option("--watch/--no-watch", default=True, help="Whether this worker looks at Zoho every few seconds.")
-def worker(*, nightly: bool, watch: bool) -> None:
+@click.option("--estimate", "estimated", is_flag=True, help="Ask Zoho nothing; print what a day would cost.")
+def worker(*, nightly: bool, watch: bool, estimated: bool) -> None:
     """Carry withdrawals to Zoho within seconds, and run the nightly jobs."""
     chosen = settings.load()
     show.log_from(chosen.log_level)
+    if estimated:
+        _tell_day(chosen, nightly=nightly, watch=watch)
+        return
     stop = threading.Event()
 
     def end(_signal: int, _frame: FrameType | None) -> None:
@@ -103,6 +108,18 @@ def worker(*, nightly: bool, watch: bool) -> None:
     with app.running(chosen) as parts:
         _tell_trouble(parts)
         app.work(parts, stop, nightly=nightly, watch=watch)
+
+
+def _tell_day(chosen: Settings, *, nightly: bool, watch: bool) -> None:
+    """Print what a worker costs on a day on which nothing happens in either product."""
+    with app.running(chosen) as parts, parts.zoho() as zoho:
+        if watch:
+            click.echo("watching for a day, " + cost.tell(estimating.of_watching(parts), zoho))
+        night = estimating.of_night(parts, zoho) if nightly else None
+        if night is not None:
+            click.echo("nightly jobs, " + cost.tell(night, zoho))
+        elif nightly:
+            click.echo("nightly jobs: nothing was read yet, so that nobody knows how many people there are")
 
 
 def _tell_trouble(parts: app.Parts) -> None:

@@ -109,7 +109,7 @@ def of_watching(*, seconds: int, every_s: int, crm_every_s: int, modules: int) -
     Each look asks Campaigns for the counts of all lists; CRM is asked at the looks that are due.
     """
     looks, due = seconds // every_s, seconds // max(every_s, crm_every_s)
-    found = Estimate(oauth=ceil(seconds / TOKEN_S))
+    found = Estimate(oauth=ceil(seconds / TOKEN_S), lasts_s=seconds)
     found.campaigns["getmailinglists"] += looks * listings.calls(1)
     found.ask_crm("POST /crm/v8/coql", due * modules, due * modules)
     return found

@@ -41,6 +41,8 @@ class Estimate:
     oauth: int = 0
     credits: int = 0
     exact: bool = True
+    lasts_s: float | None = None
+    """How long it goes on, where that is chosen and no call waits for another."""
 
     def ask_crm(self, endpoint: str, calls: int, credit: int) -> None:
         """Add calls that cost so many credits together."""
@@ -67,11 +69,15 @@ class Estimate:
     @property
     def waits_s(self) -> float:
         """Return how long Campaigns' windows will make it wait, from empty windows on."""
+        if self.lasts_s is not None:
+            return 0.0
         return max((_waits_s(name, calls) for name, calls in self.campaigns.items()), default=0.0)
 
     @property
     def seconds(self) -> float:
         """Return the likely duration; both products are read side by side."""
+        if self.lasts_s is not None:
+            return self.lasts_s
         writes = sum(calls for name, calls in self.campaigns.items() if name.startswith("json/"))
         reads = self.campaigns.total() - writes
         busy = max(self.crm.total(), reads) + writes / AT_A_TIME

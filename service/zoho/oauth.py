@@ -87,9 +87,14 @@ class OAuth:
     @property
     def lacks_token(self) -> bool:
         """Return whether the next call has to fetch one; asks Zoho nothing."""
+        return self.kept is None
+
+    @property
+    def kept(self) -> Token | None:
+        """Return the token that the next call uses, None where it has to fetch one; asks Zoho nothing."""
         with self._mutex:
-            kept = self._token or self._keeper.read()
-            return kept is None or not self._lasts(kept)
+            found = self._token or self._keeper.read()
+            return found if found is not None and self._lasts(found) else None
 
     def token(self) -> Token:
         """Return a token that is good for five minutes at least.

@@ -36,6 +36,7 @@ class Scene:
         self.policy: Once[PolicySet] = Once("policies", lambda: policies.load(settings.policies_dir))
         self.db: Once[Database] = Once("database", self._open_database)
         self.keys: Once[Keys] = Once("keys", self._open_keys)
+        self.clients: Once[Zoho] = Once("credentials", self._open_clients)
         self.zoho: Once[Zoho] = Once("credentials", self._open_zoho)
         self.user: Once[Row] = Once("permissions", lambda: probes.current_user(self.zoho.need()))
 
@@ -70,8 +71,8 @@ class Scene:
 
     def close(self) -> None:
         """Close what was opened."""
-        if self.zoho.made is not None:
-            self.zoho.made.close()
+        if self.clients.made is not None:
+            self.clients.made.close()
         if self.db.made is not None:
             self.db.made.close()
 
@@ -95,6 +96,12 @@ class Scene:
         return self.source.at(self.generation())
 
     def _open_zoho(self) -> Zoho:
+        found = self.clients.open()
+        found.oauth.token()
+        return found
+
+    def _open_clients(self) -> Zoho:
+        """Return the clients; nothing is sent yet."""
         chosen = connection.applied(self.settings, self.stored())
         policy = self.policy.need()
         own = policy.enforcement.quota.credits_per_day or None
@@ -102,15 +109,8 @@ class Scene:
         if self.is_migrated:
             quota = SharedQuota(self.db.need(), own_allowance=own)
             keeper = mapping.shared_token(self.db.need(), self.keys.need(), chosen)
-            found = mapping.connect(chosen, policy, pace=pace, quota=quota, keeper=keeper)
-        else:
-            found = mapping.connect(chosen, policy, pace=pace)
-        try:
-            found.oauth.token()
-        except BaseException:
-            found.close()
-            raise
-        return found
+            return mapping.connect(chosen, policy, pace=pace, quota=quota, keeper=keeper)
+        return mapping.connect(chosen, policy, pace=pace)
 
 
 def _require(path: Path) -> None:
