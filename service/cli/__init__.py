@@ -37,6 +37,7 @@ COMMANDS = {
     "push": "audit:push",
     "policy": "policy:policy",
     "import": "importing:command",
+    "suppression": "suppressing:suppression",
     "history": "ask:history",
     "bundle": "ask:bundle",
     "whois": "ask:whois",

@@ -1,8 +1,9 @@
 """Addresses that were erased and are kept out: what a token stops, and what only its owner lifts.
 
 A token is a keyed hash of the address under a key that outlives the directory's. It names no person and
-no entry. It never expires and is never taken away: a purpose is open again only while the person's own
-live consent says so (tlog.md 3.4; ICO, "respect people's preferences").
+no entry, and comes from an erasure or from a suppression list that was taken in. It never expires and is
+never taken away: a purpose is open again only while the person's own live consent says so (tlog.md 3.4;
+ICO, "respect people's preferences").
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,6 +21,8 @@ OWN = GRANTS | {Category.REQUESTED, Category.REFUSED, Category.WITHDRAWN, Catego
 """What a person does themselves; anything else about somebody erased is no reason to know them again."""
 WIDENS = GRANTS | {Category.REQUESTED}
 KEEPS_OUT = "suppressed: erased before, and kept out until they consent again themselves"
+RESTORED = "restored:"
+"""How the reason of a token begins that came from a suppression list; the class of the stop follows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,4 +110,12 @@ def suppressed(found: Standing, token: Token | None) -> Standing:
     """Return a standing as the token leaves it: only the person's own consent opens a purpose again."""
     if token is None or found.state is State.PERMITTED or found.suppressed is not None:
         return found
-    return replace(found, suppressed=KEEPS_OUT)
+    return replace(found, suppressed=_why(token))
+
+
+def _why(token: Token) -> str:
+    """Return why a token keeps somebody out; one of a list says which stop the list told of."""
+    told = token.reason.removeprefix(RESTORED)
+    if told in (token.reason, "erased"):
+        return KEEPS_OUT
+    return f"suppressed: a suppression list tells of {told}; kept out until they consent again themselves"
