@@ -167,12 +167,17 @@ def _from_xml(body: bytes) -> Envelope:
         raise ValueError("not XML") from None
     if root.tag.lower() == "html":
         raise ValueError("a gateway's page")
-    code = (root.findtext(".//code") or "").strip()
-    status = (root.findtext(".//status") or "").strip().lower()
+    code = _told(root, "code")
+    status = _told(root, "status").lower()
     rows = list(_xml_rows(root))
     ok = status != "error" and (code in SUCCESS or (not code and bool(rows)))
     found = rows if rows or ok else None
-    return Envelope(ok=ok, code=code, message=(root.findtext(".//message") or "").strip(), rows=found)
+    return Envelope(ok=ok, code=code, message=_told(root, "message"), rows=found)
+
+
+def _told(root: ET.Element, name: str) -> str:
+    """Return what an element says whose name an error may begin with a capital."""
+    return (root.findtext(f".//{name}") or root.findtext(f".//{name.capitalize()}") or "").strip()
 
 
 def _xml_rows(root: ET.Element) -> Iterator[Row]:

@@ -44,14 +44,18 @@ FACTORS: Mapping[str, tuple[object, ...]] = {
     "campaigns.display_offset_min": (0, 330, -480),
     "campaigns.dnm_lists": ("unsub", "unchanged"),
     "campaigns.dnm_unknown": ("2103", "added"),
+    "campaigns.error_keys": ("lower", "capital"),
     "campaigns.largest_range": (650, 200),
     "campaigns.outcome_times": (True, False),
     "campaigns.range_over_max": ("clamped", "6502"),
+    "campaigns.recipient_names": ("wire", "documented", "both"),
     "campaigns.segment_members": ("active", "all"),
     "campaigns.segment_rows": ("list_of_details", "segment_contacts"),
     "campaigns.subscribe_dnm": ("2006", "noop"),
     "campaigns.subscribe_hard_bounced": ("ignored", "2001"),
     "campaigns.unsubscribe_unknown": ("2103", "2101"),
+    "campaigns.version": ("1.1", "1"),
+    "throttle.retry_after": (0, 5),
     "throttle.style": ("v11_2008", "gateway_400", "gateway_200", "http_429"),
 }
 

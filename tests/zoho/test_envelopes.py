@@ -111,6 +111,13 @@ def test_what_is_no_envelope_is_unreachable_and_not_parsed_further(body):
         envelopes.read(answer(body), LIST)
 
 
+def test_an_error_in_xml_may_write_its_keys_with_capitals():
+    told = b'<response uri="/x" version="1.1"><Code>6303</Code><Message>Nobody.</Message></response>'
+    found = envelopes.read(answer(told), "getcampaignrecipientsdata")
+    assert (found.ok, found.code, found.message) == (False, "6303", "Nobody.")
+    assert found.empty("getcampaignrecipientsdata")
+
+
 @pytest.mark.parametrize("nothing", ["null", "NULL", "", "  ", None])
 def test_campaigns_writes_nothing_in_several_ways(nothing):
     assert envelopes.text({"contactfn": nothing}, "contactfn", "firstname") is None

@@ -165,10 +165,20 @@ SWITCHES = MappingProxyType(
         "bulk.write_state": Switch(
             default="INPROGRESS", others=("IN PROGRESS",), why="samples and text spell the state differently"
         ),
+        "campaigns.bulk_answer": Switch(
+            default="documented",
+            others=("Z101",),
+            why="a user's bulk add took effect and was answered with the code Z101, which no page explains",
+        ),
         "campaigns.codes": Switch(
             default="documented",
             others=("number", "string"),
             why="codes come as text or number by endpoint and by day; the other answers force one type",
+        ),
+        "campaigns.confirmation": Switch(
+            default="signup_form",
+            others=("always",),
+            why="confirmation mail for lists with a sign-up form, says the page; always, say two clients",
         ),
         "campaigns.display_offset_min": Switch(
             default=0, why="display times carry no zone; presumably the account's, minutes east of UTC"
@@ -178,6 +188,11 @@ SWITCHES = MappingProxyType(
         ),
         "campaigns.dnm_unknown": Switch(
             default="2103", others=("added",), why="Do-Not-Mail for an address that Campaigns never saw"
+        ),
+        "campaigns.error_keys": Switch(
+            default="lower",
+            others=("capital",),
+            why="errors under HTTP 200 have been seen with `Code` and `Message` as well",
         ),
         "campaigns.largest_range": Switch(
             default=650, why="a client in the wild found 650 for lists, 500 was verified for recipients"
@@ -191,6 +206,11 @@ SWITCHES = MappingProxyType(
         ),
         "campaigns.range_over_max": Switch(
             default="clamped", others=("6502",), why="a range above the maximum may be cut or refused"
+        ),
+        "campaigns.recipient_names": Switch(
+            default="wire",
+            others=("documented", "both"),
+            why="recipients are documented with firstname and lastname; live ones had contactfn, contactln",
         ),
         "campaigns.recent_days": Switch(default=30, why="the window of status=recent is undocumented"),
         "campaigns.segment_members": Switch(
@@ -211,6 +231,9 @@ SWITCHES = MappingProxyType(
         ),
         "campaigns.unsubscribe_unknown": Switch(
             default="2103", others=("2101",), why="the catalogue and the endpoint's page differ"
+        ),
+        "campaigns.version": Switch(
+            default="1.1", others=("1",), why="samples print both versions in the envelope"
         ),
         "campaigns.window_factor": Switch(
             default=1, why="multiplies every call window, for runs that must not wait for the vendor's clock"

@@ -96,7 +96,8 @@ def add_field(world: World, call: Call) -> Reply:
     if label in contacts.COLUMNS or shelf.get(world.db, FIELD, label):
         raise envelope.failure(world, call, "916", "The custom field exists already.")
     shelf.put(world.db, FIELD, label, {"label": label})
-    body: envelope.Json = {"response": {"code": "0", "status": "success", "message": "Custom field created."}}
+    told = {"code": "0", "status": "success", "message": "Custom field created.", "fieldname": label}
+    body: envelope.Json = {"response": {**told, "fieldtype": call.params.get("fieldtype", "Text")}}
     return envelope.bare(world, call, body)
 
 

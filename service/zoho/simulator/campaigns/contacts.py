@@ -23,6 +23,9 @@ COLUMNS = MappingProxyType(
 )
 """Contact fields by the label that the API writes them with; other labels are dropped in silence."""
 
+LONGEST = 100
+"""Characters of a contact field's value."""
+
 ROLES = frozenset(
     (
         *("abuse", "admin", "billing", "contact", "help", "hostmaster", "info", "marketing", "noreply"),
@@ -70,9 +73,9 @@ def add(world: World, email: str) -> Contact:
 
 
 def set_fields(world: World, contact_id: int, fields: Mapping[str, object]) -> None:
-    """Write contact fields by label."""
+    """Write contact fields by label; a value that is too long is dropped, and nobody says so."""
     for label, value in fields.items():
-        if label in COLUMNS:
+        if label in COLUMNS and len(str(value)) <= LONGEST:
             world.db.execute(
                 f"UPDATE contacts SET {COLUMNS[label]} = ? WHERE id = ?", (str(value), contact_id)
             )

@@ -14,6 +14,7 @@ _CALLS: tuple[tuple[Method, str, Handler], ...] = (
     ("GET", f"{_WEBHOOK}/{{webhook_id:str}}", hooks.every),
     ("PUT", f"{_WEBHOOK}/{{webhook_id:str}}", hooks.modify),
     ("DELETE", f"{_WEBHOOK}/{{webhook_id:str}}", hooks.delete),
+    ("POST", "transmission", transmissions.send),
     ("GET", "reports/event/{kind:str}", transmissions.report),
     ("GET", "reports/delivery/summary", transmissions.summary),
     ("GET", _SUPPRESSION, suppression.every),

@@ -13,7 +13,8 @@ Json = dict[str, object]
 
 def success(world: World, call: Call, payload: Mapping[str, object], *, code: object = "0") -> Reply:
     """Return a success: status, code and address around what the endpoint has to say."""
-    body = {"status": "success", "code": _code(world, code), **payload, "uri": call.path, "version": "1.1"}
+    version = world.text("campaigns.version")
+    body = {"status": "success", "code": _code(world, code), **payload, "uri": call.path, "version": version}
     return in_format(call, body)
 
 
@@ -31,8 +32,10 @@ def failure(world: World, call: Call, code: str, message: str) -> AnswerError:
         "code": _code(world, code),
         "message": message,
         "uri": call.path,
-        "version": "1.1",
+        "version": world.text("campaigns.version"),
     }
+    if world.text("campaigns.error_keys") == "capital":
+        body = {"Code": body["code"], "Message": message}
     return AnswerError(in_format(call, body))
 
 
@@ -97,7 +100,7 @@ def _formatted(call: Call, body: Mapping[str, object], *, status: int) -> Reply:
 
 def _code(world: World, code: object) -> object:
     match world.text("campaigns.codes"):
-        case "number":
+        case "number" if str(code).isdigit():
             return int(str(code))
         case "string":
             return str(code)

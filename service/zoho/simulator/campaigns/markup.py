@@ -37,7 +37,7 @@ _SHAPES = {
     "recentsentcampaigns": Shape(
         root="recent-sent-campaigns", lists={"recent_sent_campaigns": None}, row="campaign"
     ),
-    "getcampaignrecipientsdata": Shape(cells=_RECIPIENT),
+    "getcampaignrecipientsdata": Shape(lists={"list_of_details": "contacts"}, cells=_RECIPIENT),
 }
 _SINGULAR = {"reports": "report"}
 _CELLED = ("list_details",)

@@ -75,23 +75,31 @@ def getlastcampaignreport(world: World, call: Call) -> Reply:
 
 
 def getcampaigndetails(world: World, call: Call) -> Reply:
-    """Answer `getcampaigndetails`; an A/B campaign shows its child keys to `campaigntype=abtesting` alone."""
+    """Answer `getcampaigndetails`; an A/B campaign is shown to `campaigntype=abtesting` alone.
+
+    Its figures are those of the final sending: the test phase's stand under the child keys.
+    """
     row = _campaign(world, call)
-    body: envelope.Json = {"campaign-details": [_details(row)]}
-    if row[5] == "abtesting" and call.params.get("campaigntype") == "abtesting":
+    if row[5] != call.params.get("campaigntype", "normal"):
+        return envelope.success(world, call, {"campaign-details": [], "campaign-reports": []})
+    body: envelope.Json = {
+        "campaign_status": "Sent",
+        "campaign-details": [_details(row)],
+        "campaign-reports": [_figures(world, row)],
+    }
+    if row[5] == "abtesting":
         body["AB-split-details"] = [_split(world, row[0])]
-    elif row[5] != call.params.get("campaigntype", "normal"):
-        body["campaign-details"] = []
     return envelope.success(world, call, body)
 
 
 def campaignreports(world: World, call: Call) -> Reply:
-    """Answer `campaignreports`: every figure is text."""
+    """Answer `campaignreports`: every figure is text, and the locations' key is misspelt."""
     row = _campaign(world, call)
     body = {
         "campaign-details": [_details(row)],
         "campaign-reach": [],
         "campaign-reports": [_figures(world, row)],
+        "campaign-by-loaction": "{in=2}",
     }
     return envelope.success(world, call, body)
 
@@ -144,8 +152,7 @@ def _recipient(world: World, call: Call, sent_at: int, row: _Recipient) -> envel
         "contactemailaddress": email,
         "contactid": str(303_000_014_000_000 + number),
         "contactstatus": status,
-        "contactfn": first or "null",
-        "contactln": last or "null",
+        **_names(world, first or "null", last or "null"),
         "companyname": company or "null",
         "phone": phone or "null",
         "timezone": "null",
@@ -157,6 +164,14 @@ def _recipient(world: World, call: Call, sent_at: int, row: _Recipient) -> envel
     if TIMELINES.get(call.params.get("type", "")) == action:
         shown[f"{prefix}reports"] = [{"time": timeline(at, offset)}]
     return shown
+
+
+def _names(world: World, first: str, last: str) -> envelope.Json:
+    """Return the recipient's names under the keys of the wire, of the documentation, or of both."""
+    keys = {"wire": ("contactfn", "contactln"), "documented": ("firstname", "lastname")}
+    told = world.text("campaigns.recipient_names")
+    pairs = keys.values() if told == "both" else [keys[told]]
+    return {key: name for pair in pairs for key, name in zip(pair, (first, last), strict=True)}
 
 
 def _campaign(world: World, call: Call) -> _Campaign:

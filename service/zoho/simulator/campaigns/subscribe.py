@@ -34,7 +34,8 @@ def listsubscribe(world: World, call: Call) -> Reply:
         _join_topic(world, contact.id, call.params["topic_id"])
     if contacts.status_on(world, list_id, contact.id) == "active":
         return _done(world, call, "User successfully subscribed.")
-    awaiting = signup_form and not (known and contacts.status_on(world, list_id, contact.id) is not None)
+    confirms = signup_form or world.text("campaigns.confirmation") == "always"
+    awaiting = confirms and not (known and contacts.status_on(world, list_id, contact.id) is not None)
     contacts.set_status(world, list_id, contact.id, "awaiting" if awaiting else "active")
     return _done(world, call, CONFIRM if awaiting else "User successfully subscribed.")
 
@@ -86,6 +87,8 @@ def addlistsubscribersinbulk(world: World, call: Call) -> Reply:
         kept_out = contact is not None and (contact.dnm is not None or contact.hard_bounced)
         if contacts.is_address(email) and not contacts.is_role(email) and not kept_out:
             contacts.set_status(world, list_id, (contact or contacts.add(world, email)).id, "active")
+    if world.text("campaigns.bulk_answer") == "Z101":
+        return envelope.bare(world, call, {"status": "error", "code": "Z101", "message": ""})
     name = world.db.execute("SELECT name FROM lists WHERE id = ?", (list_id,)).fetchone()[0]
     body = {
         "status": "success",

@@ -5,7 +5,7 @@ from typing import Any
 
 from service.zoho.simulator import shelf
 from service.zoho.simulator.campaigns import contacts, hooks, suppression
-from service.zoho.simulator.campaigns.email_gate import done, refuse
+from service.zoho.simulator.campaigns.email_gate import body_of, done, refuse
 from service.zoho.simulator.wire import Call, Reply
 from service.zoho.simulator.world import World
 
@@ -13,6 +13,8 @@ KIND = "transmission_event"
 DAY_S = 86_400
 DEFAULT_DAYS, LONGEST_DAYS = 7, 90
 MOST = 100
+TRANSMISSION_ID = "13149090000001440022131"
+"""As long as in the vendor's own sample, which no 64-bit number holds."""
 REPORTED = {"open": "email_open", "click": "email_click", "bounce": "bounce", "spam": "spam"}
 _CODES = {
     "hard bounce": ("550", "5.1.1", "The mailbox does not exist"),
@@ -22,9 +24,13 @@ _CODES = {
 Event = dict[str, Any]
 
 
-def happen(world: World, action: str, emails: list[str], *, bounce_type: str = "hard bounce") -> None:
+def happen(
+    world: World, action: str, emails: list[str], *, bounce_type: str = "hard bounce", name: str = "t1"
+) -> None:
     """Let one thing happen to a mail of each address: recorded, and posted in one body."""
-    events = [_event(world, action, email, bounce_type) for email in emails]
+    if not emails:
+        return
+    events = [_event(world, action, email, bounce_type) | {"transmission_name": name} for email in emails]
     for event in events:
         key = str(world.next_record_id())
         shelf.put(world.db, KIND, key, {**event, "action": action})
@@ -33,6 +39,28 @@ def happen(world: World, action: str, emails: list[str], *, bounce_type: str = "
         if action in ("unsubscribed", "spam"):
             _stop(world, event["contact_email"], "self" if action == "unsubscribed" else "complaint")
     hooks.post(world, action, events)
+
+
+def send(world: World, call: Call) -> Reply:
+    """Answer `POST /transmission`: who is suppressed or wants no mail is rejected, the others get theirs."""
+    body = body_of(world, call)
+    content, recipients = body.get("content") or {}, body.get("recipients") or []
+    if not body.get("transmission_name") or not (content.get("from") or {}).get("address"):
+        raise refuse(world, 400101, "The transmission's name or sender is missing")
+    if not content.get("subject") or not (content.get("html") or content.get("text")):
+        raise refuse(world, 400102, "The subject or the content is missing")
+    emails = [str(one.get("address", "")).strip().lower() for one in recipients]
+    if not emails or not all(contacts.is_address(email) for email in emails):
+        raise refuse(world, 400103, "A recipient is missing or invalid")
+    accepted = [email for email in emails if _takes_mail(world, email)]
+    happen(world, "email_delivered", accepted, name=str(body["transmission_name"]))
+    return done(
+        200101,
+        "Transmission accepted",
+        transmission_id=TRANSMISSION_ID,
+        accepted_recipients=len(accepted),
+        rejected_recipients=len(emails) - len(accepted),
+    )
 
 
 def report(world: World, call: Call) -> Reply:
@@ -90,7 +118,7 @@ def _event(world: World, action: str, email: str, bounce_type: str) -> Event:
         "rcpt_additional_data": {},
         "transmission_name": "t1",
         "injected_time": now - 60_000,
-        "transmission_id": "13149090000001440022131",
+        "transmission_id": TRANSMISSION_ID,
         "zuid": 857543122,
     }
     if action in ("bounce", "spam"):
@@ -108,6 +136,12 @@ def _event(world: World, action: str, email: str, bounce_type: str) -> Event:
     if action == "email_click":
         event["click_url"] = "https://www.example.org/news"
     return event
+
+
+def _takes_mail(world: World, email: str) -> bool:
+    contact = contacts.find(world, email)
+    kept_out = contact is not None and (contact.dnm is not None or contact.hard_bounced)
+    return not kept_out and shelf.get(world.db, suppression.KIND, email) is None
 
 
 def _stop(world: World, email: str, reason: str) -> None:

@@ -136,7 +136,7 @@ def test_a_timeline_tells_when_a_mail_was_opened_and_nothing_else_does(reader):
     told = reader.get(path, params={**asked, "type": "open_timeline", "range": 1}).text
     assert re.search(
         r'</fl><reports><report><fl val="time">[A-Z][a-z]{2} \d\d, \d{4} \d\d:\d\d [AP]M</fl></report>'
-        "</reports></contact></list_of_details>",
+        "</reports></contact></contacts>",
         told,
     )
     assert "<reports>" not in reader.get(path, params=asked).text

@@ -141,3 +141,57 @@ class TestPrintingPress:
             action, "opens_count"
         )
         assert figures[count] == str(len(rows))
+
+
+class TestWorkflowApps:
+    """TypeScript, Deno: every parameter in the query even of a POST, blank ones left out."""
+
+    def ask(self, zoho, endpoint, method="GET", format_name="resfmt", **query):
+        wanted = {format_name: "json" if format_name == "type" else "JSON", **query}
+        path = f"{API}/{endpoint}?{urlencode(wanted)}"
+        return zoho.request(method, path, headers={"accept": "application/json"}).json()
+
+    def test_it_subscribes_with_a_source_and_stops(self, sim, zoho):
+        member = {"listkey": names.LIST_KEY, "contactinfo": info("w6@example.com")}
+        assert self.ask(zoho, "json/listsubscribe", "POST", **member, source="signup")["code"] == "0"
+        assert self.ask(zoho, "json/listunsubscribe", "POST", **member)["code"] == "0"
+        del member["listkey"]
+        assert self.ask(zoho, "json/contactdonotmail", "POST", **member)["code"] == "0"
+        assert sim.control("person", {"email": "w6@example.com"})["campaigns"]["dnm"] is True
+
+    def test_it_makes_lists_and_fields_and_unwraps_the_nested_answer(self, zoho):
+        made = {"mode": "newlist", "listname": "W", "signupform": "private", "emailids": "w@example.com"}
+        assert self.ask(zoho, "addlistandcontacts", "POST", **made)["listname"] == "W"
+        field = {"fieldname": "Shoe", "fieldtype": "Text", "fieldlength": 20}
+        told = self.ask(zoho, "custom/add", "POST", "type", **field)["response"]
+        assert (told["fieldname"], told["fieldtype"]) == ("Shoe", "Text")
+        fields = self.ask(zoho, "contact/allfields", format_name="type")["response"]["fieldnames"]
+        assert "Shoe" in {one["DISPLAY_NAME"] for one in fields["fieldname"]}
+
+    def test_it_reads_segments_and_counts(self, zoho):
+        lists = self.ask(zoho, "getmailinglists")["list_of_details"]
+        (segments,) = [one["segments"] for one in lists if one["listkey"] == names.LIST_KEY]
+        for cvid in segments:
+            rows = self.ask(zoho, "getsegmentcontacts", cvid=cvid).get("list_of_details", [])
+            assert {"contact_email"} <= set(*rows[:1]) or not rows
+            assert "segments_details" in self.ask(
+                zoho, "getsegmentdetails", listkey=names.LIST_KEY, cvid=cvid
+            )
+        for status in ("active", "unsub", "bounce", "spam"):
+            count = self.ask(zoho, "listsubscriberscount", listkey=names.LIST_KEY, status=status)
+            assert count["no_of_contacts"] >= 0
+
+
+class TestCommandLine:
+    """Python, requests: parameters in the query of POSTs without a body; one call lacks what it must say."""
+
+    def test_reports_and_recipients_come_by_post(self, zoho):
+        query = {"resfmt": "JSON", "sort": "asc", "status": "all", "fromindex": 1, "range": 100}
+        first = zoho.get(f"{API}/recentcampaigns", params=query).json()["recent_campaigns"][0]
+        last = zoho.post(f"{API}/getlastcampaignreport", params={"resfmt": "JSON"}).json()
+        assert last["campaign-reports"][0]["campaign_name"] != first["campaign_name"]
+        sent = {"resfmt": "JSON", "campaignkey": first["campaign_key"], "action": "sentcontacts"}
+        rows = zoho.post(f"{API}/getcampaignrecipientsdata", params=sent).json()["list_of_details"]
+        assert 0 < len(rows) <= 20
+        missing = zoho.get(f"{API}/recentsentcampaigns", params={"resfmt": "JSON"}).json()
+        assert (missing["status"], missing["code"]) == ("error", "903")
