@@ -166,6 +166,11 @@ class Postgres:
         return "\n".join(file.read_text()[-2000:] for file in files if file.exists())
 
 
+def impatient(url: str, idle_ms: int) -> str:
+    """Return the URL of the same database, whose server ends transactions that are silent for so long."""
+    return f"{url}&options=-c%20idle_in_transaction_session_timeout%3D{idle_ms}"
+
+
 def binaries(version: str, folder: Path) -> Path | None:
     """Return the programs of "postgresql" or "postgresql15", or None where they are not installed.
 

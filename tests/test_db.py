@@ -16,6 +16,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from service import db
 from service.db import Database, insert_rows, leaf, migrate, tick
 from service.errors import Misconfigured
+from tests.servers import impatient
 
 
 def test_a_writer_on_sqlite_takes_the_lock_at_the_beginning(sqlite_url):
@@ -148,6 +149,37 @@ def test_a_commit_whose_wait_for_the_standby_was_cancelled_is_no_success(durable
         superuser.execute("SELECT pg_reload_conf()")
         with database.begin() as tx:
             assert tx.scalar(select(tick.c.job)) == "j"  # it is there, and nobody was told so
+
+
+def test_who_is_silent_for_too_long_in_a_transaction_loses_it_and_what_it_held(postgresql_url):
+    held, heard = Event(), Event()
+
+    def freeze(ours: Database) -> None:
+        with ours.begin() as tx:
+            tx.execute(text("LOCK TABLE tick"))
+            held.set()
+            assert heard.wait(20)
+            tx.execute(select(tick.c.job))
+
+    def frozen_to_death(ours: Database) -> None:
+        with pytest.raises(DBAPIError):
+            freeze(ours)
+
+    with closing(Database(impatient(postgresql_url, 200))) as ours:
+        frozen = Thread(target=frozen_to_death, args=(ours,))
+        frozen.start()
+        assert held.wait(20)
+        with ours.begin() as tx:
+            tx.execute(insert(tick).values(job="a", turn="b", taken_at=datetime.now(UTC), taken_by="c"))
+        heard.set()
+        frozen.join()
+        with ours.read() as tx:
+            assert tx.scalars(select(tick.c.job)).all() == ["a"]
+
+
+def test_a_minute_is_too_long_unless_the_url_says_otherwise(postgresql_url):
+    with closing(Database(postgresql_url)) as ours, ours.read() as tx:
+        assert tx.scalar(text("SHOW idle_in_transaction_session_timeout")) == "1min"
 
 
 def test_sqlite_syncs_every_commit_to_disk_in_write_ahead_mode(sqlite_url):

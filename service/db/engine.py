@@ -24,6 +24,9 @@ Begin = Callable[[], AbstractContextManager[Connection]]
 """How the edge starts a transaction: `Database.begin` or `Database.read`."""
 
 _UNREPLICATED = "unreplicated"
+_IDLE = "idle_in_transaction_session_timeout"
+_LONGEST_IDLE = "60s"
+"""So long may we be silent in a transaction: who is frozen there holds the log's head no longer."""
 _CHANGES = (sqlite3.SQLITE_UPDATE, sqlite3.SQLITE_DELETE)
 _RAZING = (
     sqlite3.SQLITE_DROP_TABLE,
@@ -110,7 +113,8 @@ def engine_from_url(url: str) -> Engine:
     """Return an engine with the durability this service promises (reliability.md, fact 5).
 
     SQLite: WAL, synchronous=FULL, recursive triggers on (so that INSERT OR REPLACE meets the
-    delete trigger). PostgreSQL: psycopg, with a cancelled synchronous wait raised as unknown.
+    delete trigger). PostgreSQL: psycopg, with a cancelled synchronous wait raised as unknown, and an end to
+    transactions in which nothing is said for a minute, unless the URL's `options` set another time.
     """
     where = parse_url(url)
     if where.get_backend_name() == "sqlite":
@@ -121,6 +125,8 @@ def engine_from_url(url: str) -> Engine:
         where.set(drivername="postgresql+psycopg"), pool_size=10, max_overflow=20, pool_pre_ping=True
     )
     event.listen(engine, "connect", _heed_notices)
+    if _IDLE not in str(where.query.get("options", "")):
+        event.listen(engine, "connect", _limit_idleness)
     return engine
 
 
@@ -143,6 +149,12 @@ def _heed_notices(connection: PsycopgConnection[Any], record: ConnectionPoolEntr
             record.info[_UNREPLICATED] = True
 
     connection.add_notice_handler(heed)
+
+
+def _limit_idleness(connection: PsycopgConnection[Any], _record: object) -> None:
+    """Let the server end a transaction of ours that hangs; behind a pooler the limit is everybody's."""
+    connection.execute(f"SET {_IDLE} = '{_LONGEST_IDLE}'")
+    connection.commit()
 
 
 def _sqlite(url: str, path: str | None) -> Engine:

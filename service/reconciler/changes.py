@@ -126,7 +126,10 @@ def still(tx: Connection, items: Sequence[Item], state: str) -> set[tuple[int, s
 
 
 def mark(tx: Connection, ended: Sequence[tuple[Item, Ended]], at: datetime) -> None:
-    """Move changes to their new states; what was written keeps its answer and time."""
+    """Move changes to their new states; what was written keeps its answer and time.
+
+    What another run proved or superseded meanwhile stays so.
+    """
     rows = [
         {
             "of_run": item.run_id,
@@ -149,6 +152,8 @@ def mark(tx: Connection, ended: Sequence[tuple[Item, Ended]], at: datetime) -> N
                 change.c.run_id == bindparam("of_run"),
                 change.c.target == bindparam("at_target"),
                 change.c.address_index == bindparam("of_index"),
+                change.c.state != "proved",
+                change.c.state != "superseded",
             )
             .values(
                 state=bindparam("to_state"),

@@ -1,6 +1,5 @@
 """Writes that fail in part, whose answers get lost, or whose records somebody changed since the reading."""
 
-import threading
 from collections import Counter
 
 import pytest
@@ -9,7 +8,6 @@ from sqlalchemy import select
 from service.db import change
 from tests.faults_zoho.conftest import A_DAY
 from tests.faults_zoho.doors import disagreements, twice_enforced
-from tests.running import claim
 
 STEPS = {
     "crm": "PUT /crm/v8/",
@@ -154,27 +152,3 @@ def test_records_that_are_merged_meanwhile_leave_one_that_is_stopped(org, listed
     org.attempt(progress=org.at(step, lambda: org.sim.control("crm/merge", {"email": email})))
     org.converges()
     assert [record["Email_Opt_Out"] for record in org.person(email)["crm"]] == [True]
-
-
-def test_a_run_that_was_frozen_while_another_did_its_work_writes_nothing_more(org):
-    email = org.emails("permission_refused_in_campaigns")[0]
-    frozen, thawed = threading.Event(), threading.Event()
-
-    def freeze() -> None:
-        frozen.set()
-        assert thawed.wait(60)
-
-    ended: list[object] = []
-    old = threading.Thread(target=lambda: ended.append(org.attempt(progress=org.at("planned", freeze))))
-    old.start()
-    assert frozen.wait(60)
-    org.intake.record([claim(email, received_at=org.clock())])
-    assert not org.run().remaining
-    writes, before = org.writes(), org.person(email)
-    thawed.set()
-    old.join(60)
-    assert ended
-    assert org.writes() == writes
-    assert org.person(email) == before
-    assert not any(record["Email_Opt_Out"] for record in before["crm"])
-    assert twice_enforced(org) == []
