@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 
 from service.consent import GRANTS, Category, Ground, Provenance, SubjectId
+from service.consent.event import OWN_WORDS
 from service.errors import Malformed
 from service.ledger.canonical import Json
 from service.ledger.proof import Receipt, encode_proof
@@ -74,6 +75,15 @@ class Claim:
     def corrects(self) -> int | None:
         """Return the entry that does not count from now on; None for all but corrections that were made."""
         return corrected_by(self.category, self.evidence)
+
+    @property
+    def clocks_from(self) -> datetime:
+        """Return when the clocks of a stop began (UTC): when the person first told anybody of it.
+
+        A bounce is nobody's word, and a list of suppressions seldom: these count from our own receipt.
+        """
+        told = self.happened_at if self.category in OWN_WORDS else self.received_at
+        return min(told, self.received_at)
 
     @property
     def happened_at(self) -> datetime:

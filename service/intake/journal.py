@@ -247,7 +247,7 @@ class ClaimJournal:
             rows[task].append(self._task(context, place.index))
 
     def _task(self, context: Prepared, index: int) -> dict[str, Any]:
-        """Return the task that carries a stop, due by the law of where the person is, since they first said it.
+        """Return the task that carries a stop, due by the law of where the person is, from their word on.
 
         Who is known by their number alone may have any mailbox: the providers' rules hold as well.
         """

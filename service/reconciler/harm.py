@@ -210,7 +210,9 @@ def _drifted(noticed: datetime | None) -> Select[Any]:
 def _withdrawn(noticed: datetime | None) -> Select[Any]:
     """Select the windows of withdrawals that came here first: from receipt until both products stopped."""
     waits = task.c.state.in_(WAITING)
-    lately = true() if noticed is None else or_(waits, task.c.received_at > moment(noticed - OVERLAP))
+    # a word from long ago that came to us lately began before the last reading, and ended after it
+    ended = None if noticed is None else task.c.stopped_at > moment(noticed - OVERLAP)
+    lately = true() if ended is None else or_(waits, ended)
     return (
         select(
             subject.c.address_index,

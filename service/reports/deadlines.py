@@ -1,28 +1,26 @@
 """The two clocks of every withdrawal against each rule that applies: stop sending, prove that it stopped.
 
-Both run from the first receipt on any channel: what somebody told Zoho counts from when they told Zoho.
+Both run from the first receipt on any channel: what somebody told Zoho, or a system whose file was imported,
+counts from when they told it.
 Reads only; people are pseudonyms until whoever may see names asks for them.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
 from sqlalchemy import Connection
 
-from service.consent import Event, Provenance, SubjectId
-from service.consent.event import GRANTS, REFUSALS, Category
+from service.consent import SubjectId
 from service.intake.places import crm_countries_of
 from service.intake.projection import events_of
 from service.policy import Deadline, PolicySet
 from service.reconciler.diff import DATED
 from service.reports.drift.clocks import Clocks, clocks
 from service.reports.drift.reading import LOOKED, Found, Withdrawal, found_since, last_run, withdrawals_since
+from service.reports.drift.starting import started
 from service.vault import Vault
-
-STOPS = REFUSALS | {Category.COMPLAINT}
-"""What a person says that starts the clocks."""
 
 
 class Kept(StrEnum):
@@ -100,38 +98,36 @@ def deadlines(
     Those that a run found in a product count like those that came here first.
     """
     here = withdrawals_since(tx, since, now)
-    found = [(one, f"s-{one.sub[:8].hex()}") for one in here]
-    found += _in_products(tx, since, now, {one.sub for one in here})
-    subs = [SubjectId(sub) for sub in dict.fromkeys(one.sub for one, _ in found if one.sub)]
+    elsewhere = _in_products(tx, since, now, {one.sub for one in here})
+    subs = [SubjectId(sub) for sub in dict.fromkeys(one.sub for one in (*here, *elsewhere.values())) if sub]
     events, crm, addresses = events_of(tx, subs), crm_countries_of(tx, subs), vault.addresses_of(tx, subs)
-    cases = []
+    found = [(one, f"s-{one.sub[:8].hex()}") for one in started(tx, policy, here, events)]
+    found += [(one, person) for person, one in elsewhere.items()]
+    cases, counted = [], []
     for one, person in found:
         sub = SubjectId(one.sub)
-        mine = events.get(sub, [])
-        where = policy.place_of(mine, crm.get(sub)).jurisdiction
-        received_at = min(first_receipt(mine, one.received_at), one.received_at)
-        applying = policy.deadlines(received_at, where, address=addresses.get(sub))
-        cases.append(_case(one, person, where=where, received_at=received_at, applying=applying, now=now))
+        where = policy.place_of(events.get(sub, []), crm.get(sub)).jurisdiction
+        applying = policy.deadlines(one.received_at, where, address=addresses.get(sub))
+        counted.append(replace(one, due_at=applying[0][0], due_rule=applying[0][1].id))
+        cases.append(_case(one, person, where=where, applying=applying, now=now))
     breaches = sorted((case for case in cases if case.is_breach), key=lambda case: case.clocks[0].due_at)
     return Deadlines(
         since=since,
         until=now,
-        overall=clocks([one for one, _ in found], now),
+        overall=clocks(counted, now),
         rules=_lines(cases),
         breaches=tuple(breaches),
     )
 
 
-def _in_products(
-    tx: Connection, since: datetime, now: datetime, known: set[bytes]
-) -> list[tuple[Withdrawal, str]]:
-    """Return the stops that runs found in a product, each with a pseudonym; `known` came here themselves."""
+def _in_products(tx: Connection, since: datetime, now: datetime, known: set[bytes]) -> dict[str, Withdrawal]:
+    """Return the stops that runs found in a product, by pseudonym; `known` came here themselves."""
     rows = found_since(tx, since, now, last_run(tx, now, LOOKED))
-    told: dict[str, tuple[Withdrawal, str]] = {}
+    told: dict[str, Withdrawal] = {}
     for row in sorted(rows, key=lambda row: row.since, reverse=True):
         if row.kind in DATED and row.state != "settled" and row.subject not in known:
-            told[row.person] = _told(row, now), row.person  # of several kinds, the one that is so longest
-    return list(told.values())
+            told[row.person] = _told(row, now)  # of several kinds, the one that is so longest
+    return told
 
 
 def _told(row: Found, now: datetime) -> Withdrawal:
@@ -147,31 +143,11 @@ def _told(row: Found, now: datetime) -> Withdrawal:
     )
 
 
-def first_receipt(events: Iterable[Event], until: datetime) -> datetime:
-    """Return when the stop that was recorded by `until` first reached anybody who acts for the controller.
-
-    A stop that a product told us counts from when the person told the product; one from before the last
-    grant is over.
-    """
-    first: datetime | None = None
-    for event in sorted(events, key=lambda event: event.index):
-        if event.recorded_at > until:
-            break
-        if event.category in GRANTS:
-            first = None
-        elif event.category in STOPS:
-            observed = event.provenance is Provenance.OBSERVED
-            at = event.occurred_at if observed else event.recorded_at
-            first = at if first is None else min(first, at)
-    return until if first is None else first
-
-
 def _case(
     one: Withdrawal,
     person: str,
     *,
     where: str,
-    received_at: datetime,
     applying: Sequence[tuple[datetime, Deadline]],
     now: datetime,
 ) -> Case:
@@ -179,7 +155,7 @@ def _case(
         sub=SubjectId(one.sub),
         person=person,
         jurisdiction=where,
-        received_at=received_at,
+        received_at=one.received_at,
         stopped_at=one.stopped_at,
         proved_at=one.proved_at,
         clocks=tuple(

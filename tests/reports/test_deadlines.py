@@ -6,9 +6,12 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import update
 
-from service.consent import Provenance
+from service.consent import Category, Provenance
 from service.db import Database, task
-from service.reports.deadlines import Kept, deadlines, first_receipt
+from service.reports.deadlines import Kept, deadlines
+from service.reports.drift import drift_report
+from service.reports.drift.reading import withdrawals_since
+from service.reports.drift.starting import started
 from tests.reports.nights import NOW, a_run, found, person
 from tests.running import claim, policies, start, withdrawal
 
@@ -26,7 +29,7 @@ def told(intake, **carried):
     """The report after the task of the only withdrawal was carried out at these times."""
     with intake.db.begin() as tx:
         if carried:
-            tx.execute(update(task).values(state="done", **carried))
+            tx.execute(update(task).where(task.c.state == "open").values(state="done", **carried))
     with intake.db.read() as tx:
         return deadlines(tx, policies(), intake.vault, since=NOW - 40 * DAY, now=NOW)
 
@@ -71,9 +74,69 @@ def test_a_withdrawal_before_a_newer_grant_starts_no_clock(intake):
     withdraw(intake, NOW - 20 * DAY)
     intake.record([claim(WHO, occurred_at=NOW - 5 * DAY, received_at=NOW - 5 * DAY)])
     withdraw(intake, NOW - DAY)
+    assert clocks_from(intake)[-1] == NOW - DAY
+
+
+def test_a_grant_that_lifts_nothing_ends_no_clock(intake):
+    withdraw(intake, NOW - 20 * DAY)
+    imported = {"provenance": Provenance.IMPORT, "occurred_at": NOW - 5 * DAY}
+    intake.record([claim(WHO, received_at=NOW - 5 * DAY, **imported)])
+    withdraw(intake, NOW - DAY)
+    assert clocks_from(intake) == [NOW - 20 * DAY, NOW - 20 * DAY]
+
+
+@pytest.mark.parametrize("provenance", [Provenance.IMPORT, Provenance.BACKFILL, Provenance.OBSERVED])
+def test_a_withdrawal_that_comes_thirty_days_late_is_late_at_once(intake, provenance):
+    at = NOW - 30 * DAY
+    intake.record([withdrawal(WHO, occurred_at=at, received_at=NOW, provenance=provenance)])
+    report = told(intake)
+    [case] = report.breaches
+    assert (case.received_at, case.clocks[0].stopped) == (at, Kept.MISSED)
+    assert (report.overall.received, report.overall.overdue) == (1, 1)
+    report = told(intake, stopped_at=NOW, proved_at=NOW)
+    assert report.breaches[0].clocks[0].stopped is Kept.LATE
+    assert report.overall.stopped.slowest == 30 * DAY
     with intake.db.read() as tx:
-        events = intake.events(tx, intake.vault.find(tx, WHO))
-    assert first_receipt(events, NOW) == NOW - DAY
+        night = drift_report(tx, policies(), now=NOW)
+    assert (night.clocks.stopped.p50, night.people.late) == (30 * DAY, 1)
+
+
+def test_a_bounce_is_nobodys_word_and_counts_from_when_we_heard_of_it(intake):
+    at = NOW - 30 * DAY
+    intake.record([withdrawal(WHO, category=Category.BOUNCE_HARD, occurred_at=at, received_at=NOW)])
+    assert clocks_from(intake) == [NOW]
+
+
+def test_the_word_that_came_to_another_channel_first_starts_both_clocks(intake):
+    at = NOW - 30 * DAY
+    seen = {"provenance": Provenance.OBSERVED, "occurred_at": at, "enforce": False}
+    intake.record([withdrawal(WHO, received_at=NOW - 2 * DAY, **seen)])
+    withdraw(intake, NOW - DAY)
+    assert clocks_from(intake) == [at]
+    assert told(intake).overall.overdue == 1
+
+
+def test_a_first_word_that_comes_to_us_second_starts_both_clocks_too(intake):
+    at = NOW - 30 * DAY
+    withdraw(intake, NOW - 2 * DAY)
+    imported = {"provenance": Provenance.IMPORT, "occurred_at": at}
+    intake.record([withdrawal(WHO, received_at=NOW - DAY, **imported)])
+    assert clocks_from(intake) == [at, at]
+
+
+def test_who_says_it_again_after_it_was_carried_out_starts_new_clocks(intake):
+    withdraw(intake, NOW - 20 * DAY)
+    told(intake, stopped_at=NOW - 20 * DAY, proved_at=NOW - 20 * DAY)
+    withdraw(intake, NOW - DAY)
+    assert clocks_from(intake)[-1] == NOW - DAY
+    assert told(intake, stopped_at=NOW - DAY, proved_at=NOW - DAY).overall.late == 0
+
+
+def clocks_from(intake):
+    with intake.db.read() as tx:
+        sub = intake.vault.find(tx, WHO)
+        tasks = withdrawals_since(tx, NOW - 60 * DAY, NOW)
+        return [one.received_at for one in started(tx, policies(), tasks, {sub: intake.events(tx, sub)})]
 
 
 def test_a_case_shows_a_pseudonym(intake):

@@ -97,6 +97,8 @@ class Withdrawal:
     state: str
     stopped_at: datetime | None
     proved_at: datetime | None
+    cause: int = -1
+    """The entry that said so; -1 where none does."""
 
     @property
     def is_open(self) -> bool:
@@ -207,6 +209,7 @@ def withdrawals_since(tx: Connection, since: datetime, now: datetime) -> list[Wi
             task.c.state,
             task.c.stopped_at,
             task.c.proved_at,
+            task.c.cause_idx.label("cause"),
         )
         .where(task.c.received_at <= now, task.c.state != "superseded")
         .where(or_(task.c.received_at > since, task.c.proved_at > since, task.c.state.in_(WAITING)))

@@ -10,6 +10,8 @@ from enum import StrEnum
 
 from sqlalchemy import Connection
 
+from service.consent import SubjectId
+from service.intake.projection import events_of
 from service.ledger.attestors import Attestor, attestors
 from service.ledger.scrub import looks
 from service.ledger.scrub.looks import Looked
@@ -25,6 +27,7 @@ from service.reports.drift.decisions import STOP, Decision, decisions
 from service.reports.drift.kinds import describe
 from service.reports.drift.plans import PlanNews, plan_news
 from service.reports.drift.reading import Found, Run, Withdrawal
+from service.reports.drift.starting import started
 
 TREND_NIGHTS = 30
 STALE = timedelta(hours=36)
@@ -139,6 +142,8 @@ def drift_report(tx: Connection, policy: PolicySet, *, now: datetime) -> DriftRe
     newest = _last_run(reading.last_run(tx, now), looked, now)
     rows = reading.found_since(tx, since, now, looked)
     withdrawals = reading.withdrawals_since(tx, since, now)
+    told = events_of(tx, [SubjectId(sub) for sub in {one.sub for one in withdrawals}])
+    withdrawals = started(tx, policy, withdrawals, told)
     times = clocks(withdrawals, now)
     stops = [row for row in rows if row.action == STOP]
     people = _people(stops, withdrawals, now)
