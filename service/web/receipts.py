@@ -13,6 +13,8 @@ from litestar import Response, get
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 
+from service.consent import Category, SubjectId
+from service.consent.links import STATES, TYPES, Link, links
 from service.errors import Forbidden, NotFound
 from service.ledger import anchors
 from service.ledger.entry import decode, format_time
@@ -45,7 +47,11 @@ class TimeStampOut(msgspec.Struct, frozen=True, kw_only=True):
 class ReceiptOut(msgspec.Struct, frozen=True, kw_only=True):
     """A receipt and what it rests on: logged, witnessed or anchored; `receipt` is a C2SP tlog-proof file.
 
-    `existed_by` is the earliest time that somebody outside gave the checkpoint, null where nobody did.
+    `existed_by` is the earliest time that somebody outside gave the checkpoint, null where nobody did. Of
+    what the entry records, type and state are words of ISO/IEC TS 27560; a refusal has one as well.
+    `supersedes`, `terminates` and `corrects` are earlier entries about the same person: told to
+    history:read alone, for they show that somebody was known. None of it ever changes: how things stand
+    now is asked for at `status_url`.
     """
 
     index: int
@@ -55,6 +61,12 @@ class ReceiptOut(msgspec.Struct, frozen=True, kw_only=True):
     existed_by: str | None
     witnessed: tuple[WitnessedOut, ...]
     time_stamps: tuple[TimeStampOut, ...]
+    event_type: str | None
+    event_state: str | None
+    supersedes: tuple[int, ...]
+    terminates: tuple[int, ...]
+    corrects: int | None
+    status_url: str
 
 
 @get("/api/receipts/{index:str}", name="receipt")
@@ -67,7 +79,8 @@ async def get_receipt(
         raise NotFound("a receipt is asked for by the number of its entry, like /api/receipts/7")
     found = await asyncio.to_thread(_find, edge, int(index))
     _require_own(asker, found)
-    body = msgspec.json.encode(_told(found))
+    link = await asyncio.to_thread(_link, edge, found, whole=HISTORY_READ in asker.scopes)
+    body = msgspec.json.encode(_told(found, link, f"{edge.public_url.rstrip('/')}/api/standing"))
     return Response(body, media_type="application/json", headers={"Cache-Control": "no-store"})
 
 
@@ -95,7 +108,18 @@ def _require_own(asker: Program, found: Upgraded) -> None:
     raise NotFound("this key recorded no entry of this number")
 
 
-def _told(found: Upgraded) -> ReceiptOut:
+def _link(edge: Edge, found: Upgraded, *, whole: bool) -> Link:
+    """Return what the entry is, and what it followed if the asker may know; later ones do not count."""
+    signed = decode(found.receipt.entry)
+    category = Category(signed.category)
+    alone = Link(event_type=TYPES.get(category), event_state=STATES.get(category))
+    if not whole or signed.subject is None:
+        return alone
+    with edge.db.read() as tx:
+        return links(edge.intake.events(tx, SubjectId(signed.subject))).get(found.receipt.index, alone)
+
+
+def _told(found: Upgraded, link: Link, status_url: str) -> ReceiptOut:
     return ReceiptOut(
         index=found.receipt.index,
         grade=found.grade,
@@ -104,6 +128,12 @@ def _told(found: Upgraded) -> ReceiptOut:
         existed_by=None if found.existed_by is None else format_time(found.existed_by),
         witnessed=tuple(WitnessedOut(witness=one.key, at=format_time(one.at)) for one in found.cosignatures),
         time_stamps=tuple(map(_stamp, found.stamps)),
+        event_type=link.event_type,
+        event_state=link.event_state,
+        supersedes=link.supersedes,
+        terminates=link.terminates,
+        corrects=link.corrects,
+        status_url=status_url,
     )
 
 

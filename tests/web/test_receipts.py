@@ -205,3 +205,57 @@ def test_a_rolled_back_ledger_is_not_ready_and_says_why(outside: Outside):
     assert outside.site.event("k9").status_code == 503
     assert outside.ask(index).status_code == 200
     assert outside.site.client.get("/healthz").status_code == 200
+
+
+CONSENT = {
+    "category": "consent.granted",
+    "purpose": "marketing",
+    "evidence": {
+        "notice_sha256": "0" * 64,
+        "notice_version": "2026-01",
+        "control": "tick",
+        "page_url": "https://shop.example/join",
+    },
+}
+
+
+def told(site: Site, index: int, key: str | None = None) -> dict:
+    headers = {"Authorization": f"Bearer {key or site.reader}"}
+    answer = site.client.get(f"/api/receipts/{index}", headers=headers)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def test_a_receipt_of_a_withdrawal_names_the_consent_that_it_ended(site: Site):
+    granted = site.event("k1", **CONSENT).json()["index"]
+    ended = site.event("k2").json()["index"]
+    found = told(site, ended)
+    assert (found["event_type"], found["event_state"]) == ("withdrawn", "ConsentWithdrawn")
+    assert (found["supersedes"], found["terminates"]) == ([granted], [granted])
+
+
+def test_a_refusal_has_a_receipt_too(site: Site):
+    index = site.event("k1", category="consent.refused", purpose="marketing").json()["index"]
+    found = told(site, index)
+    assert (found["event_state"], found["supersedes"]) == ("ConsentRefused", [])
+    verify_receipt(found["receipt"].encode(), [site.edge.intake.keys.log.verifier])
+
+
+def test_a_receipt_never_changes_and_says_where_the_status_is(site: Site):
+    index = site.event("k1", **CONSENT).json()["index"]
+    names = ("event_type", "event_state", "supersedes", "terminates", "corrects", "status_url")
+    before = {name: told(site, index)[name] for name in names}
+    site.event("k2")
+    site.event("k3", **CONSENT)
+    assert {name: told(site, index)[name] for name in names} == before
+    assert before["status_url"].endswith("/api/standing")
+    assert not any(word in name for name in told(site, index) for word in ("valid", "standing", "may_mail"))
+
+
+def test_who_only_records_does_not_learn_from_a_receipt_that_somebody_was_known(site: Site):
+    first = site.event("k1", **CONSENT).json()["index"]
+    again = site.event("k2", **CONSENT).json()["index"]
+    assert told(site, again)["event_state"] == "RenewedConsentGiven"
+    hidden = ("event_state", "supersedes", "terminates", "corrects")
+    mine = [{name: told(site, index, site.writer)[name] for name in hidden} for index in (first, again)]
+    assert mine[0] == mine[1]

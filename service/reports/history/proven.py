@@ -6,12 +6,13 @@ a row changed by hand raises `Tampered` instead of appearing in an answer.
 
 import base64
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from sqlalchemy import Connection, select
 
 from service.consent import Category, Event, Standing, SubjectId, standing
+from service.consent.links import Link, links
 from service.db import subject as directory
 from service.errors import Malformed, Tampered
 from service.intake import Intake
@@ -72,6 +73,7 @@ class History:
 
     `now` and `then` hold one standing per purpose of the policy, by our own clock; `then` is None without
     `as_of`, and `confirmed` says how much of it anybody else's clock confirms.
+    `links` say by index what each event superseded, ended or corrected when it was recorded.
     `records` are oldest first. `verified` is True: a history that cannot be verified is not given.
     """
 
@@ -88,6 +90,7 @@ class History:
     log_key: str
     verified: bool
     confirmed: AsOf | None = None
+    links: Mapping[int, Link] = field(default_factory=dict)
 
 
 _MARKS = {
@@ -130,6 +133,7 @@ def history(
         log_key=intake.keys.log.vkey,
         verified=True,
         confirmed=None if as_of is None else _confirmed(intake, tx, events, as_of),
+        links=links(events),
     )
 
 

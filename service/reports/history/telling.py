@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 
 from service.consent import Standing
+from service.consent.links import Link
 from service.ledger.bracket import Anchor
 from service.ledger.canonical import Json
 from service.ledger.entry import format_time
@@ -31,7 +32,9 @@ def to_json(history: History) -> dict[str, Json]:
         "standing_then": None if history.then is None else [_standing(one) for one in history.then],
         "learnt_later": [one.index for one in history.records if one.learnt_after(history.as_of)],
         "as_of_confirmed": None if history.confirmed is None else _confirmed(history.confirmed),
-        "records": [_record(record) for record in history.records],
+        "records": [
+            {**_record(record), **_link(history.links.get(record.index))} for record in history.records
+        ],
         "log": {
             "origin": history.origin,
             "size": history.size,
@@ -95,6 +98,19 @@ def _record(record: Record) -> dict[str, Json]:
         "entry": _base64(record.entry),
         "leaf_hash": record.leaf_hash.hex(),
         "proof": [_base64(node) for node in record.proof],
+    }
+
+
+def _link(link: Link | None) -> dict[str, Json]:
+    """Return what an entry followed when it was recorded: never a status, so that it never changes."""
+    if link is None:
+        return {}
+    return {
+        "event_type": link.event_type,
+        "event_state": link.event_state,
+        "supersedes": list(link.supersedes),
+        "terminates": list(link.terminates),
+        "corrects": link.corrects,
     }
 
 
