@@ -170,7 +170,7 @@ def _why(error: httpx.TransportError) -> str:
         if isinstance(cause, socket.gaierror):
             return "no such host name"
         if isinstance(cause, ssl.SSLCertVerificationError):
-            return "the certificate of the host is not valid"
+            return f"the certificate of the host is not valid: {cause.verify_message}"
         cause = cause.__cause__ or cause.__context__
     return type(error).__name__
 

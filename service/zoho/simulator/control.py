@@ -63,6 +63,7 @@ class Broken(msgspec.Struct, forbid_unknown_fields=True):
     times: int = 1
     status: int = 503
     body: str = ""
+    retry_after: str = ""
     latency_ms: int = 0
 
 
@@ -171,6 +172,7 @@ def switches(world: World, call: Call) -> Reply:
                 "default": switch.default,
                 "others": switch.others,
                 "why": switch.why,
+                "facts": switch.facts,
             }
             for name, switch in SWITCHES.items()
         }

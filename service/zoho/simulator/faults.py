@@ -22,6 +22,7 @@ class Fault:
     times: int = 1
     status: int = 503
     body: str = ""
+    retry_after: str = ""
     latency_ms: int = 0
 
 
@@ -162,6 +163,8 @@ async def _answer(send: Send, fault: Fault) -> None:
     body = fault.body.encode()
     kind = b"application/json" if fault.body.startswith("{") else b"text/html"
     headers = [(b"content-type", kind), (b"content-length", str(len(body)).encode())]
+    if fault.retry_after:
+        headers.append((b"retry-after", fault.retry_after.encode()))
     await send({"type": "http.response.start", "status": fault.status, "headers": headers})
     await send({"type": "http.response.body", "body": body, "more_body": False})
 
