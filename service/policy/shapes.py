@@ -96,8 +96,8 @@ class Workflow(Strict, frozen=True, kw_only=True):
     key: str
     trigger_key: str
     list: str | None = None
-    from_people: int = 20
-    """From how many stops at a time on it is triggered; fewer go one by one, while their window lasts."""
+    from_people: int = 50
+    """From so many stops at a time, or within five minutes, on; fewer go one by one, while windows last."""
     seen_within_minutes: int = 10
     """Who is not seen off the lists after so long is stopped one by one."""
 

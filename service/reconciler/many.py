@@ -30,6 +30,9 @@ MOST = 200
 APART = timedelta(seconds=1)
 """Between two calls of whichever worker: 300 of the 450 that five minutes allow."""
 
+WINDOW = timedelta(minutes=5)
+"""How long each window of the calls about one person is (facts zoho-campaigns, section 7)."""
+
 Seen = Mapping[str, set[bytes]]
 """By list: which of the awaited (keyed hashes) it shows as unsubscribed."""
 
@@ -44,7 +47,7 @@ def stop_in_campaigns(context: Context, stops: Sequence[Stop], still: Still) -> 
         return refusing.stop_in_campaigns(context, stops, still)
     ended: dict[SubjectId, Ended] = dict(_awaited(stops, workflow, context.now()))
     able = [stop for stop in _able(context, stops) if stop.sub not in ended]
-    if len(able) >= workflow.from_people:
+    if able and _busy(context, workflow, len(able)):
         ended |= _trigger(context, workflow, able, still)
     ended |= refusing.stop_in_campaigns(context, [s for s in stops if s.sub not in ended], still)
     shut = [stop for stop in able if isinstance(ended.get(stop.sub), QuotaExhausted)]
@@ -100,6 +103,15 @@ def _awaited(stops: Sequence[Stop], workflow: Workflow, now: datetime) -> Mappin
         and stop.triggered.code is not None
         and now < stop.triggered.at + patience
     }
+
+
+def _busy(context: Context, workflow: Workflow, waiting: int) -> bool:
+    """Return whether many wait, or as many came within the time that a window of Campaigns is long."""
+    if waiting >= workflow.from_people:
+        return True
+    with context.db.read() as tx:
+        since = tasks.received_since(tx, workflow.from_people)
+    return since is not None and since > context.now() - WINDOW
 
 
 def _able(context: Context, stops: Sequence[Stop]) -> list[Stop]:

@@ -179,6 +179,12 @@ def release(tx: Connection, tasks: Iterable[Task], *, worker: str) -> None:
     tx.execute(update(task).where(mine).values(claimed_by=None, claimed_until=None))
 
 
+def received_since(tx: Connection, number: int) -> datetime | None:
+    """Return when the oldest of the last so many withdrawals was received, None where there were fewer."""
+    newest = select(task.c.received_at).order_by(task.c.id.desc())
+    return tx.scalar(newest.offset(number - 1).limit(1))
+
+
 def last_triggered(tx: Connection) -> datetime | None:
     """Return when a workflow was last triggered for a task that is still open, by whichever worker."""
     return tx.scalar(select(func.max(triggering.c.at)))

@@ -1,10 +1,12 @@
 """How long a withdrawal takes to be at both products, at a steady rate, against the simulator over HTTP.
 
     python -m tests.bench.withdrawals --rate 50 --seconds 300 --contacts 20000 [--url postgresql+psycopg://...]
-        [--windows]
+        [--outage 3600] [--single [--lifted]]
 
-Vendor, ledger, poster and worker share the machine. Without `--windows` Campaigns' call windows are
-lifted on both sides, for they alone allow no more than a withdrawal or two a second (the last lines say so).
+Vendor, ledger, poster and worker share the machine. The vendor's call windows are in force, and many at once
+go through the workflow of the mapping. `--single` stops each by calls of their own: then Campaigns' windows
+allow a withdrawal or two a second (the last lines say so), unless `--lifted` lifts them on both sides.
+`--outage` is how many seconds both products answer 503 to everything, from the first withdrawal on.
 """
 
 import argparse
@@ -19,22 +21,26 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 
 import httpx
+import msgspec
 from sqlalchemy import func, select
 
 from service import db as database
 from service.consent import Category
 from service.db import Database, task
 from service.jobs import Worker
+from service.policy import PolicySet, Workflow
 from service.reconciler.context import Context
-from service.reconciler.enforce import carry_out
+from service.reconciler.enforce import carry_out, look_back
 from service.reconciler.port import Member
 from service.reconciler.run import reconcile
 from service.settings import Settings
 from service.zoho.mapping import connect
 from service.zoho.quota import CAMPAIGNS_DEFAULT
+from service.zoho.simulator import names
 from tests.running import start, withdrawal
 
 LIFTED = {"campaigns.window_factor": 100_000, "crm.credits_per_day": 100_000_000}
@@ -47,14 +53,16 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=300.0, help="for so long")
     parser.add_argument("--contacts", type=int, default=20_000, help="people in the simulated organisation")
     parser.add_argument("--url", help="an empty PostgreSQL database; default: SQLite in a temporary folder")
-    parser.add_argument("--windows", action="store_true", help="leave Campaigns' call windows as they are")
+    parser.add_argument("--outage", type=float, default=0.0, help="seconds for which both products are down")
+    parser.add_argument("--single", action="store_true", help="without the workflow: everybody one by one")
+    parser.add_argument("--lifted", action="store_true", help="without Campaigns' call windows")
     told = parser.parse_args()
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="withdrawals-"))
         url = told.url or f"sqlite:///{Path(folder) / 'ledger.db'}"
         database.migrate(url)
         with simulator(told.contacts) as vendor:
-            if not told.windows:
+            if told.lifted:
                 httpx.post(f"{vendor}/_control/switches", json=LIFTED).raise_for_status()
             measure(url, vendor, told)
     vendors_s = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -93,12 +101,10 @@ def _measure(url: str, vendor: str, told: argparse.Namespace, stack: ExitStack) 
     made = Database(url)
     stack.callback(made.close)
     intake = stack.enter_context(start(made))
-    zoho = stack.enter_context(
-        connect(settings, intake.policy, **({} if told.windows else {"campaigns_window": ()}))
-    )
-    context = Context(
-        db=made, intake=intake, policy=intake.policy, crm=zoho.crm, campaigns=zoho.campaigns, now=now
-    )
+    policy = intake.policy if told.single else with_workflow(intake.policy)
+    lifted = {"campaigns_window": ()} if told.lifted else {}
+    zoho = stack.enter_context(connect(settings, policy, **lifted))
+    context = Context(db=made, intake=intake, policy=policy, crm=zoho.crm, campaigns=zoho.campaigns, now=now)
     began = time.monotonic()
     reconcile(context)
     print(f"mirrors of {told.contacts} filled in {time.monotonic() - began:.1f} s", flush=True)
@@ -107,13 +113,17 @@ def _measure(url: str, vendor: str, told: argparse.Namespace, stack: ExitStack) 
     wanted = int(told.rate * told.seconds)
     assert len(people) >= wanted, f"only {len(people)} people are there; give more --contacts"
     before = dict(zoho.meter.calls), zoho.meter.credits
-    with working(context):
+    with working(context), outage(vendor, told.outage) as ends:
         began, cpu_s = time.monotonic(), time.process_time()
         post(intake, people[:wanted], told.rate)
         posted_s = time.monotonic() - began
-        wait(made, patience_s=120 if told.windows else 600)
+        ends.wait()
+        back_s = time.monotonic() - began
+        wait(made, patience_s=600)
         total_s = time.monotonic() - began
     report(made, wanted, posted_s, total_s)
+    if told.outage:
+        drained(made, back_s, total_s)
     cpu_ms = 1000 * (time.process_time() - cpu_s) / wanted
     load = ", ".join(f"{one:.1f}" for one in os.getloadavg())
     print(
@@ -124,6 +134,39 @@ def _measure(url: str, vendor: str, told: argparse.Namespace, stack: ExitStack) 
     limits(len(lists))
 
 
+def with_workflow(policy: PolicySet) -> PolicySet:
+    """Return the rules with the workflow that the simulated organisation has."""
+    workflow = Workflow(key=names.STOP_WORKFLOW, trigger_key=names.STOP_TRIGGER)
+    campaigns = msgspec.structs.replace(policy.zoho.campaigns, workflow=workflow)
+    return msgspec.structs.replace(policy, zoho=msgspec.structs.replace(policy.zoho, campaigns=campaigns))
+
+
+@contextmanager
+def outage(vendor: str, seconds: float) -> Iterator[threading.Event]:
+    """Let both products answer 503 for so long, and yield what is set when they are back."""
+    ended = threading.Event()
+    if not seconds:
+        ended.set()
+        yield ended
+        return
+
+    def chaos(rate: float) -> None:
+        profile = {"rate": rate, "ways": ["html_503"]}
+        httpx.post(f"{vendor}/_control/chaos", json=profile).raise_for_status()
+
+    def end() -> None:
+        chaos(0.0)
+        ended.set()
+
+    chaos(1.0)
+    timer = threading.Timer(seconds, end)
+    timer.start()
+    try:
+        yield ended
+    finally:
+        timer.cancel()
+
+
 def now() -> datetime:
     """Return the time."""
     return datetime.now(UTC)
@@ -132,7 +175,7 @@ def now() -> datetime:
 @contextmanager
 def working(context: Context) -> Iterator[None]:
     """Carry out what comes, as the service does."""
-    stop = threading.Event()
+    stop, workflow = threading.Event(), context.policy.zoho.campaigns.workflow
     worker = Worker(
         db=context.db,
         carry_out=lambda: carry_out(context, worker="bench").total,
@@ -140,6 +183,7 @@ def working(context: Context) -> Iterator[None]:
         hour=0,
         now=now,
         name="bench",
+        prove=None if workflow is None else lambda: look_back(context, worker="bench"),
     )
     context.intake.ring_for_tasks(worker.tasks.ring)
     thread = threading.Thread(target=worker.run, args=(stop,))
@@ -191,6 +235,19 @@ def report(made: Database, wanted: int, posted_s: float, total_s: float) -> None
                 f"p{q} {took[min(len(took) - 1, len(took) * q // 100)]:.2f}" for q in (50, 95, 99)
             )
             print(f"{name:10}  {shown}  slowest {took[-1]:.2f} s")
+
+
+def drained(made: Database, back_s: float, total_s: float) -> None:
+    """Print how long the backlog took once the products were back, and how well it went by deadline."""
+    with made.read() as tx:
+        rows = tx.execute(
+            select(task.c.due_at).where(task.c.state == "done").order_by(task.c.campaigns_at, task.c.id)
+        ).all()
+    late = sum(1 for before, after in pairwise(rows) if after.due_at < before.due_at)
+    print(
+        f"the products were back after {back_s:.0f} s, the backlog was gone {total_s - back_s:.1f} s later; "
+        f"{late} of {len(rows)} came behind a later deadline"
+    )
 
 
 def limits(lists: int) -> None:

@@ -240,3 +240,14 @@ def test_several_workers_trigger_nobody_twice_and_all_are_proved(drawn):
     with drawn.db.read() as tx:
         assert set(tx.scalars(select(task.c.state))) == {"done"}
         assert tx.scalar(select(func.count()).select_from(triggering)) == 0
+
+
+def test_one_who_follows_many_is_stopped_by_the_workflow_until_five_minutes_have_passed(few):
+    *emails, last, later = members(few, 8)
+    withdraw(few, *emails)
+    carry(few)
+    withdraw(few, last)
+    assert carry(few) == Carried(awaited=1)
+    few.clock.ahead += timedelta(minutes=6)
+    withdraw(few, later)
+    assert carry(few) == Carried(done=1)
