@@ -89,5 +89,6 @@ def _nowhere(request: Request[Any, Any, Any], error: HTTPException) -> Response[
         return write(envelope.wrong_address(path))
     if path.startswith("/crm/"):
         is_method = isinstance(error, MethodNotAllowedException)
-        return write(crm_gate.wrong_method() if is_method else crm_gate.wrong_address())
+        world: World = request.scope[WORLD]  # type: ignore[literal-required]  # `app_of` put it there
+        return write(crm_gate.wrong_method(world) if is_method else crm_gate.wrong_address())
     return write(json_reply({"error": error.detail}, status=error.status_code))

@@ -5,6 +5,7 @@ from importlib.resources import files
 
 import msgspec
 
+from service.zoho.simulator.switches import SWITCHES
 from service.zoho.simulator.wire import Call, Endpoint, Reply, json_reply
 from service.zoho.simulator.world import World
 
@@ -44,8 +45,14 @@ def openapi(endpoints: tuple[Endpoint, ...]) -> dict[str, object]:
             "description": "For tests and demos: what happened to whom, and what is really the case.",
         },
         "paths": paths,
-        "components": {"schemas": components},
+        "components": {"schemas": {**components, "Switches": _switches()}},
     }
+
+
+def _switches() -> dict[str, object]:
+    """Return the schema of a body that sets switches: each with its answers, why it is open, and where."""
+    properties = {name: switch.schema() for name, switch in SWITCHES.items()}
+    return {"type": "object", "additionalProperties": False, "properties": properties}
 
 
 def _operation(endpoint: Endpoint, method: str) -> dict[str, object]:
@@ -67,7 +74,9 @@ def _operation(endpoint: Endpoint, method: str) -> dict[str, object]:
     }
     if parameters:
         operation["parameters"] = parameters
-    if endpoint.body is not None and method == "POST":
-        schema = {"$ref": f"#/components/schemas/{endpoint.body.__name__}"}
+    named = endpoint.body.__name__ if endpoint.body is not None else ""
+    named = "Switches" if endpoint.path.endswith("/switches") else named
+    if named and method == "POST":
+        schema = {"$ref": f"#/components/schemas/{named}"}
         operation["requestBody"] = {"content": {"application/json": {"schema": schema}}}
     return operation

@@ -36,7 +36,7 @@ class Locked(msgspec.Struct, forbid_unknown_fields=True):
 
     email: str
     locked: bool = True
-    code: Literal["RECORD_LOCKED", "NOT_APPROVED", "NOT_REVIEWED"] = "RECORD_LOCKED"
+    code: Literal["RECORD_LOCKED", "NOT_APPROVED", "NOT_REVIEWED", "RECORD_IN_BLUEPRINT"] = "RECORD_LOCKED"
 
 
 class MailBounced(msgspec.Struct, forbid_unknown_fields=True):

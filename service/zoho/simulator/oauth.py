@@ -133,6 +133,7 @@ def _issue(
     if world.tokens.throttled(source, limit=world.number("oauth.tokens_per_10_min"), now=now):
         return json_reply(_THROTTLED, status=400)
     answer: dict[str, object] = {"access_token": world.tokens.issue(source, scopes, now, world.home)}
+    world.tokens.keep_newest(source, world.number("oauth.live_tokens"))
     if refresh_token is not None:
         answer["refresh_token"] = refresh_token
     if world.on("oauth.scope_in_token"):

@@ -22,6 +22,7 @@ class Grant:
     scopes: tuple[str, ...]
     expires_at: float
     centre: str = "eu"
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +64,15 @@ class Tokens:
     def issue(self, source: str, scopes: tuple[str, ...], now: float, centre: str = "eu") -> str:
         """Return a new token of one hour, good in one data centre."""
         token = _random()
-        self.live[token] = Grant(scopes, now + LIFETIME_S, centre)
+        self.live[token] = Grant(scopes, now + LIFETIME_S, centre, source)
         self._issued[source].append(now)
         return token
+
+    def keep_newest(self, source: str, most: int) -> None:
+        """Let the oldest access tokens of a source die above so many; 0 for any number."""
+        mine = [token for token, grant in self.live.items() if grant.source == source]
+        for token in mine[: max(0, len(mine) - most)] if most else ():
+            del self.live[token]
 
     def issue_code(self, code: Code) -> str:
         """Return a new grant code."""

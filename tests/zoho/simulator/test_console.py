@@ -6,6 +6,7 @@ import pytest
 from openapi_spec_validator import validate
 
 from service.zoho.simulator import control
+from service.zoho.simulator.switches import SWITCHES
 
 
 def test_the_control_plane_describes_every_one_of_its_calls(sim):
@@ -51,3 +52,15 @@ def test_every_kind_of_break_can_be_asked_for_once(sim, zoho, how):
         assert zoho.get("/api/v1.1/getlistsubscribers", params=params).status_code == 200
     sim.control("reset", {})
     assert zoho.get("/api/v1.1/getlistsubscribers", params=params).json()["code"] == "2501"
+
+
+def test_the_document_lists_every_switch_with_its_answers_and_the_facts_that_leave_it_open(sim):
+    document = sim.control("openapi.json")
+    body = document["paths"]["/_control/switches"]["post"]["requestBody"]
+    assert body["content"]["application/json"]["schema"] == {"$ref": "#/components/schemas/Switches"}
+    listed = document["components"]["schemas"]["Switches"]["properties"]
+    assert set(listed) == set(SWITCHES)
+    for name, switch in SWITCHES.items():
+        assert re.fullmatch(r"zoho-(crm|campaigns) \d+(\.\d+)?", switch.facts), name
+        assert listed[name]["description"].endswith(f"Facts: {switch.facts}.")
+        assert listed[name].get("enum", [switch.default])[0] == switch.default

@@ -38,7 +38,7 @@ def tags_price(call: Call) -> int:
 def add_notes(world: World, call: Call) -> Reply:
     """Answer `POST /Notes` and `POST /{Module}/{id}/Notes`: 201 with one result per note."""
     results = each(world, body_of(call), lambda position, note: _note(world, call, position, note))
-    return summary(results, ok=201)
+    return summary(world, results, ok=201)
 
 
 def get_notes(world: World, call: Call) -> Reply:
@@ -92,7 +92,7 @@ def _tag(world: World, call: Call, statement: str, message: str) -> Reply:
             world.db.execute(statement, (module, number, name))
         details = {"id": text, "tags": [tag["name"] for tag in tags_of(world, module, number)]}
         results.append({"code": "SUCCESS", "details": details, "message": message, "status": "success"})
-    return summary(results, ok=200)
+    return summary(world, results, ok=200)
 
 
 def _note(world: World, call: Call, position: int, note: Any) -> Item:  # noqa: ANN401 - what JSON held

@@ -47,7 +47,7 @@ def download(world: World, file_id: str) -> Reply | None:
         return None
     number, name, size = row
     return Reply(
-        media_type="application/x-download",
+        media_type=world.text("bulk.media_type"),
         headers={
             "Content-Disposition": f'attachment; filename="{name}"',
             "Content-Length": str(size),

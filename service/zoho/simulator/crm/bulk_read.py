@@ -67,7 +67,8 @@ def result(world: World, call: Call) -> Reply:
         message = "too many requests. please try again after some time"
         raise problem("TOO_MANY_REQUESTS", message, status=429)
     reply = archive.download(world, job["id"])
-    if reply is None:
+    lasts_s = world.number("bulk.result_lasts_s")
+    if reply is None or 0 < lasts_s < world.clock.now() - job["started_at"]:
         raise _unknown(job["id"])
     return reply
 

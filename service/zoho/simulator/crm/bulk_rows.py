@@ -8,7 +8,7 @@ from service.zoho.simulator.crm.fields import MODULES, Kind, name_field
 from service.zoho.simulator.crm.records import Author, add, change
 from service.zoho.simulator.crm.rows import table
 from service.zoho.simulator.crm.uniqueness import clash, find
-from service.zoho.simulator.crm.values import refusal, stored
+from service.zoho.simulator.crm.values import refusals, stored
 from service.zoho.simulator.world import World
 
 
@@ -35,24 +35,28 @@ def write_row(world: World, job: Mapping[str, Any], row: Sequence[str]) -> Outco
 def _add(world: World, module: str, record: Mapping[str, Any]) -> Outcome:
     if not record.get(name := name_field(module)):
         return Outcome(status="SKIPPED", errors=(f"MANDATORY_NOT_FOUND-{name}",))
-    if error := _error(world, module, record, but=0):
-        return Outcome(status="SKIPPED", errors=(error,))
+    if errors := _errors(world, module, record, but=0):
+        return Outcome(status="SKIPPED", errors=errors)
     number = add(world, module, stored(module, record), Author())
     return Outcome(status="ADDED", record_id=str(number))
 
 
 def _change(world: World, module: str, number: int, record: Mapping[str, Any]) -> Outcome:
-    if error := _error(world, module, record, but=number):
-        return Outcome(status="SKIPPED", record_id=str(number), errors=(error,))
+    if errors := _errors(world, module, record, but=number):
+        return Outcome(status="SKIPPED", record_id=str(number), errors=errors)
     mode = "Manual" if world.on("crm.api_optout_stamps_mode") else None
     change(world, module, number, stored(module, record), Author(mode=mode))
     return Outcome(status="UPDATED", record_id=str(number))
 
 
-def _error(world: World, module: str, record: Mapping[str, Any], *, but: int) -> str | None:
-    error = refusal(world, module, 0, record) or clash(world, module, 0, record, but=but)
-    if error is None:
-        return None
+def _errors(world: World, module: str, record: Mapping[str, Any], *, but: int) -> tuple[str, ...]:
+    errors = refusals(world, module, 0, record)
+    if not errors and (same := clash(world, module, 0, record, but=but)) is not None:
+        errors = [same]
+    return tuple(_told(error) for error in errors)
+
+
+def _told(error: Mapping[str, object]) -> str:
     details = error["details"]
     assert isinstance(details, dict), "every such error names its field"
     return f"{error['code']}-{details['api_name']}"

@@ -32,11 +32,11 @@ def convert(world: World, call: Call) -> Reply:
         raise problem("NOT_SUPPORTED", "only leads can be converted", {"module": call.slots["module"]})
     (order, *_) = body_of(call)["data"]
     if not isinstance(order, dict):
-        return summary([bad(0, None, "jsonobject")], ok=200)
+        return summary(world, [bad(0, None, "jsonobject")], ok=200)
     world.db.execute("BEGIN")
     result = _convert(world, call.slots["record_id"], order)
     world.db.execute("COMMIT")
-    return summary([result], ok=200)
+    return summary(world, [result], ok=200)
 
 
 def price(_call: Call) -> int:

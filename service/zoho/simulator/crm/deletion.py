@@ -30,7 +30,7 @@ def delete(world: World, call: Call) -> Reply:
     world.db.execute("COMMIT")
     quiet = call.query.get("wf_trigger") == "false"
     automate(world, module, {"trigger": []} if quiet else {}, results)
-    return summary(results, ok=200)
+    return summary(world, results, ok=200)
 
 
 def get_deleted(world: World, call: Call) -> Reply:

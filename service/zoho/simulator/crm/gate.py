@@ -25,6 +25,7 @@ def answer(world: World, endpoint: Endpoint, call: Call) -> Reply:
     """
     world.meter.count("crm", f"{call.method} {template(endpoint)}")
     _authorise(world, endpoint, call)
+    _permit(world, call)
     if call.crowded:
         return told_when(world, _throttled(world))
     allowance = world.number("crm.credits_per_day")
@@ -88,10 +89,11 @@ def wrong_address() -> Reply:
     return json_reply(error_item("INVALID_URL_PATTERN", message), status=404)
 
 
-def wrong_method() -> Reply:
+def wrong_method(world: World) -> Reply:
     """Return the answer to a method that the path does not take."""
     message = "The http request method type is not a valid one"
-    return json_reply(error_item("INVALID_REQUEST_METHOD", message), status=400)
+    status = world.number("crm.wrong_method_status")
+    return json_reply(error_item("INVALID_REQUEST_METHOD", message), status=status)
 
 
 def _authorise(world: World, endpoint: Endpoint, call: Call) -> None:
@@ -101,11 +103,11 @@ def _authorise(world: World, endpoint: Endpoint, call: Call) -> None:
     centre = world.centre_at(call.base_url)
     grant = world.tokens.grant(header, bearer=world.on("oauth.bearer"), now=world.clock.now(), centre=centre)
     if grant is None:
-        raise problem("INVALID_TOKEN", "invalid oauth token", status=401)
+        raise _bad_token(world)
     scope = world.text(endpoint.scope[1:]) if endpoint.scope.startswith("@") else endpoint.scope
     needed = f"{scope.replace('{module}', call.slots.get('module', ''))} {endpoint.more_scopes(call)}"
     if not all(_opens(grant.scopes, scope) for scope in needed.split()):
-        raise problem("OAUTH_SCOPE_MISMATCH", "invalid oauth scope to access this URL", status=401)
+        raise _scope_mismatch(world, call)
 
 
 def _throttled(world: World) -> Reply:
@@ -113,7 +115,33 @@ def _throttled(world: World) -> Reply:
     if world.text("crm.throttle_body") == "old":
         info = "Many requests fired than the allowed limit for the past 24 hours."
         return json_reply({"code": 429, "error": code, "error_info": info, "details": []}, status=429)
-    return json_reply(error_item(code, "too many requests. please try again after some time"), status=429)
+    return json_reply(error_item(code, world.text("crm.throttle_message")), status=429)
+
+
+def _bad_token(world: World) -> AnswerError:
+    code = world.text("crm.bad_token")
+    message = "invalid oauth token" if code == "INVALID_TOKEN" else "Authentication failed"
+    return problem(code, message, status=401)
+
+
+def _scope_mismatch(world: World, call: Call) -> AnswerError:
+    told = world.text("crm.scope_mismatch")
+    message = "Unauthorized" if told == "unauthorized" else "invalid oauth scope to access this URL"
+    details = {"method": call.method, "url": call.path} if told == "address" else {}
+    return problem("OAUTH_SCOPE_MISMATCH", message, details, status=401)
+
+
+def _permit(world: World, call: Call) -> None:
+    """Refuse what the profile of the API's user forbids by switch."""
+    if f"{call.method}:{call.slots.get('module')}" not in world.text("crm.denied").split():
+        return
+    code, status = world.text("crm.denied_as").split()
+    verb = "View" if call.method == "GET" else "Edit"
+    details = {"permissions": [f"Crm_Implied_{verb}_{call.slots['module']}"]}
+    if code == "NO_PERMISSION":
+        raise problem(code, "permission denied", details, status=int(status))
+    message = "User does not have sufficient privilege to do this"
+    raise problem(code, message, status=int(status))
 
 
 def _opens(granted: Sequence[str], scope: str) -> bool:

@@ -104,7 +104,7 @@ def unblock(world: World, call: Call) -> Reply:
     results = [_unblock_one(world, module, number, fields) for number in ids]
     if not results:
         raise problem("MANDATORY_NOT_FOUND", "required field not found", {"api_name": "ids"})
-    return summary(results, ok=200)
+    return summary(world, results, ok=200)
 
 
 def _unblock_one(world: World, module: str, number: str, fields: list[str]) -> Item:

@@ -80,7 +80,7 @@ def module(world: World, call: Call) -> Reply:
 
 
 def fields(world: World, call: Call) -> Reply:
-    """Answer `GET /settings/fields?module=`."""
+    """Answer `GET /settings/fields?module=&type=&include=`; every field here is in use."""
     name = call.query.get("module")
     if name is None:
         message = "One of the expected parameter is missing"
@@ -88,14 +88,23 @@ def fields(world: World, call: Call) -> Reply:
     if name not in MODULES:
         message = "the module name given seems to be invalid"
         raise read_problem(world, "INVALID_MODULE", message, {"param_name": "module"})
+    kind, include = call.query.get("type", "all"), call.query.get("include", PERMISSIONS)
+    if kind not in ("all", "used", "unused") or include != PERMISSIONS:
+        wrong = {"param_name": "type" if include == PERMISSIONS else "include"}
+        raise read_problem(world, "PATTERN_NOT_MATCHED", "Please check whether the input is correct", wrong)
+    if kind == "unused":
+        return Reply(status=204)
     unique = world.unique.get(name, [])
+    more = _ALLOWED if "include" in call.query else {}
     found = [
-        misfits.of_crm(world, name, field.api_name, field_item(name, field, unique))
+        {**misfits.of_crm(world, name, field.api_name, field_item(name, field, unique)), **more}
         for field in fields_of(world, name).values()
     ]
     return json_reply({"fields": [*found, *consents.descriptions(world, found[-1])]})
 
 
+PERMISSIONS = "allowed_permissions_to_update"
+_ALLOWED: Json = {PERMISSIONS: {"read_write": True, "read_only": True, "hidden": False}}
 PROFILE = {"name": "Administrator", "id": "5725767000000026011"}
 _ALL, _NONE = slice(None), slice(0)
 _OF_TYPE = {
@@ -166,6 +175,8 @@ def field_item(name: str, field: Field, unique: Sequence[str]) -> Json:
         "filterable": True,
         "searchable": True,
         "mass_update": writable,
+        "private": None,
+        "customizable_properties": ["removal"] if field.api_name == "Email_Opt_Out" else [],
         "webhook": True,
         "type": "used",
         "operation_type": {

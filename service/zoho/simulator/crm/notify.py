@@ -72,7 +72,7 @@ def _body(world: World, channel: Channel, batch: list[News]) -> dict[str, object
     return body | {
         "query_params": dict(parse_qsl(urlsplit(channel["notify_url"]).query)),
         "module": module,
-        "resource_uri": resource_uri(channel, module),
+        "resource_uri": resource_uri(world, channel, module),
         "ids": list(values),
         "affected_fields": [{key: list(value)} for key, value in values.items() if value],
         "operation": operation,

@@ -18,8 +18,6 @@ from service.zoho.simulator.wire import AnswerError, Call, Reply, json_reply
 from service.zoho.simulator.world import World
 
 DEFAULT_LIMIT = 200
-REACH = 100_000
-"""Rows that LIMIT and OFFSET reach together; beyond them a query goes by `id > last`."""
 COLUMNS_LIMIT = 50
 USER_COLUMNS = {
     "name": "name",
@@ -102,8 +100,9 @@ def _query(world: World, call: Call) -> coql.Query:
     maximum = world.number("crm.coql_limit")
     if query.limit is not None and query.limit > maximum:
         raise problem("LIMIT_EXCEEDED", "limit exceeded", {"limit": maximum, "clause": "LIMIT"})
-    if query.offset + (query.limit or DEFAULT_LIMIT) > REACH:
-        raise problem("LIMIT_EXCEEDED", "limit exceeded", {"limit": REACH, "clause": "OFFSET"})
+    reach = world.number("crm.coql_reach")
+    if query.offset + (query.limit or DEFAULT_LIMIT) > reach:
+        raise problem("LIMIT_EXCEEDED", "limit exceeded", {"limit": reach, "clause": "OFFSET"})
     if len(query.columns) > COLUMNS_LIMIT:
         raise problem("LIMIT_EXCEEDED", "limit exceeded", {"limit": COLUMNS_LIMIT, "clause": "SELECT"})
     return query

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from service.zoho.simulator.clock import iso, parse
+from service.zoho.simulator.crm.fields import MODULES, Kind
 from service.zoho.simulator.crm.gate import module_of, read_problem
 from service.zoho.simulator.crm.listing import (
     TOKEN_LIFE_S,
@@ -60,11 +61,13 @@ def get_timeline(world: World, call: Call) -> Reply:
         "more_records": after is not None,
     }
     users = user_objects(world.db)
-    return json_reply({"__timeline": [_entry(call, module, row, users) for row in found], "info": info})
+    return json_reply(
+        {"__timeline": [_entry(world, call, module, row, users) for row in found], "info": info}
+    )
 
 
 def _entry(
-    call: Call, module: str, row: tuple[Any, ...], users: Mapping[object, object]
+    world: World, call: Call, module: str, row: tuple[Any, ...], users: Mapping[object, object]
 ) -> dict[str, object]:
     number, audited_at, action, source, done_by, history = row
     return {
@@ -76,8 +79,16 @@ def _entry(
         "automation_details": None,
         "related_record": None,
         "record": {"id": call.slots["record_id"], "module": {"api_name": module}},
-        "field_history": msgspec.json.decode(history),
+        "field_history": [_shown(world, module, one) for one in msgspec.json.decode(history)],
     }
+
+
+def _shown(world: World, module: str, change: dict[str, Any]) -> dict[str, Any]:
+    """Return one changed field; whether a checkbox's values are text is a switch."""
+    field = MODULES[module].get(change["api_name"])
+    if field is None or field.kind is not Kind.BOOLEAN or world.text("crm.timeline_values") == "text":
+        return change
+    return {**change, "_value": {name: value == "true" for name, value in change["_value"].items()}}
 
 
 def _token(world: World, call: Call) -> PageToken | None:

@@ -49,6 +49,9 @@ def clash(
 
 def _duplicate(world: World, module: str, position: int, name: str, number: int) -> Item:
     owner = world.db.execute(f"SELECT Owner FROM {table(module)} WHERE id = ?", (number,)).fetchone()[0]
+    brief: Item = {"api_name": name, "id": str(number)}
+    if world.text("crm.duplicate_details") == "old":
+        return error_item("DUPLICATE_DATA", "duplicate data", brief)
     who = user_objects(world.db).get(owner, {"name": "", "id": ""})
     details: Item = {
         "api_name": name,

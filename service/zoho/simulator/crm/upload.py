@@ -6,7 +6,7 @@ import zipfile
 from service.zoho.simulator import names
 from service.zoho.simulator.clock import iso
 from service.zoho.simulator.crm import archive
-from service.zoho.simulator.crm.gate import problem
+from service.zoho.simulator.crm.gate import problem, wrong_address
 from service.zoho.simulator.wire import Call, Reply, json_reply
 from service.zoho.simulator.world import World
 
@@ -16,6 +16,9 @@ _BOUNDARY = re.compile(r'boundary="?([^";]+)"?')
 
 def upload(world: World, call: Call) -> Reply:
     """Answer `POST /crm/v8/upload`, which wants the headers `feature` and `X-CRM-ORG`."""
+    host = call.headers.get("host", "").partition(":")[0]
+    if world.text("bulk.upload_host") == "apart" and host != "localhost":
+        return wrong_address()
     feature, organisation = call.headers.get("feature"), call.headers.get("x-crm-org")
     if not feature:
         raise problem("MANDATORY_NOT_FOUND", "Required key feature is not available")

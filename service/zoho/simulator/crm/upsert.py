@@ -30,7 +30,7 @@ def upsert(world: World, call: Call) -> Reply:
 
     results = each(world, body, one)
     automate(world, module, body, results)
-    return summary(results, ok=200)
+    return summary(world, results, ok=200)
 
 
 def _upsert_one(

@@ -1,6 +1,6 @@
 """What may stand in a record that the API writes: types, lengths, and fields that only CRM itself fills."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from service.zoho.simulator.crm.fields import MODULES, Field, Kind
@@ -10,18 +10,23 @@ from service.zoho.simulator.world import World
 Item = dict[str, object]
 
 
-def refusal(world: World, module: str, position: int, record: Mapping[str, Any]) -> Item | None:
-    """Return the error of the first field that may not be written so, None if all may."""
-    for name, value in record.items():
-        field = MODULES[module].get(name)
-        if field is None or name == "id":
-            continue
-        if field.read_only and world.text("crm.read_only_fields") == "refused":
-            details = {"api_name": name, "json_path": f"$.data[{position}].{name}"}
-            return error_item("INVALID_DATA", "the field is read only", details)
-        if value is not None and not field.read_only and not _fits(field, value):
-            return bad(position, name, "boolean" if field.kind is Kind.BOOLEAN else str(field.kind))
-    return None
+def refusals(world: World, module: str, position: int, record: Mapping[str, Any]) -> list[Item]:
+    """Return the error of each field that may not be written so."""
+    fields = MODULES[module]
+    errors = (
+        _refusal(world, fields[name], position, value)
+        for name, value in record.items()
+        if name in fields and name != "id"
+    )
+    return [error for error in errors if error is not None]
+
+
+def one_of(errors: Sequence[Item]) -> Item | None:
+    """Return a record's errors as one: itself, or MULTIPLE_OR_MULTI_ERRORS around several."""
+    if len(errors) < 2:  # noqa: PLR2004 - several
+        return errors[0] if errors else None
+    message = "the record has more than one error"
+    return error_item("MULTIPLE_OR_MULTI_ERRORS", message, {"errors": list(errors)})
 
 
 def stored(module: str, record: Mapping[str, Any]) -> dict[str, object]:
@@ -37,6 +42,16 @@ def bad(position: int, name: str | None, expected: str) -> Item:
     return error_item(
         "INVALID_DATA", "invalid data", {"expected_data_type": expected, "api_name": name, "json_path": path}
     )
+
+
+def _refusal(world: World, field: Field, position: int, value: object) -> Item | None:
+    name = field.api_name
+    if field.read_only and world.text("crm.read_only_fields") == "refused":
+        details = {"api_name": name, "json_path": f"$.data[{position}].{name}"}
+        return error_item("INVALID_DATA", "the field is read only", details)
+    if value is not None and not field.read_only and not _fits(field, value):
+        return bad(position, name, "boolean" if field.kind is Kind.BOOLEAN else str(field.kind))
+    return None
 
 
 def _fits(field: Field, value: object) -> bool:

@@ -48,7 +48,7 @@ def change(world: World, call: Call) -> Reply:
 def details(world: World, call: Call) -> Reply:
     """Answer `GET /actions/watch`: one entry per channel and module; 204 when none."""
     found = [
-        _entry(channel, module)
+        _entry(world, channel, module)
         for channel in living(world)
         for module in _modules(channel["events"])
         if call.query.get("channel_id", channel["channel_id"]) == channel["channel_id"]
@@ -117,7 +117,7 @@ def _subscribe(world: World, call: Call, given: Channel, message: str = SUBSCRIB
         "base_url": call.base_url,
     }
     shelf.put(world.db, KIND, channel["channel_id"], channel)
-    return _success(message, [_event(channel, module) for module in _modules(channel["events"])])
+    return _success(message, [_event(world, channel, module) for module in _modules(channel["events"])])
 
 
 _KEPT = (
@@ -140,7 +140,7 @@ def _patch(world: World, call: Call, given: Channel) -> Item:
             shelf.put(world.db, KIND, channel["channel_id"], {**channel, "events": left})
         else:
             shelf.drop(world.db, KIND, channel["channel_id"])
-        return _success(REMOVED, [_event(channel, module) for module in _modules(sorted(gone))])
+        return _success(REMOVED, [_event(world, channel, module) for module in _modules(sorted(gone))])
     merged = {**channel, **given}
     if "channel_expiry" not in given:
         merged["channel_expiry"] = iso(channel["expires_at"])
@@ -154,7 +154,7 @@ def _unsubscribe(world: World, channel_id: str) -> Item:
     assert channel is not None, "a dead channel has been answered already"
     shelf.drop(world.db, KIND, channel_id)
     keys = ("resource_uri", "resource_id", "resource_name", "channel_id")
-    events = [_event(channel, module) for module in _modules(channel["events"])]
+    events = [_event(world, channel, module) for module in _modules(channel["events"])]
     return _success(UNSUBSCRIBED, [{key: event[key] for key in keys} for event in events])
 
 
@@ -208,27 +208,27 @@ def _modules(events: list[str]) -> list[str]:
     return list(dict.fromkeys(event.partition(".")[0] for event in events))
 
 
-def _event(channel: Channel, module: str) -> Item:
+def _event(world: World, channel: Channel, module: str) -> Item:
     return {
         "channel_expiry": iso(channel["expires_at"]),
-        "resource_uri": resource_uri(channel, module),
+        "resource_uri": resource_uri(world, channel, module),
         "resource_id": MODULE_IDS[module],
         "resource_name": module,
         "channel_id": channel["channel_id"],
     }
 
 
-def resource_uri(channel: Channel, module: str) -> str:
+def resource_uri(world: World, channel: Channel, module: str) -> str:
     """Return the address of a module as notifications spell it: version 2, whatever was called."""
-    return f"{channel['base_url']}/crm/v2/{module}"
+    return f"{channel['base_url']}/crm/{world.text('watch.resource_version')}/{module}"
 
 
-def _entry(channel: Channel, module: str) -> Item:
+def _entry(world: World, channel: Channel, module: str) -> Item:
     return {
         "notify_on_related_action": channel["notify_on_related_action"],
         "channel_expiry": iso(channel["expires_at"]),
         "return_affected_field_values": channel["return_affected_field_values"],
-        "resource_uri": resource_uri(channel, module),
+        "resource_uri": resource_uri(world, channel, module),
         "resource_id": MODULE_IDS[module],
         "notify_url": channel["notify_url"],
         "resource_name": module,

@@ -13,7 +13,7 @@ from service.zoho.simulator.crm.gate import error_item, module_of, problem
 from service.zoho.simulator.crm.records import API_USER, Author, add, change
 from service.zoho.simulator.crm.rows import table, user_objects
 from service.zoho.simulator.crm.uniqueness import clash
-from service.zoho.simulator.crm.values import bad, refusal, stored
+from service.zoho.simulator.crm.values import bad, one_of, refusals, stored
 from service.zoho.simulator.crm.visible import kept
 from service.zoho.simulator.wire import Call, Reply, json_reply
 from service.zoho.simulator.world import World
@@ -40,7 +40,7 @@ def update(world: World, call: Call) -> Reply:
 
     results = each(world, body, one)
     automate(world, module, body, results)
-    return summary(results, ok=200)
+    return summary(world, results, ok=200)
 
 
 def insert(world: World, call: Call) -> Reply:
@@ -48,7 +48,7 @@ def insert(world: World, call: Call) -> Reply:
     module, body = module_of(call), body_of(call)
     results = each(world, body, lambda position, record: insert_one(world, module, position, record))
     automate(world, module, body, results)
-    return summary(results, ok=201)
+    return summary(world, results, ok=201)
 
 
 def many(call: Call) -> bool:
@@ -114,7 +114,7 @@ def update_one(
         return error_item("ALREADY_MODIFIED", message, _stamp_details(world, module, number))
     if (held := shelf.get(world.db, "locked", str(number))) is not None:
         return _withheld(str(held.get("code", "RECORD_LOCKED")), position)
-    if error := refusal(world, module, position, record):
+    if error := one_of(refusals(world, module, position, record)):
         return error
     if error := consents.refusal(world, position, record):
         return error
@@ -130,10 +130,11 @@ def insert_one(world: World, module: str, position: int, record: Mapping[str, An
     """Add one record and return its result."""
     record = kept(world, module, record)
     name = name_field(module)
+    errors = refusals(world, module, position, record)
     if not record.get(name):
         details = {"api_name": name, "json_path": f"$.data[{position}].{name}"}
-        return error_item("MANDATORY_NOT_FOUND", "required field not found", details)
-    if error := refusal(world, module, position, record):
+        errors.insert(0, error_item("MANDATORY_NOT_FOUND", "required field not found", details))
+    if error := one_of(errors):
         return error
     if error := consents.refusal(world, position, record):
         return error
@@ -161,6 +162,8 @@ def _withheld(code: str, position: int) -> Item:
     if code == "RECORD_LOCKED":
         message = "Sorry, you cannot perform this operation as the record is locked."
         return error_item(code, message, {**details, "action": "record_locking"})
+    if code == "RECORD_IN_BLUEPRINT":
+        return error_item(code, "the record is driven by a blueprint", details)
     waits = "approval" if code == "NOT_APPROVED" else "review"
     return error_item(code, f"record is in {waits} process", details)
 
@@ -204,7 +207,7 @@ def automate(world: World, module: str, body: Mapping[str, Any], results: Iterab
     world.db.executemany("INSERT INTO automations (module, record_id, kind, at) VALUES (?, ?, ?, ?)", rows)
 
 
-def summary(results: list[Item], *, ok: int) -> Reply:
+def summary(world: World, results: list[Item], *, ok: int) -> Reply:
     """Return the reply that the results add up to."""
     codes = [result["code"] for result in results]
     good = codes.count("SUCCESS")
@@ -212,5 +215,7 @@ def summary(results: list[Item], *, ok: int) -> Reply:
         return json_reply({"data": results}, status=ok)
     if good:
         return json_reply({"data": results}, status=207)
-    stale = codes.count("ALREADY_MODIFIED") == len(codes)
-    return json_reply({"data": results}, status=412 if stale else 400)
+    if codes.count("ALREADY_MODIFIED") == len(codes):
+        return json_reply({"data": results}, status=412)
+    locked = codes.count("RECORD_LOCKED") == len(codes)
+    return json_reply({"data": results}, status=world.number("crm.locked_status") if locked else 400)
