@@ -56,8 +56,14 @@ def history(email: str, reason: str, as_of: str | None, *, as_json: bool) -> Non
     is_flag=True,
     help="Add the directory key, with which its holder can test any address: for auditors under contract.",
 )
-def bundle(email: str, output: Path, reason: str, as_of: str | None, *, disclose_key: bool) -> None:
-    """Write everything about EMAIL as one zip that verifies by itself."""
+@click.option("--with-staff", is_flag=True, help="Open names and words of staff: for auditors only.")
+def bundle(
+    email: str, output: Path, reason: str, as_of: str | None, *, disclose_key: bool, with_staff: bool
+) -> None:
+    """Write everything about EMAIL as one zip that verifies by itself.
+
+    Names of staff, what they wrote and other people's addresses stay closed in it.
+    """
     moment = _moment(as_of)
     if not output.absolute().parent.is_dir():
         raise Malformed(
@@ -66,7 +72,8 @@ def bundle(email: str, output: Path, reason: str, as_of: str | None, *, disclose
     with app.running(settings.load()) as parts:
         address = addresses.parse(email)
         record_look_up(parts, address, reason, "bundle")
-        data = make_bundle(parts.intake, address, at=app.now(), as_of=moment, disclose_key=disclose_key)
+        opened = {"disclose_key": disclose_key, "with_staff": with_staff}
+        data = make_bundle(parts.intake, address, at=app.now(), as_of=moment, **opened)
         key = parts.keys.log.vkey
     write_private(output, data)
     click.echo(f"{output}: {len(data)} bytes; verify it anywhere with")

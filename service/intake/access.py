@@ -17,7 +17,7 @@ def look_up(
     """Return the claim that records a look-up of a parsed address; record it before answering.
 
     For an address that is not known there is nobody to seal the reason under: the claim names nobody,
-    and the address stands in it as its keyed hash.
+    and the address stands in it as its keyed hash. Who asked is sealed: the signed line names no staff.
     """
     subject = vault.find(tx, address)
     evidence: dict[str, Json] = {"purpose_of_lookup": reason, "actor": actor, "asked_for": asked_for}
@@ -25,7 +25,7 @@ def look_up(
         evidence["address_index"] = vault.address_index(address).hex()
     return Claim(
         category=Category.ACCESS,
-        source=f"auditor:{actor}",
+        source="auditor",
         key=secrets.token_hex(16),
         subject=subject,
         received_at=at,

@@ -24,12 +24,19 @@ from service.ledger.verify import State
 from service.reports.completeness import gather
 from service.reports.ground import find_ground
 from service.reports.history import History, Record, directory_opening, history, to_json
+from service.reports.redaction import closed
 
 GENESIS = 0  # log.genesis: it names the keys that sign entries
 
 
 def bundle(
-    intake: Intake, address: str, *, at: datetime, as_of: datetime | None = None, disclose_key: bool = False
+    intake: Intake,
+    address: str,
+    *,
+    at: datetime,
+    as_of: datetime | None = None,
+    disclose_key: bool = False,
+    with_staff: bool = False,
 ) -> bytes:
     """Return the zip file about a parsed address as the ledger stands now.
 
@@ -37,8 +44,9 @@ def bundle(
     all proven against one checkpoint, if possible a published one with what others said about it and
     about `as_of`; and what shows that there is nothing else, also for an unknown address. Makes an index
     epoch first if the last one is far behind. `disclose_key` adds the directory key, for an auditor who
-    holds it under contract anyway. Raises `Tampered` if anything that is stored does not verify,
-    `Unavailable` while the index is being made.
+    holds it under contract anyway. Names of staff, what they wrote and other people's addresses stay closed
+    unless `with_staff`, which is for auditors and never for the person. Raises `Tampered` if anything that
+    is stored does not verify, `Unavailable` while the index is being made.
     """
     refresh(intake)
     with intake.db.read() as tx:
@@ -50,7 +58,8 @@ def bundle(
         reach = max({*others, *(record.index for record in found.records)}) + 1
         bracket = None if found.confirmed is None else found.confirmed.bracket
         ground = find_ground(intake, tx, found.checkpoint, reach=reach, bracket=bracket)
-        records = [*_plain_items(intake, tx, others), *_items(found, opened)]
+        kept = {} if with_staff else _closed(found)
+        records = [*_plain_items(intake, tx, others), *_items(found, opened, kept)]
         items = _proven(intake, tx, records, ground.size)
     data = write(
         Bundle(
@@ -59,7 +68,7 @@ def bundle(
             asked_at=at,
             checkpoint_note=ground.note,
             items=tuple(items),
-            history=_summary(found),
+            history=_summary(found, kept),
             completeness=shown.until(ground.size),
             anchors=ground.beside,
         ),
@@ -84,22 +93,39 @@ def _proven(intake: Intake, tx: Connection, items: Sequence[Item], size: int) ->
     return [replace(item, proof=tuple(proofs[item.index])) for item in items]
 
 
-def _items(found: History, openings: Mapping[int, DirectoryOpening]) -> list[Item]:
+def _closed(found: History) -> dict[int, frozenset[str]]:
+    """Return by index which fields of the person's records are somebody else's."""
+    return {record.index: closed(record.evidence or {}, found.address) for record in found.records}
+
+
+def _items(
+    found: History, openings: Mapping[int, DirectoryOpening], kept: Mapping[int, Collection[str]]
+) -> list[Item]:
     return [
-        _item(record, openings.get(record.index) or _opened(record))
+        _item(record, openings.get(record.index) or _opened(record, kept.get(record.index, ())))
         for record in sorted(found.records, key=lambda record: record.index)
     ]
 
 
-def _opened(record: Record) -> Disclosure | None:
+def _opened(record: Record, kept: Collection[str]) -> Disclosure | None:
     payload = record.opening
-    return None if payload is None else entries.disclose(payload, list(payload.fields))
+    if payload is None:
+        return None
+    return entries.disclose(payload, [name for name in payload.fields if name not in kept])
 
 
 def _item(record: Record, disclosure: Disclosure | DirectoryOpening | None) -> Item:
     return Item(index=record.index, entry=record.entry, proof=record.proof, disclosure=disclosure)
 
 
-def _summary(found: History) -> bytes:
-    """Return `history.json`: the same answer as the API's, laid out for a reader."""
-    return (json.dumps(to_json(found), indent=2, ensure_ascii=False) + "\n").encode()
+def _summary(found: History, kept: Mapping[int, Collection[str]]) -> bytes:
+    """Return `history.json`: the same answer as the API's, laid out for a reader, without what is closed."""
+    told = replace(found, records=tuple(_without(one, kept.get(one.index, ())) for one in found.records))
+    return (json.dumps(to_json(told), indent=2, ensure_ascii=False) + "\n").encode()
+
+
+def _without(record: Record, kept: Collection[str]) -> Record:
+    if record.opening is None or not kept:
+        return record
+    left = {name: value for name, value in record.opening.fields.items() if name not in kept}
+    return replace(record, opening=replace(record.opening, fields={**left, "closed": sorted(kept)}))

@@ -64,6 +64,8 @@ _SOURCES: Final = {
     "one-click": "one-click unsubscribe",
     "zoho-crm": "Zoho CRM",
     "zoho-campaigns": "Zoho Campaigns",
+    "correction": "correction",
+    "suppression list": "suppression list",
     "ledger": "this ledger",
 }
 _LABELS: Final = {
@@ -80,6 +82,13 @@ _LABELS: Final = {
     "purpose_of_lookup": "Purpose of the look-up",
     "actor": "Asked by",
     "asked_for": "Asked for",
+    "corrects": "Corrects entry",
+    "reason": "Reason",
+    "step": "Step",
+    "proposal": "Proposed by entry",
+    "approved_by": "Agreed to by",
+    "told_as": "Its source called it",
+    "reason_class": "Class of the stop",
     "target": "Where",
     "field": "Field",
     "to": "Written",

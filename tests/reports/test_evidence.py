@@ -6,10 +6,13 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import delete, update
 
+from service.consent import Category
 from service.db import happening, payload
 from service.errors import Tampered
+from service.intake.access import look_up
 from service.ledger.verify import State, verify_bundle
 from service.reports.evidence import bundle
+from service.reports.redaction import closed
 from tests.opening import open_wall
 from tests.running import claim, keys, withdrawal
 
@@ -75,3 +78,64 @@ def test_no_bundle_is_given_of_a_ledger_whose_rows_were_changed(ana):
         )
     with pytest.raises(Tampered):
         bundle(ana, ANA, at=AT)
+
+
+@pytest.fixture
+def looked_at(ana):
+    """Somebody of the staff looked Ana up, and a server named somebody else in its answer."""
+    with ana.db.read() as tx:
+        look = look_up(
+            ana.vault,
+            tx,
+            address=ANA,
+            actor="leopoldine",
+            reason="Bo asked",
+            asked_for="history",
+            at=datetime.now(UTC),
+        )
+    diagnostic = {"diagnostic": "forwarded to cyd@example.org: mailbox full", "smtp_status": "4.2.2"}
+    ana.record([look, claim(ANA, category=Category.BOUNCE_SOFT, source="api:mta", evidence=diagnostic)])
+    return ana
+
+
+def test_a_bundle_names_no_staff_and_nobody_else_and_still_verifies(looked_at):
+    data = bundle(looked_at, ANA, at=AT)
+    assert verify_bundle(data, keys().log.vkey).state is State.GOOD
+    for told in members(data).values():
+        assert not any(word in told for word in (b"leopoldine", b"Bo asked", b"cyd@example.org"))
+    records = json.loads(members(data)["history.json"])["records"]
+    assert [record["evidence"]["closed"] for record in records if "closed" in (record["evidence"] or {})] == [
+        ["actor", "purpose_of_lookup"],
+        ["diagnostic"],
+    ]
+
+
+def test_an_auditors_bundle_opens_them_on_demand(looked_at):
+    data = bundle(looked_at, ANA, at=AT, with_staff=True)
+    assert verify_bundle(data, keys().log.vkey).state is State.GOOD
+    told = json.loads(members(data)["history.json"])["records"]
+    assert ("leopoldine", "Bo asked") in [
+        (one["evidence"].get("actor"), one["evidence"].get("purpose_of_lookup"))
+        for one in told
+        if one["evidence"]
+    ]
+
+
+def test_the_signed_line_of_a_look_up_names_nobody(looked_at):
+    with looked_at.db.read() as tx:
+        lines = looked_at.store.entries(tx, range(looked_at.store.size(tx))).values()
+    assert not any(b"leopoldine" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("fields", "kept"),
+    [
+        ({"email": ANA, "page_url": "https://acme.example/news"}, set()),
+        ({"email": "ANA@Example.org"}, set()),
+        ({"headers": {"to": ["x@example.org"]}}, {"headers"}),
+        ({"diagnostic": f"<{ANA}>: unknown"}, set()),
+        ({"note": "", "via": "terminal", "reason": "x"}, {"note", "via", "reason"}),
+    ],
+)
+def test_what_is_about_somebody_else_is_closed_and_nothing_more(fields, kept):
+    assert closed(fields, ANA) == kept

@@ -53,7 +53,7 @@ def test_the_question_is_an_entry_before_it_is_answered(site: Site):
     ).json()
     last = told["records"][-1]
     assert last["category"] == "access"
-    assert last["source"] == "auditor:audit"
+    assert last["source"] == "auditor"
     assert last["evidence"]["purpose_of_lookup"] == "complaint 17"
 
 

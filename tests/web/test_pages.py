@@ -67,7 +67,8 @@ def test_each_entry_is_shown_as_verified_against_the_head_of_the_log(auditor: Si
 def test_the_look_up_itself_is_in_the_history_with_its_purpose(auditor: Site):
     auditor.subscribe(CYD)
     page = text(look_up(auditor).text)
-    assert "Looked up Source: auditor ada" in page
+    assert "Looked up Source: auditor" in page
+    assert "Asked by ada" in page
     assert "complaint 17" in page
 
 
