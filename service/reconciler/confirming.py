@@ -7,9 +7,8 @@ from collections.abc import Mapping, Sequence
 
 from sqlalchemy import insert, or_, select
 
-from service.consent import SubjectId
 from service.db import plan, standing, task
-from service.reconciler import changes, mirror, permissible, plans
+from service.reconciler import changes, mirror, permissible, plans, proof
 from service.reconciler.changes import Ended, Item
 from service.reconciler.context import Context
 from service.reconciler.enforcement import (
@@ -18,7 +17,6 @@ from service.reconciler.enforcement import (
     CRM,
     DIFFERS,
     GONE,
-    Enforced,
     require_recorded,
 )
 from service.reconciler.plan import CRM_BATCH
@@ -83,7 +81,7 @@ def _record(context: Context, seen: Mapping[Item, str]) -> None:
             )
         }
     claims = [
-        _enforced(item, how, approved[item.run_id]).claim(context.policy, now)
+        proof.enforced(item, how, approved=approved[item.run_id]).claim(context.policy, now)
         for item, how in seen.items()
         if item.sub is not None
     ]
@@ -92,22 +90,6 @@ def _record(context: Context, seen: Mapping[Item, str]) -> None:
     differs = Ended(state="failed", error="read back, it was not as written; a list may ask to confirm first")
     mark(
         context, {item: Ended(state="proved") if how == CONFIRMED else differs for item, how in seen.items()}
-    )
-
-
-def _enforced(item: Item, how: str, approved: tuple[str, tuple[str, ...]]) -> Enforced:
-    assert item.written_at is not None
-    assert item.sub is not None
-    return Enforced(
-        key=f"run:{item.run_id}:{item.target}:{item.address_index.hex()}",
-        target=item.target,
-        code=item.code or "",
-        answer_sha256=item.answer_sha256 or b"",
-        read_back=how,
-        cause=item.cause_idx,
-        written_at=item.written_at,
-        subject=SubjectId(item.sub),
-        approved=approved,
     )
 
 

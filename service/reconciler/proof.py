@@ -94,7 +94,8 @@ def _record(context: Context, seen: Mapping[Item, str]) -> None:
         known = addresses_of(tx, nameless, context.vault)
     now = context.now()
     claims = [
-        _enforced(item, read_back, known).claim(context.policy, now) for item, read_back in seen.items()
+        enforced(item, read_back, address=known.get(item.address_index)).claim(context.policy, now)
+        for item, read_back in seen.items()
     ]
     require_recorded(context.intake.record(claims))
     context.progress("recorded", len(claims), len(claims))
@@ -105,8 +106,16 @@ def _record(context: Context, seen: Mapping[Item, str]) -> None:
     context.progress("proved", len(ended), len(ended))
 
 
-def _enforced(item: Item, read_back: str, known: Mapping[bytes, str]) -> Enforced:
+def enforced(
+    item: Item,
+    read_back: str,
+    *,
+    address: str | None = None,
+    approved: tuple[str, tuple[str, ...]] | None = None,
+) -> Enforced:
+    """Return what the ledger is told of one change of a run; `address` where it knows nobody by it."""
     assert item.written_at is not None
+    assert (item.sub is None) == (address is not None)
     return Enforced(
         key=f"run:{item.run_id}:{item.target}:{item.address_index.hex()}",
         target=item.target,
@@ -116,5 +125,6 @@ def _enforced(item: Item, read_back: str, known: Mapping[bytes, str]) -> Enforce
         cause=item.cause_idx,
         written_at=item.written_at,
         subject=None if item.sub is None else SubjectId(item.sub),
-        address=None if item.sub is not None else fold(known[item.address_index]),
+        address=None if address is None else fold(address),
+        approved=approved,
     )

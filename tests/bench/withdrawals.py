@@ -241,7 +241,7 @@ def drained(made: Database, back_s: float, total_s: float) -> None:
     """Print how long the backlog took once the products were back, and how well it went by deadline."""
     with made.read() as tx:
         rows = tx.execute(
-            select(task.c.due_at).where(task.c.state == "done").order_by(task.c.campaigns_at, task.c.id)
+            select(task.c.due_at).where(task.c.state == "done").order_by(task.c.campaigns_at, task.c.due_at)
         ).all()
     late = sum(1 for before, after in pairwise(rows) if after.due_at < before.due_at)
     print(
