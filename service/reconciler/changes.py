@@ -230,3 +230,12 @@ def settle(tx: Connection, runs: Sequence[int], at: datetime) -> None:
 def parts(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
     """Yield `items` in parts of at most `size`."""
     return (items[start : start + size] for start in range(0, len(items), size))
+
+
+def by_module(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
+    """Yield changes of CRM in parts of at most `size`, each of one module: no call reads two of them."""
+    modules: dict[str, list[Item]] = {}
+    for item in items:
+        modules.setdefault(item.record[0], []).append(item)
+    for mine in modules.values():
+        yield from parts(mine, size)

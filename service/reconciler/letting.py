@@ -65,7 +65,7 @@ def between_runs(context: Context) -> dict[str, str]:
 
 
 def _write_crm(context: Context) -> None:
-    for batch in changes.parts(confirming.waiting(context, CRM, "planned"), CRM_BATCH):
+    for batch in changes.by_module(confirming.waiting(context, CRM, "planned"), CRM_BATCH):
         current = _still_approved(context, batch)
         records = {(r.module, r.record_id): r for r in context.crm.read([item.record for item in current])}
         ended = {item: _settled(item, records.get(item.record)) for item in current}
