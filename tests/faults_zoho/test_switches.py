@@ -27,17 +27,23 @@ FACTORS: Mapping[str, tuple[object, ...]] = {
     "dc.home": ("eu", "us", "cn"),
     "oauth.error_status": (200, 400),
     "oauth.legacy_expiry": (False, True),
+    "oauth.live_tokens": (0, 10),
     "oauth.scope_in_token": (True, False),
     "crm.api_optout_stamps_mode": (True, False),
+    "crm.bad_token": ("INVALID_TOKEN", "AUTHENTICATION_FAILURE"),
     "crm.coql_in_limit": (50, 100),
     "crm.coql_limit": (2000, 200),
     "crm.get_errors": ("top_level", "data"),
+    "crm.locked_status": (400, 409),
     "crm.merge_lists": ("recycle", "permanent", "nothing"),
+    "crm.privacy_settings": (False, True),
     "crm.throttle_body": ("new", "old"),
     "crm.throttle_code": ("TOO_MANY_REQUESTS", "RATE_LIMIT_EXCEEDED"),
+    "crm.timeline_values": ("text", "boolean"),
     "crm.unknown_id": ("204", "400"),
     "bulk.early_result": (False, True),
     "bulk.id_column": ("Id", "id"),
+    "bulk.media_type": ("application/x-download", "application/zip"),
     "bulk.paging": ("both", "page", "page_token"),
     "bulk.result_url": ("relative", "absolute"),
     "campaigns.codes": ("documented", "number", "string"),
@@ -46,6 +52,7 @@ FACTORS: Mapping[str, tuple[object, ...]] = {
     "campaigns.dnm_unknown": ("2103", "added"),
     "campaigns.error_keys": ("lower", "capital"),
     "campaigns.largest_range": (650, 200),
+    "campaigns.optout_sets_type": (False, True),
     "campaigns.outcome_times": (True, False),
     "campaigns.range_over_max": ("clamped", "6502"),
     "campaigns.recipient_names": ("wire", "documented", "both"),
@@ -133,6 +140,7 @@ def test_found_is_planted_and_the_products_end_as_the_ledger_says(switched):
     ended = switched.attempt()
     assert isinstance(ended, ServiceError) or ended.remaining
     switched.sim.control("crm/merge", {"email": member})
+    switched.sim.world.tokens.live.clear()
     switched.converges()
     assert stopped(switched, member)
 
