@@ -3,20 +3,25 @@
 import json
 import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 
 import httpx
 import pytest
 from sqlalchemy import func, select
 
 from service.db import hint
+from service.reconciler import channels, hints
 from service.reconciler.enforce import carry_out
 from service.web.hooks import NOTIFIED_AT
+from tests.faults_zoho.conftest import later
 from tests.faults_zoho.doors import disagreements, opened
 from tests.reconciler.conftest import stopped
+from tests.reconciler.hooked import states
 from tests.reconciler.test_heeding import Hooked, heed, hooked  # noqa: F401  # the fixture
 from tests.waiting import until
 
 TIMES = 10
+A_MINUTE = timedelta(minutes=1)
 
 
 @pytest.fixture
@@ -35,10 +40,10 @@ def posted(made: Hooked) -> list[dict]:
 
 def changed(made: Hooked, *emails: str, out: bool = True) -> list[dict]:
     """Let a person set the flag of these; return the notifications of it."""
-    before, hints = len(posted(made)), waiting(made)
+    before, told = len(posted(made)), waiting(made)
     for email in emails:
         made.world.sim.control("crm/set", {"email": email, "fields": {"Email_Opt_Out": out}})
-    until(lambda: waiting(made) >= hints + len(emails), within_s=10)
+    until(lambda: waiting(made) >= told + len(emails), within_s=10)
     return posted(made)[before:]
 
 
@@ -88,6 +93,39 @@ def test_a_notification_that_comes_ten_times_at_once_is_one_hint_and_one_withdra
     assert agrees(calling)
 
 
+@pytest.mark.parametrize(
+    ("late", "reads"),
+    [(hints.KEPT - A_MINUTE, 0), (hints.KEPT + A_MINUTE, 1), (-10 * A_MINUTE, 0)],
+    ids=["just inside", "just after", "by a clock that was set back"],
+)
+def test_a_replay_is_never_a_second_event_however_late_it_comes(calling, late, reads):
+    (email,) = members(calling, 1)
+    (told, *_) = changed(calling, email)
+    look(calling)
+    calling.world.clock.ahead += late
+    with calling.world.db.begin() as tx:
+        hints.forget(tx, now=calling.world.clock())
+    assert post(calling, told) == 200
+    assert states(calling.world).count("open") == reads
+    look(calling)
+    assert calling.world.events(email).count("consent.withdrawn") == 1
+    assert agrees(calling)
+
+
+def test_the_token_of_a_former_channel_is_taken_for_an_hour_and_not_a_minute_longer(calling):
+    first, other = members(calling, 2)
+    (told, *_) = changed(calling, first)
+    look(calling)
+    with calling.world.db.begin() as tx:
+        channels.prepare(tx, calling.channel(), "another token", at=calling.world.clock())
+    (record,) = calling.world.zoho.crm.find(other)
+    of_old = {**told, "ids": [record.record_id], "affected_fields": None}
+    calling.world.clock.ahead += channels.BOTH_TOKENS - A_MINUTE
+    assert post(calling, {**of_old, "server_time": 1}) == 200
+    calling.world.clock.ahead += 2 * A_MINUTE
+    assert post(calling, {**of_old, "server_time": 2}) == 403
+
+
 @pytest.mark.parametrize("forged", ["token", "channel_id", "ids", "affected_values", "operation"])
 def test_a_forged_notification_changes_nothing_whatever_it_says(calling, forged):
     first, other = members(calling, 2)
@@ -126,9 +164,13 @@ def test_notifications_in_the_wrong_order_end_where_the_records_are(calling):
     assert agrees(calling)
 
 
-@pytest.mark.parametrize("lost", [1, 2])
+@pytest.mark.parametrize("lost", ["all", "every other", "since the channel lapsed"])
 def test_what_notifications_lost_the_next_run_finds_to_the_last(calling, lost):
-    calling.world.sim.control("switches", {"watch.lose_every": lost})
+    if lost == "since the channel lapsed":
+        later(calling.world.sim, calling.world.clock, timedelta(days=8))
+        assert not calling.living()
+    else:
+        calling.world.sim.control("switches", {"watch.lose_every": 1 if lost == "all" else 2})
     people = members(calling, 4)
     for email in people:
         calling.world.sim.control("crm/set", {"email": email, "fields": {"Email_Opt_Out": True}})

@@ -6,6 +6,7 @@ import pytest
 
 from service.errors import QuotaExhausted, ServiceError
 from service.reconciler.enforce import carry_out
+from tests.faults_zoho.conftest import A_DAY
 from tests.reconciler.conftest import stopped
 from tests.running import withdrawal
 
@@ -37,6 +38,44 @@ def test_a_storm_of_an_hour_costs_few_calls_and_nobody_who_said_stop_meanwhile(o
     assert org.writes() == before
     org.mends()
     org.later(timedelta(hours=1))
+    assert carry_out(org.context, worker="a").done == 1
+    assert stopped(org, email)
+    org.converges()
+
+
+@pytest.mark.parametrize(("asked", "least_s"), [("", 0.2), ("20", 20), ("soon", 0.2)])
+def test_a_call_that_is_told_to_wait_comes_again_no_sooner_than_it_was_asked(org, asked, least_s):
+    org.breaks("POST /crm/v8/coql", "status", 2, status=429, body=TOO_MANY, retry_after=asked)
+    assert dict(org.run().found) == org.planted()
+    times = [row[0] for row in org.sim.world.requests if row[2].startswith("/crm/v8/coql")][:3]
+    first, second, third = times
+    assert second - first >= least_s
+    assert third - second >= least_s
+
+
+def test_a_wait_that_nobody_can_mean_is_kept_to_for_a_day_at_most(org):
+    org.breaks("POST /crm/v8/coql", "status", 1_000_000, status=429, body=TOO_MANY, retry_after="9" * 12)
+    ended = org.attempt()
+    assert isinstance(ended, QuotaExhausted)
+    assert ended.until - org.clock() <= timedelta(days=1)
+    assert isinstance(org.attempt(), QuotaExhausted)
+    assert [row[2] for row in org.sim.world.requests].count("/crm/v8/coql") == 1
+    org.mends()
+    org.later(A_DAY)
+    org.converges()
+
+
+def test_credits_that_others_used_up_stop_crm_for_the_day_and_campaigns_not_at_all(org):
+    org.run()
+    email = org.ordinary()
+    org.switch(crm__credits_per_day=1)
+    org.intake.record([withdrawal(email, received_at=org.clock())])
+    assert carry_out(org.context, worker="a").postponed == 1
+    assert org.person(email)["campaigns"]["dnm"]
+    assert not any(record["Email_Opt_Out"] for record in org.person(email)["crm"])
+    assert isinstance(org.attempt(), QuotaExhausted)
+    org.later(A_DAY)
+    org.switch(crm__credits_per_day=60_000)
     assert carry_out(org.context, worker="a").done == 1
     assert stopped(org, email)
     org.converges()

@@ -28,6 +28,12 @@ def changes_left(made) -> list:
         return tx.execute(select(change).where(change.c.state.in_(("planned", "failed")))).all()
 
 
+def modified(made) -> dict[str, str]:
+    """When each record was last written, by whomever."""
+    tables = " UNION ALL ".join(f"SELECT id, Modified_Time FROM crm_{name}" for name in ("Contacts", "Leads"))
+    return dict(made.doors.db.execute(tables))
+
+
 def test_what_is_opened_is_seen_and_so_is_what_disagrees(org):
     org.converges()
     (email, *_) = org.emails("opted_out_both")
@@ -86,7 +92,10 @@ def test_three_kinds_of_refused_records_hold_nobody_else_up_and_are_done_when_th
     codes = {row.code for row in changes_left(org)}
     assert codes == {"RECORD_LOCKED", "NOT_APPROVED", "INVALID_DATA"}
     org.later(A_DAY)
+    before = modified(org)
     assert sum(org.run().remaining.values()) == 2
+    assert modified(org) == before
+    assert {row.attempts for row in changes_left(org) if row.run_id > result.run_id} == {1}
     for email in (locked, waiting):
         org.sim.control("crm/lock", {"email": email, "locked": False})
     org.converges()
