@@ -113,9 +113,9 @@ class PolicySet(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         chain = self.atlas.chain(jurisdiction) or self.jurisdictions.values()
         return (rule for one in chain for rule in one.rules)
 
-    def jurisdiction(self, country: str | None) -> str:
-        """Return the code for a country as CRM writes it; "unknown" where none fits."""
-        return self.atlas.code(country)
+    def jurisdiction(self, country: str | None, state: str | None = None) -> str:
+        """Return the code for a country and state as CRM writes them; "unknown" where none fits."""
+        return self.atlas.code(country, state)
 
     def place_of(self, events: Iterable[Event], crm: str | None = None) -> Place:
         """Return where the person of these events is: by events, then CRM, then the address's domain."""

@@ -151,7 +151,8 @@ class Jurisdiction(Strict, frozen=True, kw_only=True):
     """`jurisdictions/<code>.toml`: where somebody is, and what holds there.
 
     `names` are those that CRM writes, `tlds` the country-code domains that hint at it, `within` the
-    jurisdiction whose rules hold here as well. A file with `domains` is no country but mailbox providers.
+    jurisdiction whose rules hold here as well, `states` how CRM writes this part of it beside the country.
+    A file with `domains` is no country but mailbox providers.
     Business days are those of `calendar` (a country's code; of its holidays those that all `regions` keep),
     from local midnight to midnight in `zones`. `deadlines` repeats those of `rules`.
     """
@@ -163,6 +164,7 @@ class Jurisdiction(Strict, frozen=True, kw_only=True):
     zones: tuple[str, ...] = ()
     within: str = ""
     names: tuple[str, ...] = ()
+    states: tuple[str, ...] = ()
     tlds: tuple[str, ...] = ()
     domains: tuple[str, ...] = ()
     rules: tuple[AnyRule, ...] = ()

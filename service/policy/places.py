@@ -7,6 +7,8 @@ from service.consent import Event
 from service.policy.law import Jurisdiction
 
 UNKNOWN = "unknown"
+ELSEWHERE = "elsewhere"
+"""What stands for a country that CRM names and no rules know; where nothing is named, it is `UNKNOWN`."""
 _CODE = 2  # letters of a country's code, and of a country-code domain
 
 
@@ -22,6 +24,7 @@ _BY_EVENT = "the event tells the country"
 _BY_CRM = "CRM tells the country"
 _BY_DOMAIN = "the address ends in .{}"
 _STRANGE = "the event tells a country for which there are no rules; the strictest hold"
+_NO_RULES = "CRM tells a country for which there are no rules; the strictest hold"
 _TORN = "records in CRM tell different countries; the strictest rules hold"
 _NOBODY = "neither the event nor CRM nor the address tells a country; the strictest rules hold"
 
@@ -33,12 +36,19 @@ class Atlas:
         countries = [one for one in jurisdictions.values() if not one.domains]
         self._all = jurisdictions
         self._codes = {name.casefold(): one.code for one in countries for name in (one.code, *one.names)}
+        self._states = {(one.within, name.casefold()): one.code for one in countries for name in one.states}
         self._tlds = {tld: one.code for one in countries for tld in one.tlds}
         self._mailboxes = {domain for one in jurisdictions.values() for domain in one.domains}
 
-    def code(self, country: str | None) -> str:
-        """Return the code for a country as somebody writes it; `UNKNOWN` where none fits."""
-        return self._codes.get((country or "").strip().casefold(), UNKNOWN)
+    def code(self, country: str | None, state: str | None = None) -> str:
+        """Return the code for a country as somebody writes it, or of its state; `UNKNOWN` where none fits."""
+        code = self._codes.get((country or "").strip().casefold(), UNKNOWN)
+        return self._states.get((code, (state or "").strip().casefold()), code)
+
+    def mirrored(self, country: str | None, state: str | None = None) -> str:
+        """Return what is kept of a record's country and state: a code, `ELSEWHERE`, or `UNKNOWN` if empty."""
+        code = self.code(country, state)
+        return ELSEWHERE if code == UNKNOWN and (country or "").strip() else code
 
     def storable(self, country: str | None) -> str | None:
         """Return what of a country's name may be kept in the clear: a code, never free text."""
@@ -56,10 +66,15 @@ class Atlas:
         return tld
 
     def place(self, *, country: str | None = None, crm: str | None = None, hint: str | None = None) -> Place:
-        """Return where somebody is: by the event's country, CRM's (`UNKNOWN`: torn), the domain's hint."""
+        """Return where somebody is: by the event's country, CRM's, the domain's hint.
+
+        `crm` is as the mirror has it: `UNKNOWN` where records contradict each other, None where none tells.
+        """
         if country and country.strip():
             code = self.code(country)
             return Place(jurisdiction=code, reason=_STRANGE if code == UNKNOWN else _BY_EVENT)
+        if crm == ELSEWHERE:
+            return Place(jurisdiction=UNKNOWN, reason=_NO_RULES)
         if crm is not None:
             code = self.code(crm)
             return Place(jurisdiction=code, reason=_TORN if code == UNKNOWN else _BY_CRM)

@@ -53,11 +53,15 @@ class Form(Strict, frozen=True, kw_only=True):
 
 
 class Module(Strict, frozen=True, kw_only=True):
-    """One CRM module whose records carry addresses; `emails` are API names of its e-mail fields."""
+    """One CRM module whose records carry addresses; `emails` are API names of its e-mail fields.
+
+    `country` and `state` are the fields that tell where a person is; both may be left out.
+    """
 
     name: str
     emails: tuple[str, ...]
     country: str | None = None
+    state: str | None = None
 
 
 class Crm(Strict, frozen=True, kw_only=True):

@@ -131,7 +131,6 @@ def _claim(
         received_at=at,
         provenance=Provenance.OBSERVED,
         evidence=evidence,
-        country=None if row.jurisdiction in (None, "unknown") else row.jurisdiction,
         enforce=False,
     )
 

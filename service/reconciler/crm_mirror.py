@@ -26,7 +26,7 @@ def put_records(
 ) -> None:
     """Put CRM records and the addresses that each has now; the last of one record counts."""
     latest = {(record.module, record.record_id): record for record in records}
-    places: dict[str | None, str] = {}
+    places: dict[tuple[str | None, str | None], str] = {}
     rows = [_row(record, run_id, policy, places) for record in latest.values()]
     changed = [name for name in rows[0] if name not in ("module", "record_id", "seen_run")] if rows else []
     same = crm_record.c.opted_out == insert_into(tx, crm_record).excluded.opted_out
@@ -117,12 +117,13 @@ def _by_module(keys: Iterable[tuple[str, str]]) -> Mapping[str, Sequence[str]]:
 
 
 def _row(
-    record: port.CrmRecord, run_id: int, policy: PolicySet, places: dict[str | None, str]
+    record: port.CrmRecord, run_id: int, policy: PolicySet, places: dict[tuple[str | None, str | None], str]
 ) -> dict[str, Any]:
     """Return a record's row; `places` remembers the jurisdiction of each way to write a country."""
-    place = places.get(record.country)
+    told = record.country, record.state
+    place = places.get(told)
     if place is None:
-        place = places[record.country] = policy.jurisdiction(record.country)
+        place = places[told] = policy.atlas.mirrored(*told)
     return {
         "module": record.module,
         "record_id": record.record_id,

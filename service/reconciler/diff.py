@@ -31,6 +31,7 @@ from service.consent import State
 from service.db import Moment, drift, insert_rows
 from service.policy import PolicySet
 from service.reconciler.people import people
+from service.reconciler.placing import known, places_of
 from service.reconciler.sealed import sealed_address
 from service.vault import Vault
 
@@ -90,11 +91,15 @@ def compare(
     uncounted: dict[tuple[str, str], int] = {}
     found = tx.execute(disagreeing(policy, now, without), execution_options={"yield_per": CHUNK})
     for part in found.partitions():
-        rows = [_row(row, run_id, policy, vault) for row in part if row.address_index is not None]
+        shown = [row for row in part if row.address_index is not None]
+        places = places_of(tx, [row for row in shown if row.kind in DATED], policy, vault)
+        rows = [_row(row, run_id, policy, places.get(row.address_index)) for row in shown]
         insert_rows(tx, drift, rows)
-        for row in rows:
-            kinds[row["kind"]] = kinds.get(row["kind"], 0) + 1
-        uncounted |= {(row.jurisdiction, row.kind): row.people for row in part if row.address_index is None}
+        for kept in rows:
+            kinds[kept["kind"]] = kinds.get(kept["kind"], 0) + 1
+        for row in (row for row in part if row.address_index is None):
+            group = (known(row.jurisdiction), row.kind)
+            uncounted[group] = uncounted.get(group, 0) + row.people
     return Found(
         kinds=kinds,
         without_consent={
@@ -216,20 +221,19 @@ def _since(named: Any, now: datetime) -> ColumnElement[Any]:  # noqa: ANN401  # 
     return func.coalesce(told, literal(now, Moment()))
 
 
-def _row(row: Any, run_id: int, policy: PolicySet, vault: Vault) -> dict[str, Any]:  # noqa: ANN401  # a result row
-    """Return a `drift` row; the address is opened for its domain, which may carry a deadline of its own."""
-    due_at, rule = None, None
-    if row.kind in DATED:
-        due_at, deadline = policy.stop_by(
-            row.since, row.jurisdiction, address=vault.open_address(row.address)
-        )
+def _row(row: Any, run_id: int, policy: PolicySet, place: tuple[str, str] | None) -> dict[str, Any]:  # noqa: ANN401  # a result row
+    """Return a `drift` row; `place` is the jurisdiction and the address of who has a clock."""
+    due_at, rule, where = None, None, row.jurisdiction
+    if place is not None:
+        where, address = place
+        due_at, deadline = policy.stop_by(row.since, where, address=address)
         rule = deadline.id
     return {
         "run_id": run_id,
         "kind": row.kind,
         "address_index": row.address_index,
         "sub": row.sub,
-        "jurisdiction": row.jurisdiction,
+        "jurisdiction": known(where),
         "since": row.since,
         "due_at": due_at,
         "due_rule": rule,

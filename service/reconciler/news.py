@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, bindparam, func, or_, select, true, update
 
 from service.consent import Category
-from service.db import canary, crm_address, crm_record, outcome
+from service.db import canary, outcome
 from service.errors import KeyReused, Refused, ServiceError
 from service.intake import Claim, Recorded
 from service.policy import PolicySet
@@ -105,7 +105,6 @@ def _outcomes(
                 outcome.c.observed_at,
                 outcome.c.address,
                 best_time().label("at"),
-                _jurisdiction(outcome.c.address_index).label("jurisdiction"),
             )
             .where(_unrecorded(), _one_of(outcome.c.address_index, about))
             .order_by(best_time(), outcome.c.campaign_key, outcome.c.kind, outcome.c.address_index)
@@ -178,16 +177,3 @@ def _unrecorded() -> Any:  # noqa: ANN401  # a condition
     told = or_(*(outcome.c.kind == kind for kind in claims.CATEGORIES))
     ours = outcome.c.address_index.in_(select(canary.c.address_index))
     return outcome.c.recorded_idx.is_(None) & told & ~ours & ~forgotten(outcome.c.address_index)
-
-
-def _jurisdiction(index: Any) -> Any:  # noqa: ANN401  # a column and a scalar subquery
-    return (
-        select(func.max(func.nullif(crm_record.c.jurisdiction, "unknown")))
-        .join(
-            crm_address,
-            (crm_address.c.module == crm_record.c.module)
-            & (crm_address.c.record_id == crm_record.c.record_id),
-        )
-        .where(crm_address.c.address_index == index)
-        .scalar_subquery()
-    )

@@ -43,6 +43,7 @@ class CrmRecord:
     unsubscribed_mode: str | None = None
     unsubscribed_at: datetime | None = None
     country: str | None = None
+    state: str | None = None
     views: frozenset[str] = frozenset()
     """Names of the lists (`policies/zoho.toml`) whose view this record is in."""
     modified_by: str | None = None
@@ -199,6 +200,9 @@ class Campaigns(Protocol):
 
     def members(self, list_name: str, status: Member) -> Iterator[ListMember]:
         """Yield every contact of one list in one status, to the true end."""
+
+    def joined_lately(self, list_name: str) -> Iterator[str]:
+        """Yield the addresses of those who joined a list lately; how lately only Campaigns knows."""
 
     def unsubscribed_counts(self) -> Mapping[str, int]:
         """Return how many contacts each configured list has as unsubscribed, by its name; a call or two."""

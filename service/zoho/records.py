@@ -28,14 +28,15 @@ class Layout:
     mode: str | None
     time: str | None
     country: str | None
+    state: str | None
     views: Mapping[str, frozenset[str]]
     """By CRM checkbox: the lists whose view it decides."""
 
     @property
     def columns(self) -> tuple[str, ...]:
         """Return the API names to select, each once; `id` first."""
-        named = ("id", *self.emails, self.opt_out, self.mode, self.time, self.country, MODIFIED)
-        named += (MODIFIER, *self.views)
+        named = ("id", *self.emails, self.opt_out, self.mode, self.time, self.country)
+        named += (self.state, MODIFIED, MODIFIER, *self.views)
         return tuple(dict.fromkeys(name for name in named if name))
 
     def read(self, row: Mapping[str, Any], name_of: Callable[[str], str] = str) -> CrmRecord:
@@ -55,6 +56,7 @@ class Layout:
             unsubscribed_mode=_text(row.get(self.mode)) if self.mode else None,
             unsubscribed_at=moment(row.get(self.time)) if self.time else None,
             country=_text(row.get(self.country)) if self.country else None,
+            state=_text(row.get(self.state)) if self.state else None,
             views=frozenset().union(*(lists for name, lists in self.views.items() if _truth(row.get(name)))),
             modified_by=None if who is None else name_of(who),
             understood=_is_either(row.get(self.opt_out)),
@@ -75,6 +77,7 @@ def layouts(mapping: ZohoMapping) -> dict[str, Layout]:
             mode=mapping.crm.mode_field,
             time=mapping.crm.time_field,
             country=module.country,
+            state=module.state,
             views=views,
         )
         for module in mapping.crm.modules

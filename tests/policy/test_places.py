@@ -27,6 +27,8 @@ def event(index: int = 1, **more) -> Event:
         ({"country": " ", "hint": "fr"}, "FR", "the address ends in .fr"),
         ({"country": "Atlantis", "crm": "DE"}, "unknown", "no rules"),
         ({"crm": "unknown", "hint": "fr"}, "unknown", "different countries"),
+        ({"crm": "elsewhere", "hint": "fr"}, "unknown", "CRM tells a country for which there are no rules"),
+        ({"crm": "US-CA", "hint": "fr"}, "US-CA", "CRM tells the country"),
         ({"hint": "io"}, "unknown", "the strictest rules hold"),
         ({}, "unknown", "the strictest rules hold"),
     ],
@@ -59,6 +61,27 @@ def test_a_domain_hints_at_a_country_and_a_mailbox_providers_does_not(address, h
 )
 def test_of_a_country_only_a_code_is_kept(told, kept):
     assert ATLAS.storable(told) == kept
+
+
+@pytest.mark.parametrize(
+    ("country", "state", "kept"),
+    [
+        ("United States", "California", "US-CA"),
+        ("usa", " ca ", "US-CA"),
+        ("USA", "Nevada", "US"),
+        ("USA", None, "US"),
+        ("Canada", "CA", "CA"),
+        ("", "California", "unknown"),
+        (None, None, "unknown"),
+        ("Atlantis", "CA", "elsewhere"),
+    ],
+)
+def test_of_a_record_the_mirror_keeps_a_code_and_whether_anything_was_told(country, state, kept):
+    assert ATLAS.mirrored(country, state) == kept
+
+
+def test_a_country_that_nobody_knows_is_not_repeated():
+    assert "Atlantis" not in ATLAS.place(crm=ATLAS.mirrored("Atlantis"), hint="fr").reason
 
 
 def test_the_newest_event_that_tells_a_country_counts():

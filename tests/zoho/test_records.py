@@ -1,5 +1,6 @@
 from datetime import UTC, datetime
 
+import msgspec
 import pytest
 
 from service.zoho.records import layouts, moment, same_address, spellings
@@ -40,6 +41,15 @@ def test_a_row_becomes_a_record_with_utc_times_and_the_lists_whose_view_it_is_in
     assert record.unsubscribed_at == record.modified_at == datetime(2026, 5, 10, 8, 10, 47, tzinfo=UTC)
     assert record.views == frozenset({"newsletter"})
     assert record.country == "Germany"
+
+
+def test_the_state_is_read_where_the_mapping_names_its_field(mapping):
+    contacts = msgspec.structs.replace(mapping.crm.modules[0], state="Mailing_State")
+    crm = msgspec.structs.replace(mapping.crm, modules=(contacts,))
+    layout = layouts(msgspec.structs.replace(mapping, crm=crm))["Contacts"]
+    record = layout.read(ROW | {"Mailing_Country": "USA", "Mailing_State": "California"})
+    assert "Mailing_State" in layout.columns
+    assert (record.country, record.state) == ("USA", "California")
 
 
 @pytest.mark.parametrize("text", [None, "", "yesterday", "2026-05-10T01:10:47", 7])

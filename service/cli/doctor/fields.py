@@ -48,7 +48,7 @@ def _module(module: Module, mapping: ZohoMapping, known: Mapping[str, Field], wh
     wanted = {
         crm.opt_out_field: "boolean",
         **dict.fromkeys(module.emails, "email"),
-        **dict.fromkeys(filter(None, (module.country, crm.mode_field, crm.time_field)), ""),
+        **dict.fromkeys(filter(None, (module.country, module.state, crm.mode_field, crm.time_field)), ""),
         **dict.fromkeys(filter(None, views), "boolean"),
     }
     for name, kind in wanted.items():
