@@ -8,6 +8,7 @@ from service.reconciler import harm as harming
 from service.reconciler import push as pushing
 from service.reconciler.context import Context
 from service.reconciler.harm import Sent
+from service.reconciler.natures import STATES
 from service.reconciler.port import Member
 from service.vault import connection
 from service.zoho import errands, listings
@@ -120,9 +121,10 @@ def of_canaries(parts: Parts, zoho: Zoho) -> Estimate:
     """Return what creating the canaries that do not exist yet costs."""
     made = {one.state for one in canaries.everybody(parts.context(zoho))}
     found = errands.of_canaries(
-        [state for state in canaries.STATES if state not in made],
+        [state for state in STATES if state not in made],
         modules=len(parts.policy.zoho.crm.modules),
         module=parts.policy.enforcement.canaries.module,
+        lists=len(parts.context(zoho).lists),
     )
     return _with_token(found, zoho)
 

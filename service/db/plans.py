@@ -57,7 +57,7 @@ class CanaryColumns(TypedColumns):
     """A contact of our own in a known state, in both products; nobody behind it is a person."""
 
     state: Named[str] = Column(Text, primary_key=True)
-    """granted, refused, unsubscribed, or bounced."""
+    """One of `reconciler.natures`."""
     address_index: Named[bytes] = Column(LargeBinary, nullable=False, index=True)
     address: Named[bytes] = Column(LargeBinary, nullable=False)
     module: Named[str] = Column(Text, nullable=False)

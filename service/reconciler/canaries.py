@@ -8,7 +8,7 @@ comparisons, news and figures.
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -19,14 +19,15 @@ from service.db import canary, contact, member
 from service.errors import ZohoError
 from service.ledger.canonical import canonical
 from service.policy import PolicySet
+from service.reconciler import natures
 from service.reconciler.breakers import CRM, Trip, wrong_polarity
 from service.reconciler.context import Context
 from service.reconciler.enforcement import CAMPAIGNS
-from service.reconciler.port import CrmChange, Member, Result
+from service.reconciler.natures import NATURES, OPTED_OUT, STATES
+from service.reconciler.port import CrmChange
 
-STATES = ("granted", "refused", "unsubscribed", "bounced")
-OPTED_OUT = {"granted": False, "refused": True, "unsubscribed": True, "bounced": True}
-"""What Email_Opt_Out says of each."""
+Seen = tuple[Mapping[str, str], str | None]
+"""Status by list, and the permission that a segment shows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,19 +50,32 @@ def drive(context: Context, *, anew: bool = False) -> None:
 
     `anew` writes them under any. A canary that a product does not take is noted; it stops nobody.
     """
-    for one in everybody(context):
-        if one.mapping != fingerprint(context.policy) and not anew:
-            continue
-        trouble = None
+    known = [one for one in everybody(context) if anew or one.mapping == fingerprint(context.policy)]
+    if not known:
+        return
+    in_crm = _drive_crm(context, known)
+    for one in known:
+        trouble = in_crm[one.state]
         try:
-            opted_out = OPTED_OUT[one.state]
-            written = [CrmChange(module=one.module, record_id=one.record_id, opted_out=opted_out)]
-            results = [*context.crm.enforce(written), *write_list(context, one.state, one.address)]
-            trouble = next((f"{r.target}: {r.code}" for r in results if not r.done), None)
+            results = natures.write(context, NATURES[one.state].driven, one.address)
+            trouble = trouble or next((f"{r.target}: {r.code}" for r in results if not r.done), None)
         except ZohoError as error:
             trouble = error.code or type(error).__name__
         with context.db.begin() as tx:
             _note(tx, one.state, driven_at=context.now(), trouble=trouble)
+
+
+def _drive_crm(context: Context, known: Sequence[Canary]) -> dict[str, str | None]:
+    """Write Email_Opt_Out of all canaries again; return what each met, by state."""
+    changes = [
+        CrmChange(module=one.module, record_id=one.record_id, opted_out=OPTED_OUT[one.state]) for one in known
+    ]
+    try:
+        results = context.crm.enforce(changes)
+    except ZohoError as error:
+        return {one.state: error.code or type(error).__name__ for one in known}
+    met = zip(known, results, strict=True)
+    return {one.state: None if result.done else f"{result.target}: {result.code}" for one, result in met}
 
 
 def judge(context: Context, *, applying: bool) -> list[Trip]:
@@ -90,9 +104,7 @@ def judge(context: Context, *, applying: bool) -> list[Trip]:
     return _trips(wrong)
 
 
-def _judged(
-    context: Context, known: Sequence[Canary], lists: Mapping[str, tuple[str | None, str | None]]
-) -> dict[str, list[str]]:
+def _judged(context: Context, known: Sequence[Canary], lists: Mapping[str, Seen]) -> dict[str, list[str]]:
     """Return what is wrong by product, and note with each canary what is."""
     read = context.crm.read([(one.module, one.record_id) for one in known])
     records = {(record.module, record.record_id): record for record in read}
@@ -101,7 +113,10 @@ def _judged(
         for one in known:
             record = records.get((one.module, one.record_id))
             in_crm = None if record is None else record.opted_out
-            troubles = [*_wrong_in_crm(one.state, in_crm), *_wrong_in_campaigns(one.state, lists[one.state])]
+            troubles = [
+                *natures.wrong_in_crm(one.state, in_crm),
+                *natures.wrong_in_campaigns(one.state, *lists[one.state]),
+            ]
             for product, words in troubles:
                 if product is not None:
                     wrong[product].append(words)
@@ -157,52 +172,15 @@ def fingerprint(policy: PolicySet) -> bytes:
     ).digest()
 
 
-def _wrong_in_crm(state: str, opted_out: bool | None) -> Iterator[tuple[str | None, str]]:  # noqa: FBT001  # a fact, not a flag
-    if opted_out is None:
-        yield None, f"the {state} canary is not in CRM any more"
-    elif opted_out is not OPTED_OUT[state]:
-        reads = "opted out" if opted_out else "not opted out"
-        yield CRM, f"the {state} canary reads {reads} in CRM"
-
-
-def _wrong_in_campaigns(state: str, found: tuple[str | None, str | None]) -> Iterator[tuple[str | None, str]]:
-    status, permission = found
-    if status is None:
-        yield None, f"the {state} canary is not on the list any more"
-    elif state in ("granted", "refused"):
-        if status != Member.ACTIVE.value:
-            yield None, f"the {state} canary is {status} on the list"
-        elif permission != state:
-            yield CAMPAIGNS, f"the {state} canary reads {permission or 'neither'} in Campaigns"
-    elif state == "unsubscribed" and status == Member.ACTIVE.value:
-        yield CAMPAIGNS, "the unsubscribed canary is active in Campaigns"
-    elif state == "bounced" and status != Member.BOUNCED.value:
-        yield None, "the bounced canary has not bounced yet"
-
-
-def _shown(tx: Connection, one: Canary, lists: Sequence[str]) -> tuple[str | None, str | None]:
-    """Return (status on the first governed list, permission), as this run read them."""
-    status = tx.scalar(
-        select(member.c.status).where(
-            member.c.address_index == one.address_index, member.c.list_name == lists[0]
+def _shown(tx: Connection, one: Canary, lists: Sequence[str]) -> Seen:
+    """Return a canary's status by governed list, and its permission, as this run read them."""
+    rows = tx.execute(
+        select(member.c.list_name, member.c.status).where(
+            member.c.address_index == one.address_index, member.c.list_name.in_(lists)
         )
     )
-    return status, tx.scalar(select(contact.c.permission).where(contact.c.address_index == one.address_index))
-
-
-def write_list(context: Context, state: str, address: str, *, fresh: bool = False) -> list[Result]:
-    """Write one canary's state to Campaigns, through the mapping; a bounce writes itself."""
-    name = context.lists[0]
-    match state:
-        case "granted" | "refused":
-            return [context.campaigns.place(name, address, granted=state == "granted")]
-        case "unsubscribed" if fresh:
-            placed = context.campaigns.place(name, address, granted=False)
-            return [placed, context.campaigns.unsubscribe(name, address)]
-        case "unsubscribed":
-            return [context.campaigns.unsubscribe(name, address)]
-        case _:
-            return [context.campaigns.place(name, address, granted=False)] if fresh else []
+    told = select(contact.c.permission).where(contact.c.address_index == one.address_index)
+    return {row.list_name: row.status for row in rows}, tx.scalar(told)
 
 
 def everybody(context: Context) -> list[Canary]:

@@ -6,8 +6,10 @@ from sqlalchemy import insert
 
 from service.db import canary
 from service.errors import Malformed, Misconfigured, ZohoError
-from service.reconciler.canaries import OPTED_OUT, STATES, Canary, everybody, fingerprint, write_list
+from service.reconciler import natures
+from service.reconciler.canaries import Canary, everybody, fingerprint
 from service.reconciler.context import Context
+from service.reconciler.natures import NATURES, OPTED_OUT, STATES
 from service.reconciler.port import CrmChange, Result
 
 
@@ -26,7 +28,7 @@ def create(context: Context) -> list[Canary]:
             continue
         address = f"consent-canary-{state}@{rules.dead_domain if state == 'bounced' else rules.domain}"
         record_id = _in_crm(context, state, address)
-        for result in write_list(context, state, address, fresh=True):
+        for result in natures.write(context, NATURES[state].made, address):
             _require(result)
         with context.db.begin() as tx:
             tx.execute(insert(canary).values(_row(context, state, address, record_id)))

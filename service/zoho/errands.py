@@ -3,10 +3,11 @@
 Follows what each command does, call by call; `estimate` does the same for readings and repairs.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import ceil
 
+from service.reconciler import natures
 from service.reconciler.plan import CRM_READ
 from service.reconciler.sizes import Stops
 from service.zoho import listings
@@ -64,13 +65,12 @@ def of_harm(*, listing: int, mailings: Iterable[Mailing]) -> Estimate:
     return found
 
 
-def of_canaries(states: Collection[str], *, modules: int, module: str) -> Estimate:
+def of_canaries(states: Sequence[str], *, modules: int, module: str, lists: int) -> Estimate:
     """Return what creating canaries in these states costs: each is looked for in all modules, then made."""
     found = Estimate(oauth=int(bool(states)))
     found.ask_crm("POST /crm/v8/coql", len(states) * modules, len(states) * modules)
     found.ask_crm(f"POST /crm/v8/{module}", len(states), len(states) * write_credits(1))
-    found.campaigns["json/listsubscribe"] += len(states)
-    found.campaigns["json/listunsubscribe"] += int("unsubscribed" in states)
+    found.campaigns += natures.calls(states, lists=lists, making=True)
     return found
 
 

@@ -11,7 +11,7 @@ from datetime import timedelta
 from math import ceil
 
 from service.errors import QuotaExhausted
-from service.reconciler import sizes
+from service.reconciler import canaries, natures, sizes
 from service.reconciler.context import Context
 from service.reconciler.observe import OVERLAP
 from service.reconciler.plan import CRM_BATCH, CRM_READ, FEW
@@ -119,7 +119,7 @@ def of_next(context: Context, quota: Quota, *, applying: bool, contacts: int = 0
         found = sizes.sizes(tx, context)
     if found is None and not contacts:
         return None
-    return of_run(
+    expected = of_run(
         found or sizes.guessed(contacts, context.policy),
         applying=applying,
         by=context.policy.zoho.crm.sweep,
@@ -127,6 +127,22 @@ def of_next(context: Context, quota: Quota, *, applying: bool, contacts: int = 0
         job_credits=quota.gate("crm").price(CREATE, JOB_CREDITS),
         outcomes=quota.outcome_calls if found is not None and isinstance(quota, SharedQuota) else None,
     )
+    _drive(expected, context, applying=applying)
+    return expected
+
+
+def _drive(found: Estimate, context: Context, *, applying: bool) -> None:
+    """Add what the canaries take: all are read back, and written again by a run that applies."""
+    known = canaries.everybody(context)
+    if applying:
+        alike = Counter((one.module, natures.OPTED_OUT[one.state]) for one in known)  # goes apart from stops
+        for (module, _), count in alike.items():
+            found.ask_crm(f"PUT /crm/v8/{module}", 1, write_credits(count))
+    modules = len({one.module for one in known})
+    found.ask_crm("POST /crm/v8/coql", modules, modules)
+    if applying:
+        states = [one.state for one in known]
+        found.campaigns += natures.calls(states, lists=len(context.lists), making=False)
 
 
 def require_off_hours(context: Context, quota: Quota, *, longest: timedelta) -> None:

@@ -288,7 +288,16 @@ def canaries(chosen, zoho, **states):
 def test_canaries_the_right_way_round_pass(chosen, zoho):
     canaries(chosen, zoho, granted=False, refused=True)
     found = only(examined(chosen), "polarity")
-    assert [one.outcome for one in found] == [Outcome.PASS, Outcome.PASS]
+    assert [one.outcome for one in found] == [Outcome.WARN, Outcome.PASS, Outcome.PASS]
+    assert "no canary for: unsubscribed, pending, expired" in found[0].seen
+
+
+def test_without_canaries_doctor_says_what_to_set_and_what_to_run(chosen):
+    (one,) = only(examined(chosen), "polarity")
+    assert one.outcome is Outcome.WARN
+    assert one.where == "policies/enforcement.toml > [canaries]"
+    assert "set domain" in one.todo
+    assert "consent-ledger canaries create" in one.todo
 
 
 def test_a_canary_the_wrong_way_round_fails_before_anybody_is_mailed(chosen, zoho):

@@ -167,6 +167,9 @@ def test_creating_canaries_is_estimated_to_the_call(connected, zoho, tmp_path):
     chosen = connected | {"CONSENT_POLICIES_DIR": str(policies)}
     assert told_and_charged(chosen, zoho, "canaries", "create")["crm"] > 0
     assert told_and_charged(chosen, zoho, "canaries", "create") == {}
+    call(chosen, "reconcile")
+    assert told_and_charged(chosen, zoho, "reconcile")["crm"] > 0
+    assert told_and_charged(chosen, zoho, "reconcile", "--apply")["crm"] > 0
 
 
 def test_a_mapping_is_estimated_to_the_call(connected, zoho):

@@ -7,10 +7,11 @@ import msgspec
 import pytest
 from sqlalchemy import select
 
+from service.consent import State
 from service.db import breaker, canary, drift
 from service.errors import Misconfigured
 from service.policy.limits import Breaker, Breakers, Canaries
-from service.reconciler import breakers, canaries, hatching
+from service.reconciler import breakers, canaries, hatching, natures
 from service.reconciler.watch import Watch
 from service.zoho.mapping import connect
 from tests.reconciler.conftest import World, hasty, settings, stopped
@@ -165,17 +166,28 @@ def troubles(made: World) -> dict[str, str | None]:
 
 
 def test_canaries_are_created_in_every_state_that_the_products_permit(watched):
-    opted_out = {state: watched.person(address(watched, state))["crm"][0] for state in canaries.STATES}
-    assert {state: record["Email_Opt_Out"] for state, record in opted_out.items()} == canaries.OPTED_OUT
-    shown = {state: watched.person(address(watched, state))["campaigns"] for state in canaries.STATES}
-    assert {state: list(one["lists"].values()) for state, one in shown.items()} == {
+    opted_out = {state: watched.person(address(watched, state))["crm"][0] for state in natures.STATES}
+    assert {state: record["Email_Opt_Out"] for state, record in opted_out.items()} == natures.OPTED_OUT
+    shown = {state: watched.person(address(watched, state))["campaigns"] or {} for state in natures.STATES}
+    assert {state: [*one.get("lists", {}).values()] for state, one in shown.items()} == {
         "granted": ["active"],
         "refused": ["active"],
         "unsubscribed": ["unsub"],
+        "pending": ["active"],
+        "expired": ["unsub"],
         "bounced": ["active"],
+        "complained": ["unsub"],
+        "suppressed": [],
+        "unknown": [],
     }
-    assert shown["granted"]["fields"]["Marketing Permission"] == "Granted"
-    assert shown["refused"]["fields"]["Marketing Permission"] == "Refused"
+    permission = {s: one["fields"].get("Marketing Permission") for s, one in shown.items() if "fields" in one}
+    assert (permission["granted"], permission["refused"]) == ("Granted", "Refused")
+    assert (permission["pending"], permission["expired"]) == (None, "Refused")
+
+
+def test_every_state_of_standing_has_a_canary():
+    said = {State.PERMITTED: "granted", State.REFUSED: "refused"}
+    assert {said.get(state, state.value) for state in State} <= set(natures.STATES)
 
 
 def test_canaries_are_created_once(watched):
@@ -192,12 +204,8 @@ def test_canaries_need_a_domain_of_their_own(small):
 def test_every_run_writes_the_canaries_and_reads_them_back(watched):
     result = watched.run()
     assert not result.tripped
-    assert troubles(watched) == {
-        "granted": None,
-        "refused": None,
-        "unsubscribed": None,
-        "bounced": "the bounced canary has not bounced yet",
-    }
+    waiting = {"bounced": "the bounced canary has not bounced yet"}
+    assert troubles(watched) == dict.fromkeys(natures.STATES) | waiting
     watched.sim.control("campaigns/bounce", {"email": address(watched, "bounced")})
     assert not watched.run().tripped
     assert set(troubles(watched).values()) == {None}
@@ -207,10 +215,10 @@ def test_canaries_are_nobody_in_drift_news_and_ledger(watched):
     watched.sim.control("campaigns/bounce", {"email": address(watched, "bounced")})
     result = watched.run()
     assert dict(result.found) == watched.planted()
-    ours = {watched.intake.vault.address_index(address(watched, state)) for state in canaries.STATES}
+    ours = {watched.intake.vault.address_index(address(watched, state)) for state in natures.STATES}
     with watched.db.read() as tx:
         assert not ours & set(tx.scalars(select(drift.c.address_index)))
-    assert all(watched.events(address(watched, state)) == [] for state in canaries.STATES)
+    assert all(watched.events(address(watched, state)) == [] for state in natures.STATES)
 
 
 def test_a_canary_that_somebody_changed_by_hand_is_put_right_and_trips_nothing(watched):
@@ -226,6 +234,53 @@ INVERTED = {
     "segments": {"granted_segment": "80696000000061003", "refused_segment": "80696000000061001"},
 }
 INVERTED["both"] = INVERTED["values"] | INVERTED["segments"]
+
+
+@pytest.mark.parametrize(
+    ("state", "found", "product"),
+    [
+        ("granted", (False, {"a": "active"}, "refused"), "campaigns"),
+        ("refused", (False, {"a": "active"}, "refused"), "crm"),
+        ("unsubscribed", (True, {"a": "unsub", "b": "active"}, "refused"), "campaigns"),
+        ("pending", (False, {"a": "active"}, "granted"), "campaigns"),
+        ("pending", (True, {"a": "active"}, None), "crm"),
+        ("expired", (True, {"a": "unsub"}, "granted"), "campaigns"),
+        ("bounced", (True, {"a": "bounce"}, "granted"), "campaigns"),
+        ("complained", (True, {"a": "active"}, "refused"), "campaigns"),
+        ("suppressed", (False, {}, None), "crm"),
+        ("unknown", (False, {}, "refused"), "campaigns"),
+        ("unknown", (False, {"a": "active"}, None), "campaigns"),
+    ],
+)
+def test_each_canary_tells_which_product_shows_it_the_wrong_way_round(state, found, product):
+    opted_out, statuses, permission = found
+    wrong = [
+        *natures.wrong_in_crm(state, opted_out),
+        *natures.wrong_in_campaigns(state, statuses, permission),
+    ]
+    assert [target for target, _ in wrong] == [product]
+    assert f"the {state} canary" in wrong[0][1]
+
+
+@pytest.mark.parametrize("state", natures.STATES)
+def test_a_canary_that_shows_what_was_written_is_right(state):
+    nature = natures.NATURES[state]
+    statuses = {"a": nature.status.value} if nature.status else {}
+    assert not [
+        *natures.wrong_in_crm(state, nature.opted_out),
+        *natures.wrong_in_campaigns(state, statuses, nature.permission),
+    ]
+
+
+def test_a_segment_that_takes_in_whoever_nobody_asked_is_found_by_the_canary_nobody_asked(watched):
+    """The granted segment's criterion is loosened to "is not Refused": everybody unasked looks granted."""
+    watched.run()
+    db = watched.sim.world.db
+    pending = address(watched, "pending")
+    db.execute("UPDATE contacts SET permission = 'Granted' WHERE email = ?", (pending,))
+    result = watched.run()
+    assert [(trip.target, trip.name) for trip in result.tripped] == [("campaigns", "canary polarity")]
+    assert "the pending canary reads granted" in result.tripped[0].reason
 
 
 @pytest.mark.parametrize("which", INVERTED)

@@ -8,10 +8,13 @@ from sqlalchemy import select
 from service.cli.doctor.finding import Look, fail, fine, warn
 from service.cli.doctor.scene import Scene
 from service.db import canary
+from service.reconciler import natures
 from service.zoho import probes
 
+_ANEW = "run `consent-ledger canaries forget`, delete the others in both products, and create them anew"
+RULES = "policies/enforcement.toml > [canaries]"
 PROFILES = "CRM: Setup > Users and Control > Security Control > Profiles"
-OPTED_OUT = {"granted": False, "refused": True, "unsubscribed": True}
+OPTED_OUT = natures.OPTED_OUT
 """What CRM's checkbox must say about a canary in each state."""
 
 
@@ -49,17 +52,36 @@ def polarity(scene: Scene) -> Iterator[Look]:
     if not rows:
         yield warn(
             "there are no canary contacts, so an inverted mapping would be noticed by its victims first",
-            "let `consent-ledger reconcile --apply` make them",
-            "policies/zoho.toml",
+            _how_to_begin(scene),
+            RULES,
         )
         return
+    if lacking := [state for state in OPTED_OUT if state not in {row.state for row in rows}]:
+        yield warn(
+            f"there is no canary for: {', '.join(lacking)}", "run `consent-ledger canaries create`", RULES
+        )
     for row in rows:
         yield from _one(zoho.crm.read([(row.module, row.record_id)]), row)
 
 
+def _how_to_begin(scene: Scene) -> str:
+    homes = scene.policy.need().enforcement.canaries
+    create = "run `consent-ledger canaries create`"
+    if homes.domain and homes.dead_domain:
+        return create
+    return (
+        "set domain to a domain whose mail you receive, and dead_domain to one without any mailbox, "
+        f"under [canaries]; then {create}"
+    )
+
+
 def _one(found: Any, row: Any) -> Iterator[Look]:  # noqa: ANN401  # a row of the store and one of CRM
     if not found:
-        yield fail(f"the {row.state} canary is gone from CRM", "let the next run make it again", row.module)
+        yield fail(
+            f"the {row.state} canary is gone from CRM",
+            _ANEW,
+            row.module,
+        )
     elif found[0].opted_out is not OPTED_OUT[row.state]:
         yield fail(
             f"the {row.state} canary is {'' if found[0].opted_out else 'not '}opted out in CRM: the mapping "
