@@ -156,10 +156,11 @@ def sentence(item: Line) -> str:
     due = f" by {item.due_at:%Y-%m-%d}" if item.due_at else ""
     undone = f"; undone before by {item.undone_by}" if item.undone_by else ""
     error = f"; {item.error}" if item.error else ""
+    lasts = f"; cannot be undone: {item.lasting}" if item.lasting else ""
     again = f"; again {item.next_at:%Y-%m-%d %H:%M} UTC" if item.next_at else ""
     return (
         f"{item.person}  {item.target}  {item.field}: {item.old} -> {item.new}{due}  "
-        f"{item.reason}  [{word(item.state)}{error}{again}{undone}]"
+        f"{item.reason}  [{word(item.state)}{error}{again}{undone}{lasts}]"
     )
 
 

@@ -4,6 +4,7 @@ Stops are written by the run that plans them. What permits waits for people to a
 """
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,6 +12,7 @@ from typing import Literal
 
 from service.ledger.canonical import Json, canonical
 from service.reconciler.enforcement import CAMPAIGNS
+from service.reconciler.lasting import lasting
 
 CRM_BATCH = 100
 """Records of one write; 10 of them cost one credit (facts zoho-crm, section 6)."""
@@ -119,6 +121,7 @@ class Plan:
         lines += self._deadlines(now)
         for reason, count in sorted(self._reasons().items(), key=lambda pair: -pair[1]):
             lines.append(f"  {count:>7}  {reason}")
+        lines += self._lasting()
         lines += self._left_to_people()
         return "\n".join(lines)
 
@@ -137,6 +140,12 @@ class Plan:
         for item in self.changes:
             people.setdefault(item.reason, set()).add(item.address_index)
         return {reason: len(found) for reason, found in people.items()}
+
+    def _lasting(self) -> Iterator[str]:
+        """Yield, by reason, how many of the writes cannot be undone."""
+        reasons = Counter(why for item in self.changes if (why := lasting(item.target, item.direction)))
+        for why, count in sorted(reasons.items()):
+            yield f"  {count:>7}  of these writes cannot be undone: {why}"
 
     def _left_to_people(self) -> Iterator[str]:
         if self.contested:

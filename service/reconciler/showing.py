@@ -15,6 +15,7 @@ from service.db import approval, change, plan
 from service.errors import NotFound
 from service.reconciler import breakers
 from service.reconciler.breakers import Trip
+from service.reconciler.lasting import lasting
 from service.reconciler.sealed import addresses_of
 from service.vault import Vault
 
@@ -53,6 +54,8 @@ class Line:
     error: str | None
     next_at: datetime | None
     undone_by: str | None
+    lasting: str | None = None
+    """Why this write cannot be undone; None where it can."""
     address: str | None = None
 
 
@@ -258,6 +261,7 @@ def _lines(tx: Connection, run_id: int, start: int, limit: int, vault: Vault | N
             error=row.error,
             next_at=row.next_at,
             undone_by=row.undone_by,
+            lasting=lasting(row.target, row.direction),
             address=names.get(row.address_index),
         )
         for row in rows
