@@ -6,17 +6,28 @@ It runs in a process of its own: the SDK keeps its state in globals and writes f
 import base64
 import io
 import json
-import sys
 import tempfile
-import urllib.request
 import zipfile
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from official_kit import (
+    BASE,
+    CONTACTS,
+    SEEN,
+    body_of,
+    control,
+    data,
+    error,
+    headers,
+    params,
+    results,
+    step,
+    value,
+)
 from zohocrmsdk.src.com.zoho.api.authenticator.oauth_token import OAuthToken
 from zohocrmsdk.src.com.zoho.api.authenticator.store import FileStore
-from zohocrmsdk.src.com.zoho.crm.api import HeaderMap, ParameterMap, bulk_read, bulk_write, coql
+from zohocrmsdk.src.com.zoho.crm.api import bulk_read, bulk_write, coql
 from zohocrmsdk.src.com.zoho.crm.api.bulk_read import bulk_read_operations as reads
 from zohocrmsdk.src.com.zoho.crm.api.bulk_write import bulk_write_operations as writes
 from zohocrmsdk.src.com.zoho.crm.api.coql import coql_operations as queries
@@ -29,130 +40,10 @@ from zohocrmsdk.src.com.zoho.crm.api.notifications import BodyWrapper as WatchBo
 from zohocrmsdk.src.com.zoho.crm.api.notifications import Notification
 from zohocrmsdk.src.com.zoho.crm.api.notifications import notifications_operations as watches
 from zohocrmsdk.src.com.zoho.crm.api.org.org_operations import OrgOperations
-from zohocrmsdk.src.com.zoho.crm.api.record import BodyWrapper, Record
 from zohocrmsdk.src.com.zoho.crm.api.record import record_operations as records
 from zohocrmsdk.src.com.zoho.crm.api.sdk_config import SDKConfig
 from zohocrmsdk.src.com.zoho.crm.api.users import users_operations as users
 from zohocrmsdk.src.com.zoho.crm.api.util import Choice, StreamWrapper
-
-BASE = sys.argv[1]
-CONTACTS = records.RecordOperations("Contacts")
-SEEN: dict[str, object] = {}
-
-
-def step(name: str) -> Callable[[Callable[[], object]], None]:
-    """Run the function now and keep what it returns; a failure of one step leaves the others alone."""
-
-    def run(function: Callable[[], object]) -> None:
-        try:
-            SEEN[name] = function()
-        except Exception as error:  # noqa: BLE001 - whatever the SDK raises is what we came to see
-            SEEN[name] = {"raised": f"{type(error).__name__}: {error} {getattr(error, 'details', '')}"}
-
-    return run
-
-
-def control(path: str, body: dict[str, object]) -> object:
-    request = urllib.request.Request(  # noqa: S310 - a loopback address
-        f"{BASE}/_control/{path}", json.dumps(body).encode(), {"Content-Type": "application/json"}
-    )
-    with urllib.request.urlopen(request) as answer:  # noqa: S310 - the same
-        return json.load(answer)
-
-
-def params(*pairs: tuple[object, object]) -> ParameterMap:
-    return _filled(ParameterMap(), pairs)
-
-
-def headers(*pairs: tuple[object, object]) -> HeaderMap:
-    return _filled(HeaderMap(), pairs)
-
-
-def _filled(target: object, pairs: tuple[tuple[object, object], ...]) -> object:
-    for name, value in pairs:
-        target.add(name, value)
-    return target
-
-
-def value(of: object) -> object:
-    return of.get_value() if isinstance(of, Choice) else of
-
-
-def data(response: object) -> dict[str, object]:
-    """Return status, class and the records of an answer."""
-    body = response.get_object()
-    rows = body.get_data() if hasattr(body, "get_data") else []
-    return {
-        "status": response.get_status_code(),
-        "class": type(body).__name__,
-        "rows": [{k: plain(v) for k, v in row.get_key_values().items()} for row in rows or ()],
-        "info": {
-            "count": body.get_info().get_count(),
-            "more": body.get_info().get_more_records(),
-            "token": body.get_info().get_next_page_token(),
-        }
-        if hasattr(body, "get_info") and body.get_info() is not None
-        else None,
-    }
-
-
-def results(response: object, items: Callable[[object], list[object]] | None = None) -> dict[str, object]:
-    """Return status, class and the results of a write."""
-    body = response.get_object()
-    each = items(body) if items else body.get_data()
-    return {
-        "status": response.get_status_code(),
-        "class": type(body).__name__,
-        "items": [
-            {
-                "class": type(item).__name__,
-                "code": value(item.get_code()),
-                "message": value(item.get_message()),
-                "details": {k: plain(v) for k, v in (item.get_details() or {}).items()},
-                **({"action": value(item.get_action())} if hasattr(item, "get_action") else {}),
-            }
-            for item in each
-        ],
-    }
-
-
-def error(response: object) -> dict[str, object]:
-    body = response.get_object()
-    return {
-        "status": response.get_status_code(),
-        "class": type(body).__name__,
-        "code": value(body.get_code()),
-        "details": {k: plain(v) for k, v in (body.get_details() or {}).items()},
-    }
-
-
-def plain(of: object) -> object:
-    if isinstance(of, datetime):
-        return of.isoformat()
-    if of is None or isinstance(of, bool | int | str | list | dict):
-        return json.loads(json.dumps(of, default=str))
-    return value(of) if isinstance(of, Choice) else type(of).__name__
-
-
-def body_of(
-    *rows: dict[str, object], trigger: list[str] | None = None, check: list[str] | None = None
-) -> object:
-    body, made = BodyWrapper(), []
-    for row in rows:
-        record = Record()
-        for name, cell in row.items():
-            if name == "id":
-                record.set_id(cell)
-            else:
-                record.add_key_value(name, cell)
-        made.append(record)
-    body.set_data(made)
-    if trigger is not None:
-        body.set_trigger(trigger)
-    if check is not None:
-        body.set_duplicate_check_fields(check)
-    return body
-
 
 folder = Path(tempfile.mkdtemp(dir=Path.cwd()))
 
@@ -458,6 +349,9 @@ def _() -> object:
     seen["disabled"] = watched(operations.delete_notification(gone))
     seen["none"] = operations.get_notifications(params()).get_status_code()
     return seen
+
+
+import official_lists  # noqa: E402, F401 - its steps run when it is read, and need what was made above
 
 
 @step("errors")

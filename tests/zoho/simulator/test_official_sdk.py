@@ -73,6 +73,75 @@ def test_every_list_option_is_understood(seen):
     assert read["since"] == 304
 
 
+def test_lists_come_in_every_order_and_page_by_page(seen):
+    options = seen["list_options"]
+    everybody = options["all"]
+    assert options["sorted"]["id desc"] == everybody == sorted(everybody, reverse=True)
+    for name in ("id", "Created_Time", "Modified_Time"):
+        up, down = (options["sorted"][f"{name} {order}"] for order in ("asc", "desc"))
+        assert up == down[::-1]
+        assert sorted(up) == sorted(everybody)
+    assert options["pages"] == [everybody[:20], everybody[20:40], everybody[40:], 204]
+
+
+def test_options_of_lists_narrow_them_or_leave_them_as_they_are(seen):
+    options = seen["list_options"]
+    everybody = options["all"]
+    assert options["approved"] == {"true": everybody, "both": everybody, "false": 204}
+    assert options["converted"]["true"] == 204
+    assert options["converted"]["both"] == options["converted"]["false"] != []
+    assert sorted(options["ids"]) == sorted(everybody[3:5])
+    assert set(options["view"]) < set(everybody)
+    for name in ("uid", "between", "child", "since", "external"):
+        assert options[name] == everybody, name
+    assert (options["unchanged"], options["territory"], options["too_many"]) == (
+        304,
+        "INVALID_DATA",
+        "LIMIT_EXCEEDED",
+    )
+
+
+def test_one_record_is_read_with_every_option(seen):
+    one = seen["one_option"]
+    assert set(map(tuple, one["seen"].values())) == {(one["id"],)}
+    assert one["unchanged"] == 304
+
+
+def test_a_record_is_read_changed_and_deleted_by_its_own_number(seen):
+    external = seen["external"]
+    assert external["read"] == [int(external["id"])]
+    assert (external["changed"], external["deleted"]) == ("SUCCESS", "SUCCESS")
+
+
+def test_searches_take_every_option(seen):
+    found, written = seen["search_options"], [int(seen["write"]["id"])]
+    for name in ("phone", "criteria", "fields", "type"):
+        assert found[name] == written, name
+    assert (found["approved"], found["converted"]) == (204, 204)
+    assert set(found["view"]) < set(found["word"])
+    assert found["pages"] == [found["word"][:10], found["word"][10:20]]
+    counts = found["counts"]
+    assert counts == {"view": counts["view"], "phone": 1, "word": len(found["word"]), "criteria": 1}
+    assert 0 < counts["view"] <= len(found["word"])
+
+
+def test_deleted_records_are_listed_with_every_option(seen):
+    gone = seen["deleted_options"]
+    assert set(gone["all"]) == {seen["delete"]["id"], seen["external"]["id"]}
+    assert gone["recycle"] == gone["since"] == gone["all"]
+    assert [*gone["paged"][0], *gone["paged"][1]] == gone["all"]
+    assert (gone["permanent"], gone["later"]) == (204, 204)
+
+
+def test_timelines_fields_channels_and_users_take_their_options(seen):
+    assert seen["other_options"] == {
+        "timeline": ["crm_api"],
+        "fields": len(seen["fields"]),
+        "watch": 204,
+        "users": 2,
+    }
+
+
 def test_one_record_is_read_with_types_and_an_unknown_one_is_nothing(seen):
     (record,) = seen["read"]["one"]["rows"]
     assert (type(record["Email_Opt_Out"]), record["Owner"]) == (bool, "MinifiedUser")

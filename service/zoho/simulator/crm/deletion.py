@@ -3,7 +3,7 @@
 from service.zoho.simulator.clock import iso, parse
 from service.zoho.simulator.crm.fields import MODULE_IDS
 from service.zoho.simulator.crm.gate import error_item, module_of, problem, read_problem
-from service.zoho.simulator.crm.listing import PAGE, whole_number
+from service.zoho.simulator.crm.paging import PAGE, whole_number
 from service.zoho.simulator.crm.records import Author, remove
 from service.zoho.simulator.crm.rows import user_objects
 from service.zoho.simulator.crm.writes import BATCH, Item, automate, summary

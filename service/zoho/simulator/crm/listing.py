@@ -11,13 +11,13 @@ from service.zoho.simulator import shelf
 from service.zoho.simulator.clock import iso, parse
 from service.zoho.simulator.crm import consents, system
 from service.zoho.simulator.crm.gate import module_of, read_problem
+from service.zoho.simulator.crm.paging import PAGE, whole_number
 from service.zoho.simulator.crm.rows import columns, render, select_list, table
 from service.zoho.simulator.crm.visible import visible
 from service.zoho.simulator.names import VIEWS
 from service.zoho.simulator.wire import Call, Reply, json_reply
 from service.zoho.simulator.world import World
 
-PAGE = 200
 FIELDS_LIMIT = 50
 BY_NUMBER = 2_000
 """Records that `page` reaches; beyond them only a page token goes."""
@@ -217,16 +217,6 @@ def _info(world: World, call: Call, listing: Listing, *, count: int, token: str 
         "email": False,
         "more_records": token is not None,
     }
-
-
-def whole_number(world: World, call: Call, name: str, default: int) -> int:
-    """Return a paging parameter, at least 1; `per_page` at most 200."""
-    text = call.query.get(name, str(default))
-    if not text.isdigit() or int(text) < 1:
-        raise read_problem(world, "INVALID_DATA", "invalid data", {"param_name": name})
-    if name == "per_page" and int(text) > PAGE:
-        raise read_problem(world, "LIMIT_EXCEEDED", "limit exceeded", {"limit": PAGE, "param_name": name})
-    return int(text)
 
 
 def digest_of(call: Call) -> str:

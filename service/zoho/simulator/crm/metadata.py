@@ -7,6 +7,7 @@ from service.zoho.simulator.clock import parse
 from service.zoho.simulator.crm import consents
 from service.zoho.simulator.crm.fields import CUSTOM, JSON_TYPES, MODULE_IDS, MODULES, Field, Kind, field_id
 from service.zoho.simulator.crm.gate import read_problem
+from service.zoho.simulator.crm.paging import PAGE, whole_number
 from service.zoho.simulator.crm.rows import user_objects
 from service.zoho.simulator.crm.visible import fields_of, modules_of
 from service.zoho.simulator.wire import Call, Reply, json_reply
@@ -54,10 +55,15 @@ def users(world: World, call: Call) -> Reply:
     if _unchanged_since_planting(world, call):
         return Reply(status=304)
     found = [_user(everybody[number]) for number in sorted(everybody, key=str)[wanted]]
-    if not found:
+    if "ids" in call.query:
+        found = [one for one in found if one["id"] in call.query["ids"].split(",")]
+    per_page, page = whole_number(world, call, "per_page", PAGE), whole_number(world, call, "page", 1)
+    shown = found[(page - 1) * per_page : page * per_page]
+    if not shown:
         return Reply(status=204)
-    info = {"per_page": 200, "count": len(found), "page": 1, "more_records": False}
-    return json_reply({"users": found, "info": info})
+    more = len(found) > page * per_page
+    info = {"per_page": per_page, "count": len(shown), "page": page, "more_records": more}
+    return json_reply({"users": shown, "info": info})
 
 
 def user(world: World, call: Call) -> Reply:

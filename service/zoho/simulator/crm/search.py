@@ -4,7 +4,8 @@ from service.zoho.simulator.crm import system
 from service.zoho.simulator.crm.criteria import CriteriaError, parse
 from service.zoho.simulator.crm.fields import MODULES
 from service.zoho.simulator.crm.gate import module_of, read_problem
-from service.zoho.simulator.crm.listing import BY_NUMBER, PAGE, check_choice, sorting, whole_number
+from service.zoho.simulator.crm.listing import BY_NUMBER, check_choice, sorting
+from service.zoho.simulator.crm.paging import PAGE, whole_number
 from service.zoho.simulator.crm.rows import columns, render, select_list, table
 from service.zoho.simulator.crm.visible import fields_of, visible
 from service.zoho.simulator.names import VIEWS
@@ -44,10 +45,7 @@ def search(world: World, call: Call) -> Reply:
 def count(world: World, call: Call) -> Reply:
     """Answer `GET /{Module}/actions/count`, of a view or of what a search would find."""
     module = module_of(call)
-    if "cvid" in call.query:
-        if call.query["cvid"] != VIEWS[module]:
-            message = "the cvid given seems to be invalid"
-            raise read_problem(world, "INVALID_DATA", message, {"param_name": "cvid"})
+    if in_view(world, call, module):
         where, values = "Newsletter = 1", list[object]()
     elif {"criteria", "email", "phone", "word"} & set(call.query):
         where, values = _searched(world, call, module)
@@ -68,7 +66,16 @@ def _source(world: World, call: Call, module: str) -> str:
     names = ", ".join(field.api_name for field in MODULES[module].values() if field.stored)
     parts = [f"SELECT {names} FROM converted_{module}"] if converted != "false" else []
     parts += [_index(world, module)] if converted != "true" else []
-    return f"SELECT * FROM ({' UNION ALL '.join(parts)}) WHERE {0 if waiting else 1}"
+    viewed = " AND Newsletter = 1" if in_view(world, call, module) else ""
+    return f"SELECT * FROM ({' UNION ALL '.join(parts)}) WHERE {0 if waiting else 1}{viewed}"
+
+
+def in_view(world: World, call: Call, module: str) -> bool:
+    """Return whether only the records of the module's one view are asked for; refuse another view."""
+    if call.query.get("cvid", VIEWS[module]) != VIEWS[module]:
+        message = "the cvid given seems to be invalid"
+        raise read_problem(world, "INVALID_DATA", message, {"param_name": "cvid"})
+    return "cvid" in call.query
 
 
 def _index(world: World, module: str) -> str:

@@ -8,14 +8,8 @@ import msgspec
 from service.zoho.simulator.clock import iso, parse
 from service.zoho.simulator.crm.fields import MODULES, Kind
 from service.zoho.simulator.crm.gate import module_of, read_problem
-from service.zoho.simulator.crm.listing import (
-    TOKEN_LIFE_S,
-    PageToken,
-    decode_token,
-    digest_of,
-    encode_token,
-    whole_number,
-)
+from service.zoho.simulator.crm.listing import TOKEN_LIFE_S, PageToken, decode_token, digest_of, encode_token
+from service.zoho.simulator.crm.paging import whole_number
 from service.zoho.simulator.crm.rows import user_objects
 from service.zoho.simulator.wire import Call, Reply, json_reply
 from service.zoho.simulator.world import World

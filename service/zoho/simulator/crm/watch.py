@@ -9,7 +9,7 @@ from service.zoho.simulator import shelf
 from service.zoho.simulator.clock import iso, parse
 from service.zoho.simulator.crm.fields import MODULE_IDS, MODULES
 from service.zoho.simulator.crm.gate import error_item, problem
-from service.zoho.simulator.crm.listing import PAGE, whole_number
+from service.zoho.simulator.crm.paging import PAGE, whole_number
 from service.zoho.simulator.wire import Call, Reply, json_reply
 from service.zoho.simulator.world import World
 
