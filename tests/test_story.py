@@ -3,13 +3,17 @@
 import json
 import os
 import re
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from email import policy
 from email.parser import BytesParser
 from pathlib import Path
 
 import pytest
+
+from service.reconciler.natures import STATES
 
 ADDRESS = re.compile(rb"[a-z0-9._%+-]+@[a-z0-9.-]*example\.(?:com|org|net)", re.IGNORECASE)
 OURS = {b"legal@example.org", b"consent-ledger@example.org"}
@@ -78,6 +82,15 @@ def test_the_bundle_verifies_and_legals_mail_lies_in_the_outbox(told):
         "image/png",
         "text/csv",
     }
+
+
+def test_canaries_of_every_state_are_read_back_right_after_each_run(told):
+    _, folder = told
+    (ledger,) = folder.rglob("ledger.db")
+    with closing(sqlite3.connect(ledger)) as db:
+        troubles = dict(db.execute("SELECT state, trouble FROM canary"))
+    assert set(troubles) == set(STATES)
+    assert {state for state, trouble in troubles.items() if trouble} == {"bounced"}
 
 
 def test_no_address_is_in_the_clear_in_any_file_that_the_service_wrote(told):

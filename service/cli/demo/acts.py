@@ -18,6 +18,7 @@ from service.cli.ask import record_look_up, write_private
 from service.cli.demo.stage import Stage, ask
 from service.errors import Unavailable
 from service.ledger.verify import State, verify_bundle
+from service.reconciler import hatching
 from service.reconciler.run import RunResult, reconcile
 from service.reports.drift.kinds import describe
 from service.reports.evidence import bundle
@@ -83,6 +84,9 @@ class Acts:
         pace = self._pace()
         with self._parts.zoho(pace, quota=Alone(pace.clock)) as zoho:
             run = self._parts.context(zoho, self._progress)
+            self._act("Put contacts of our own into both products, one in every state")
+            made = hatching.create(run)
+            self._out.print(f"{len(made)} canaries: each run writes them and reads them back")
             self._act("Read CRM and Campaigns, compare them with the ledger (dry run)")
             dry = reconcile(run)
             self._out.print(_truth_table(told.planted, dry.found))

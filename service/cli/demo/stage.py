@@ -3,6 +3,7 @@
 import json
 import os
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
@@ -21,6 +22,7 @@ from service.errors import Misconfigured, Unavailable
 from service.settings import Settings
 from service.zoho.simulator import names
 
+CANARIES = {"domain": "canaries.example.org", "dead_domain": "nobody.example.org"}
 PATIENCE_S = 30.0
 """How long one of our own processes may take to answer before the demonstration gives up."""
 
@@ -43,6 +45,7 @@ def stage(folder: Path, *, contacts: int, port: int) -> Iterator[Stage]:
     """Start the simulator, the service and a worker on loopback; end them by their process ids."""
     folder.mkdir(parents=True, mode=0o700)
     _require_free(port)
+    _write_policies(folder / "policies")
     zoho_port = _free_port()
     zoho_url = f"http://127.0.0.1:{zoho_port}"
     chosen = _settings(folder, zoho_url, port or _free_port())
@@ -77,6 +80,7 @@ def _settings(folder: Path, zoho_url: str, port: int) -> Settings:
     ours.update(
         database_url=f"sqlite:///{folder / 'ledger.db'}",
         state_dir=folder,
+        policies_dir=folder / "policies",
         fence_file=folder / "fence",  # nothing of a demonstration stays behind elsewhere
         public_url=f"http://127.0.0.1:{port}",
         port=port,
@@ -90,12 +94,24 @@ def _settings(folder: Path, zoho_url: str, port: int) -> Settings:
     return settings.load(**ours)
 
 
+def _write_policies(folder: Path) -> None:
+    """Write the rules that ship, with a home for the canaries: here even their domains are simulated."""
+    shutil.copytree(settings.defaults()["policies_dir"], folder)
+    rules = folder / "enforcement.toml"
+    text = rules.read_text(encoding="utf-8")
+    for name, domain in CANARIES.items():
+        assert f'\n{name} = ""\n' in text, "the canaries of the rules that ship have no home"
+        text = text.replace(f'\n{name} = ""\n', f'\n{name} = "{domain}"\n')
+    rules.write_text(text, encoding="utf-8")
+
+
 def _environment(chosen: Settings) -> dict[str, str]:
     """Return the environment of our processes: this one's without settings of its own, plus ours."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("CONSENT_")}
     ours = {
         "database_url": chosen.database_url,
         "state_dir": str(chosen.state_dir),
+        "policies_dir": str(chosen.policies_dir),
         "fence_file": str(chosen.fence_path),
         "public_url": chosen.public_url,
         "port": str(chosen.port),
