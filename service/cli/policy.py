@@ -9,6 +9,7 @@ import click
 from rich.console import Console
 
 from service import app, settings
+from service.anchor import attestation
 from service.cli import show
 from service.errors import Misconfigured, Refused
 from service.intake import Intake
@@ -37,8 +38,9 @@ def check_set(folder: Path | None) -> None:
 
     FOLDER is CONSENT_POLICIES_DIR unless one is given. Exits 1 if anything is wrong.
     """
-    found = files.read(folder or settings.load().policies_dir)
-    problems = check(found)
+    folder = folder or settings.load().policies_dir
+    found = files.read(folder)
+    problems = check(found) + attestation.problems(found, folder)
     for problem in problems:
         click.echo(str(problem))
     if problems:
@@ -101,7 +103,7 @@ def adopt_set(folder: Path | None, by: str, limit: int, *, yes: bool) -> None:
 def _checked(folder: Path) -> PolicySet:
     """Return the set of a folder; raises `Misconfigured` with its first problem."""
     found = files.read(folder)
-    if problems := check(found):
+    if problems := check(found) + attestation.problems(found, folder):
         raise Misconfigured(
             f"{problems[0]} ({len(problems)} in all; `consent-ledger policy check` says each)"
         )

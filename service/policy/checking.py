@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from service.policy import files as reading
 from service.policy.examples import failures
-from service.policy.files import Files, Problem, UnusableError, problem
+from service.policy.files import Files, Problem, problem
 from service.policy.law import Deadline, Jurisdiction
 from service.policy.shapes import Controller, Enforcement, Form, Purpose, Strict, ZohoMapping
 
@@ -23,29 +23,45 @@ HOUSE: Mapping[str, type[Strict]] = {
     "enforcement.toml": Enforcement,
 }
 
+OTHERS = ("log.toml",)
+"""Files that another room reads and checks."""
+
 
 def check(files: Files) -> list[Problem]:
-    """Return everything that is wrong with a set: each file by itself, then all together, then examples."""
-    found = [one for name, kind in HOUSE.items() for one in reading.problems(files, name, kind)]
+    """Return everything that is wrong with a set: each file by itself, then all together.
+
+    Files that are right by themselves are compared only where all are: what is missing in one of them
+    would look like a contradiction.
+    """
+    found, laws = [*_strangers(files)], {}
+    for name, kind in HOUSE.items():
+        found += reading.problems(files, name, kind)
     for name in reading.law_files(files):
-        found += reading.problems(files, name, Jurisdiction)
-    if found:
-        return found
-    laws = {name: reading.read_law(files, name) for name in reading.law_files(files)}
-    try:
-        house = (
-            reading.decode(files, "purposes.toml", Purposes),
-            reading.decode(files, "zoho.toml", ZohoMapping),
-            reading.decode(files, "enforcement.toml", Enforcement),
-        )
-    except UnusableError as error:
-        return [error.problem]
-    found = list(contradictions(files, *house, laws))
-    for name, law in laws.items():
-        found += _unsigned(files, name, law)
-        found += _placeless(files, name, law)
-        found += _examples(files, name, law)
+        if wrong := list(reading.problems(files, name, Jurisdiction)):
+            found += wrong
+            continue
+        law = laws[name] = reading.read_law(files, name)
+        found += [*_unsigned(files, name, law), *_placeless(files, name, law), *_examples(files, name, law)]
+    readable = all(name in files and not any(one.file == name for one in found) for name in HOUSE)
+    if readable and len(laws) == len(reading.law_files(files)):
+        found += _compared(files, laws)
     return found
+
+
+def _compared(files: Files, laws: Mapping[str, Jurisdiction]) -> Iterator[Problem]:
+    purposes = reading.decode(files, "purposes.toml", Purposes)
+    zoho = reading.decode(files, "zoho.toml", ZohoMapping)
+    yield from contradictions(
+        files, purposes, zoho, reading.decode(files, "enforcement.toml", Enforcement), laws
+    )
+
+
+def _strangers(files: Files) -> Iterator[Problem]:
+    """Yield files that nothing reads: most likely a name is misspelt."""
+    for name in files:
+        if name not in (*HOUSE, *OTHERS) and not name.startswith(reading.LAWS):
+            read = ", ".join((*HOUSE, *OTHERS))
+            yield Problem(file=name, line=0, message=f"is read by nothing; the files of a set are {read}")
 
 
 def contradictions(

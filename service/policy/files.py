@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 import msgspec
 
 from service.errors import Misconfigured
-from service.policy.law import AnyRule, Deadline, Jurisdiction
+from service.policy.faults import faults
+from service.policy.law import Deadline, Jurisdiction
 from service.policy.lines import Path as Steps
 from service.policy.lines import line_of, path_in
 
@@ -59,15 +60,12 @@ def digest(files: Files) -> bytes:
 
 def decode(files: Files, name: str, kind: type[T]) -> T:
     """Return what a file says; raises `UnusableError` with the first thing that is wrong with it."""
-    if name not in files:
-        message = "is missing; start from the one that ships with the service"
-        raise UnusableError(Problem(file=name, line=0, message=message))
-    told = _parse(files, name)
+    told = _read(files, name)
     try:
         return msgspec.convert(told, kind, builtin_types=(datetime, date))
     except msgspec.ValidationError as error:
         path = path_in(str(error))
-        raise UnusableError(problem(files, name, path, _words(told, path, error))) from None
+        raise UnusableError(problem(files, name, path, _words(told, path, str(error)))) from None
 
 
 def problem(files: Files, name: str, path: Steps, message: str) -> Problem:
@@ -76,31 +74,22 @@ def problem(files: Files, name: str, path: Steps, message: str) -> Problem:
 
 
 def problems(files: Files, name: str, kind: type[T]) -> Iterator[Problem]:
-    """Yield what is wrong with a file by itself; each rule of a jurisdiction is looked at."""
+    """Yield everything that is wrong with a file by itself; a file that is no TOML has one thing wrong."""
     try:
-        decode(files, name, kind)
+        told = _read(files, name)
     except UnusableError as error:
-        rules = list(_rules(files, name)) if name.startswith(LAWS) else []
-        yield from rules or [error.problem]
-        if rules and error.problem.line not in {one.line for one in rules}:
-            yield error.problem
-
-
-def _rules(files: Files, name: str) -> Iterator[Problem]:
-    """Yield what is wrong with each rule of a jurisdiction's file, all of them."""
-    try:
-        rules = _parse(files, name).get("rules", [])
-    except UnusableError:
+        yield error.problem
         return
-    for number, rule in enumerate(rules if isinstance(rules, list) else []):
-        try:
-            msgspec.convert(rule, AnyRule, builtin_types=(datetime, date))
-        except msgspec.ValidationError as error:
-            path = ("rules", number, *path_in(str(error)))
-            yield problem(files, name, path, f"{_id(rule)}{error}")
+    for path, message in faults(told, kind):
+        where = (*path, *path_in(message))
+        yield problem(files, name, where, _words(told, path, message))
 
 
-def _parse(files: Files, name: str) -> dict[str, Any]:
+def _read(files: Files, name: str) -> dict[str, Any]:
+    """Return the tables of a file; raises `UnusableError` where there is none, or it is no TOML."""
+    if name not in files:
+        message = "is missing; start from the one that ships with the service"
+        raise UnusableError(Problem(file=name, line=0, message=message))
     try:
         text = files[name].decode()
     except UnicodeDecodeError as error:
@@ -121,13 +110,13 @@ def _syntax_line(text: str, message: str) -> int:
     return text.rstrip("\n").count("\n") + 1
 
 
-def _words(told: Mapping[str, Any], path: Steps, error: Exception) -> str:
-    """Return an error with the id of the rule in which it stands."""
+def _words(told: Mapping[str, Any], path: Steps, message: str) -> str:
+    """Return a message with the id of the rule in which it stands."""
     match path:
         case ("rules", int(number), *_):
-            return f"{_id(told['rules'][number])}{error}"
+            return f"{_id(told['rules'][number])}{message}"
         case _:
-            return str(error)
+            return message
 
 
 def _id(rule: object) -> str:

@@ -1,6 +1,6 @@
 import pytest
 
-from service.anchor.attestation import Attestation, load
+from service.anchor.attestation import FILE, Attestation, load, problems
 from service.errors import Misconfigured
 from service.settings import HERE
 from tests.anchor.authority import LocalAuthority
@@ -59,7 +59,7 @@ def test_an_authority_has_an_address_and_a_root(tmp_path):
         ("policy = ''", "needs one quorum line"),
         ("witnesses = 3", "unknown field"),
         ("policy = 3", "Expected `str`"),
-        ("policy = ", "log.toml cannot be used"),
+        ("policy = ", "log.toml:1: .* the file cannot be used"),
         (POLICY.replace("https://w1", "ftp://w1"), "not an http or https address"),
         (POLICY + '[monitors]\nW3 = "https://w3.example"\n', "names W3"),
         ('[[authority]]\nname = "tsa"\nurl = "https://t.example"\ncertificates = "no.pem"\n', "No such file"),
@@ -69,6 +69,33 @@ def test_an_authority_has_an_address_and_a_root(tmp_path):
 def test_a_file_that_cannot_be_used_stops_the_service(tmp_path, text, says):
     with pytest.raises(Misconfigured, match=says):
         write(tmp_path, text)
+
+
+def test_all_that_is_wrong_is_told_with_its_line(tmp_path):
+    LocalAuthority(tmp_path / "authority")
+    text = """# who vouches
+policy = '''
+witness ours nonsense
+quorum ours
+'''
+
+[[authority]]
+name = "a"
+url = "https://a.example/"
+certificates = "lost.pem"
+"""
+    found = problems({FILE: text.encode()}, tmp_path)
+    assert [(one.file, one.line) for one in found] == [(FILE, 3), (FILE, 10)]
+    text = """[monitors]
+stray = "https://m.example/"
+
+[[authority]]
+name = "a"
+url = "ftp://a.example/"
+certificates = "authority/root.pem"
+"""
+    found = problems({FILE: text.encode()}, tmp_path)
+    assert [one.line for one in found] == [6, 2]
 
 
 def test_two_authorities_of_one_name_are_refused(tmp_path):

@@ -141,6 +141,39 @@ def test_a_form_for_a_purpose_that_is_not_declared_is_named_where_it_says_so(fol
     assert told(folder)[0].startswith(f"policies/purposes.toml:{line}: form newsletter")
 
 
+def test_everything_that_is_wrong_is_told_of_every_file_at_once(folder):
+    files = ("enforcement.toml", "zoho.toml", "purposes.toml", "jurisdictions/au.toml")
+    changes = {
+        files[0]: [
+            ('weakest_grade = "C"', 'weakest_grade = "Z"'),
+            ("soft_bounce_days = 365", 'soft_bounce_days = "long"'),
+            ("re_permission_share = 0.02", "re_permission_share = 2.0"),
+            ('unknown = "report"', 'unknown = "shrug"'),
+        ],
+        files[1]: [
+            ('opt_out_field = "Email_Opt_Out"', "opt_out_fields = 1"),
+            ('key = "3z0', 'keys = "3z0'),
+            ('direction = "crm_to_campaigns"', 'direction = "sideways"'),
+        ],
+        files[2]: [("double_opt_in = false", 'double_opt_in = "no"'), ("thanks = ", "thank = ")],
+        files[3]: [("business_days = 5", "business_days = 5.5"), ("given = {", "givn = {")],
+    }
+    wrong = {
+        f"policies/{name}:{change(folder / name, old, new)}"
+        for name, pairs in changes.items()
+        for old, new in pairs
+    }
+    found = {problem.partition(": ")[0].partition(" ")[0].rstrip(":") for problem in told(folder)}
+    assert wrong <= found
+    assert {one.rpartition(":")[0] for one in found} == {f"policies/{name}" for name in files}
+
+
+def test_a_file_that_nothing_reads_is_named(folder):
+    (folder / "log.toml").rename(folder / "logs.toml")
+    [problem] = told(folder)
+    assert problem.startswith("policies/logs.toml is read by nothing")
+
+
 def test_an_example_that_does_not_hold_is_named_with_its_line(folder):
     law = folder / "jurisdictions" / "ca.toml"
     change(law, "months = 24", "months = 12")
