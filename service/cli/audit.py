@@ -157,7 +157,10 @@ def push(*, applying: bool, at_once: bool, estimated: bool) -> None:
                 estimating.require_off_hours(parts, context)
             for told in pushing.push(context):
                 refused = "".join(f", {count:,} refused ({code})" for code, count in told.refused.items())
-                click.echo(f"{told.list_name}: {told.pushed:,} put on the list{refused}")
+                asked = f", {told.awaited:,} accepted and not there yet" if told.awaited else ""
+                click.echo(
+                    f"{told.list_name}: {told.pushed:,} put on the list and seen there{asked}{refused}"
+                )
             cost.show_cost(expected, zoho.meter)
             return
         with parts.db.read() as tx:

@@ -75,8 +75,12 @@ def _with_metadata(found: Estimate, parts: Parts, zoho: Zoho) -> Estimate:
 
 
 def of_push(parts: Parts, zoho: Zoho) -> Estimate:
-    """Return what putting everybody on the lists that lack them costs."""
-    return _with_token(errands.of_push(_waiting_for_lists(parts)), zoho)
+    """Return what putting everybody on the lists that lack them costs, and reading those lists back."""
+    waiting = _waiting_for_lists(parts)
+    with parts.db.read() as tx:
+        active = pushing.active(tx, list(waiting))
+    reading = sum(listings.calls(active[name] + count) for name, count in waiting.items() if count)
+    return _with_token(errands.of_push(sum(waiting.values()), reading=reading), zoho)
 
 
 def of_harm(parts: Parts, zoho: Zoho) -> Estimate:
@@ -175,7 +179,7 @@ def of_night(parts: Parts, zoho: Zoho) -> Estimate | None:
 def require_off_hours(parts: Parts, context: Context) -> None:
     """Raise `Unsafe` where so large a push has to wait for the organisation's off-hours."""
     now = app.now()
-    waiting, opens = _waiting_for_lists(parts), context.opens(now)
+    waiting, opens = sum(_waiting_for_lists(parts).values()), context.opens(now)
     if waiting > parts.policy.enforcement.quota.large_push and opens > now:
         raise Unsafe(
             f"{waiting:,} people are a large push; it waits for off-hours, from {opens:%H:%M} UTC on: "
@@ -189,7 +193,8 @@ def _with_token(found: Estimate, zoho: Zoho) -> Estimate:
     return found
 
 
-def _waiting_for_lists(parts: Parts) -> int:
+def _waiting_for_lists(parts: Parts) -> dict[str, int]:
+    """Return how many people would be put on each list that a CRM view feeds."""
     with parts.db.read() as tx:
         lists = [entry for entry in parts.policy.zoho.campaigns.lists if entry.view_field]
-        return sum(len(pushing.permitted(tx, entry, app.now())) for entry in lists)
+        return {entry.name: len(pushing.permitted(tx, entry, app.now())) for entry in lists}

@@ -26,7 +26,7 @@ from service.reconciler.port import CrmRecord, Member
 
 def prove_crm(context: Context) -> None:
     """Read written CRM records back in batches and record them; a `ZohoError` leaves the rest written."""
-    for batch in changes.parts(waiting(context, CRM, "written"), CRM_BATCH):
+    for batch in changes.by_module(waiting(context, CRM, "written"), CRM_BATCH):
         records = {(r.module, r.record_id): r for r in context.crm.read([item.record for item in batch])}
         context.progress("read back permits crm", len(batch), len(batch))
         seen = {item: _shown(records.get(item.record)) for item in batch}

@@ -28,6 +28,9 @@ from service.reconciler import crm_mirror, port
 from service.reconciler.upsert import Rows, insert_into, moment, upsert
 from service.vault import Vault
 
+AWAITED = "awaited"
+"""The status of somebody whom a list accepted and may be asking; Campaigns has no word for it."""
+
 put_records = crm_mirror.put_records
 
 
@@ -161,6 +164,13 @@ def note_permitted(tx: Connection, index: bytes, lists: Sequence[str], at: datet
         .where(contact.c.address_index == index)
         .values(permission="granted", since=at, was=None)
     )
+
+
+def note_awaited(tx: Connection, indexes: Sequence[bytes], list_name: str, at: datetime) -> None:
+    """Take over that a list accepted these people and does not show them: gone with the next full reading."""
+    told = {"status": AWAITED, "since": at, "was": None, "seen_run": 0}
+    rows = [{"list_name": list_name, "address_index": index, **told} for index in indexes]
+    upsert(tx, member, rows, dict.fromkeys(("status", "since", "was")))
 
 
 def note_refused(tx: Connection, indexes: Sequence[bytes], lists: Sequence[str], at: datetime) -> None:

@@ -29,7 +29,7 @@ def prove_crm(context: Context) -> None:
     """Read written CRM records back in batches and record them; a `ZohoError` leaves the rest written."""
     with context.db.read() as tx:
         written = changes.waiting(tx, CRM, "written")
-    for batch in changes.parts(written, CRM_BATCH):
+    for batch in changes.by_module(written, CRM_BATCH):
         records = {(r.module, r.record_id): r for r in context.crm.read([item.record for item in batch])}
         context.progress("read back crm", len(batch), len(written))
         _record(context, {item: _seen(records.get(item.record)) for item in batch})

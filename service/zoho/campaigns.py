@@ -75,6 +75,13 @@ class ZohoCampaigns:
             if (address := text(row, "contact_email", "contactemailaddress")) is not None:
                 yield ListMember(list_name=list_name, address=address, status=status)
 
+    def joined_lately(self, list_name: str) -> Iterator[str]:
+        """Yield the addresses of those who joined one list lately; the time is documented nowhere."""
+        params = {"listkey": self._key(list_name), "status": "recent", "sort": "desc"}
+        for row in self._listings.rows("getlistsubscribers", params):
+            if (address := text(row, "contact_email", "contactemailaddress")) is not None:
+                yield address
+
     def permissions(self, granted: bool) -> Iterator[str]:  # noqa: FBT001  # the port's signature
         """Yield the addresses in the segment that reads Marketing Permission back."""
         cvid = self._mapping.granted_segment if granted else self._mapping.refused_segment

@@ -48,10 +48,11 @@ def of_permits(changes: Stops, active: Iterable[int] = ()) -> Estimate:
     return found
 
 
-def of_push(contacts: int) -> Estimate:
-    """Return what putting so many people on a list costs."""
+def of_push(contacts: int, *, reading: int = 0) -> Estimate:
+    """Return what putting so many people on a list costs, and as many calls that read the lists back."""
     found = Estimate(oauth=1)
     found.campaigns["json/listsubscribe"] += contacts
+    found.campaigns["getlistsubscribers"] += reading
     return found
 
 
