@@ -192,6 +192,8 @@ class Enforcement(Strict, frozen=True, kw_only=True):
     soft_bounce_days: int
     largest_shrink: float
     without_consent: dict[str, WithoutConsent]
+    swift_seconds: int = 30
+    """Withdrawals within so many seconds of a sending are told to legal: a scanner may have made them."""
     watch_seconds: int = 5
     full_sweep_hours: int = 20
     """How old the last reading of all of CRM may be for a run to read no more than what changed since."""

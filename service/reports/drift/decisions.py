@@ -27,6 +27,10 @@ _DAMAGED = (
     "Rows of the ledger are not as they were written; people's wishes are still carried out. Have "
     "consent-ledger scrub name the places today, and restore a backup on which it finds nothing."
 )
+_SWIFT = (
+    "A mail scanner may have followed their links; they are stopped all the same. Have the links of these "
+    "mails ask before they act (one-click by POST), and let whoever still wants mail consent again."
+)
 _NO_CONSENT = "Zoho permits them, the ledger knows no consent. Decide whether to ask them, or to stop."
 
 
@@ -48,6 +52,7 @@ def decisions(
     *,
     damaged: int = 0,
     left_out: int = 0,
+    swift: int = 0,
 ) -> tuple[Decision, ...]:
     """Return what waits for a person, the urgent first; people count once in each line."""
     waiting = [row for row in rows if row.is_open]
@@ -69,6 +74,7 @@ def decisions(
         Decision(
             title="Mailable without a known consent", count=without_consent, advice=_NO_CONSENT, urgent=False
         ),
+        Decision(title="Withdrawals within seconds of a sending", count=swift, advice=_SWIFT, urgent=False),
         *_reported(waiting),
     )
     return tuple(line for line in lines if line.count)

@@ -28,6 +28,8 @@ from service.reports.drift.kinds import describe
 from service.reports.drift.plans import PlanNews, plan_news
 from service.reports.drift.reading import Found, Run, Withdrawal
 from service.reports.drift.starting import started
+from service.reports.drift.swift import swift
+from service.reports.drift.thresholds import thresholds
 
 TREND_NIGHTS = 30
 STALE = timedelta(hours=36)
@@ -132,6 +134,8 @@ class DriftReport:
     """The newest look at stored rows, None before the first."""
     attestors: tuple[Attestor, ...]
     """How it stands with each witness and time-stamping authority."""
+    thresholds: tuple[tuple[str, str], ...]
+    """The numbers of the policy set that decide in what is told here."""
 
 
 def drift_report(tx: Connection, policy: PolicySet, *, now: datetime) -> DriftReport:
@@ -157,6 +161,7 @@ def drift_report(tx: Connection, policy: PolicySet, *, now: datetime) -> DriftRe
         now,
         damaged=damaged,
         left_out=len({one.product for one in planned.tripped if one.left_out}),
+        swift=swift(tx, since, now, policy.enforcement.swift_seconds),
     )
     overdue, deadline = deadlines(policy, rows, withdrawals, now)
     origin, size, checkpoint = reading.log_head(tx)
@@ -186,6 +191,7 @@ def drift_report(tx: Connection, policy: PolicySet, *, now: datetime) -> DriftRe
         policy_digest=policy.digest,
         stored=stored,
         attestors=attestors(tx, now),
+        thresholds=thresholds(policy),
     )
 
 
