@@ -145,6 +145,8 @@ def head(found: Shown) -> list[str]:
         lines.append(f"  {about.reason}")
     if found.overdue:
         lines.append(f"  {found.overdue:,} of its writes are overdue")
+    if found.late:
+        lines.append(f"  {found.late:,} of its writes came after their deadline")
     if found.next_due is not None:
         lines.append(f"  next deadline: {found.next_due[0]:%Y-%m-%d %H:%M} UTC ({found.next_due[1]})")
     lines += [f"  breaker {trip.name} ({trip.target}): {trip.reason}" for trip in found.tripped]

@@ -15,6 +15,7 @@ from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, case, fu
 from service.consent import Category
 from service.db import batches, crm_address, crm_record, drift, happening, member, run
 from service.errors import ZohoError
+from service.reconciler.actors import called
 from service.reconciler.context import Context
 from service.reconciler.port import Member
 
@@ -93,7 +94,7 @@ def read_timelines(context: Context, run_id: int) -> int:
             break
         if flip is not None:
             cause = SOURCES.get(flip.source, Cause.UNKNOWN)
-            told.append(_row(run_id, row, cause, flip.who, reopened=True))
+            told.append(_row(run_id, row, cause, flip.who or row.modified_by, reopened=True))
     with context.db.begin() as tx:
         for part in batches(told):
             tx.execute(_PUT, part)
@@ -173,7 +174,7 @@ def _row(run_id: int, row: Row[Any], cause: Cause, actor: str | None, *, reopene
         "of_kind": row.kind,
         "of_index": row.address_index,
         "new_cause": cause.value,
-        "new_actor": actor,
+        "new_actor": called(actor),
         "new_reopened": int(reopened),
     }
 
@@ -181,7 +182,13 @@ def _row(run_id: int, row: Row[Any], cause: Cause, actor: str | None, *, reopene
 def _reopened(run_id: int) -> Any:  # noqa: ANN401  # as above
     """Select the open records of people whom this run found opened again, those changed last first."""
     return (
-        select(drift.c.kind, drift.c.address_index, crm_record.c.module, crm_record.c.record_id)
+        select(
+            drift.c.kind,
+            drift.c.address_index,
+            crm_record.c.module,
+            crm_record.c.record_id,
+            crm_record.c.modified_by,
+        )
         .join(crm_address, crm_address.c.address_index == drift.c.address_index)
         .join(crm_record, _same_record())
         .where(

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, FromClause, and_, func, insert, literal, sele
 from service.db import Moment, breaker, canary, contact, crm_record, member
 from service.policy import PolicySet
 from service.policy.limits import Breaker
+from service.reconciler.actors import called
 from service.reconciler.enforcement import CAMPAIGNS
 from service.reconciler.plan import Change
 from service.reconciler.port import Member
@@ -95,7 +96,7 @@ def sudden_change(by_actor: Mapping[str, int], limit: int) -> str | None:
     if people <= limit:
         return None
     return (
-        f"{actor} changed the consent of {people} records since the last run, more than one_actor in "
+        f"{called(actor)} changed the consent of {people} records since the last run, more than one_actor in "
         f"{LIMITS} allows ({limit}); ask what it was"
     )
 

@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, case, func, lite
 
 from service.db import Moment, change, crm_address, crm_record, drift, member, standing, subject
 from service.policy import PolicySet
+from service.reconciler.actors import called
 from service.reconciler.diff import RE_PERMISSION, STOPPING, Found
 from service.reconciler.enforcement import CAMPAIGNS, CRM
 from service.reconciler.plan import Change, Direction, Plan, cost, urgency
@@ -144,7 +145,7 @@ def change_of(
         direction=direction,
         basis=basis,
         contested=row.undone >= policy.enforcement.flapping.undone_limit,
-        undone_by=row.modified_by if row.undone else None,
+        undone_by=called(row.modified_by) if row.undone else None,
     )
 
 

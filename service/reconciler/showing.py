@@ -88,7 +88,10 @@ class Summary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shown:
-    """One plan whole; `lines` are a part of `size` changes, permissive ones first, from `start` on."""
+    """One plan whole; `lines` are a part of `size` changes, permissive ones first, from `start` on.
+
+    `overdue` are writes that still wait past their deadline, `late` those that were made after it.
+    """
 
     summary: Summary
     digest: str
@@ -98,6 +101,7 @@ class Shown:
     states: Mapping[str, int]
     totals: tuple[Total, ...]
     overdue: int
+    late: int
     next_due: tuple[datetime, str] | None
     voices: tuple[Voice, ...]
     tripped: tuple[Trip, ...]
@@ -133,6 +137,9 @@ def show(
     )
     coming = tx.execute(due.where(change.c.due_at >= now).order_by(change.c.due_at).limit(1)).one_or_none()
     overdue = tx.scalar(select(func.count()).select_from(due.where(change.c.due_at < now).subquery()))
+    late = select(func.count()).where(
+        mine, change.c.state.in_(["written", "proved"]), change.c.written_at > change.c.due_at
+    )
     return Shown(
         summary=_summaries(tx, [row])[0],
         digest=row.digest.hex(),
@@ -142,6 +149,7 @@ def show(
         states=states,
         totals=_totals(tx, run_id),
         overdue=overdue or 0,
+        late=tx.scalar(late) or 0,
         next_due=None if coming is None else (coming.due_at, coming.due_rule or ""),
         voices=_voices(tx, run_id),
         tripped=tuple(breakers.tripped(tx, run_id)),

@@ -1,12 +1,14 @@
 """Who or what caused a drift, as far as the products tell."""
 
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 import pytest
 from sqlalchemy import select
 
 from service.db import drift
-from service.reconciler.attribution import Cause, top_openers
+from service.reconciler.actors import UNNAMED
+from service.reconciler.attribution import SOURCES, Cause, cause_of, top_openers
 from tests.running import withdrawal
 
 from .conftest import world
@@ -113,3 +115,53 @@ def test_who_is_back_in_campaigns_after_a_stop_is_blamed_on_nobody_of_crm_and_no
     small.run(applying=False)
     assert cause(small, email) == (Cause.CAMPAIGNS, None, 1)
     assert openers(small)[0][1] == Cause.CAMPAIGNS
+
+
+@dataclass
+class Nameless:
+    """A CRM that shows its users by number alone, as after they were deleted."""
+
+    crm: object
+    timelines: bool = True
+
+    def observe(self, **more):
+        return (replace(found, modified_by="5725767000000411001") for found in self.crm.observe(**more))
+
+    def last_flip(self, module, record_id):
+        return self.crm.last_flip(module, record_id) if self.timelines else None
+
+    def __getattr__(self, name):
+        return getattr(self.crm, name)
+
+
+@pytest.mark.parametrize(("timelines", "called"), [(True, "Samir Haddad"), (False, UNNAMED)])
+def test_a_deleted_user_is_named_by_the_timeline_and_never_by_a_number(small, timelines, called):
+    email = small.ordinary()
+    small.intake.record([withdrawal(email)])
+    small.run()
+    small.sim.control("crm/set", {"email": email, "fields": {"Email_Opt_Out": False}, "by": "Samir Haddad"})
+    small.run(applying=False, crm=Nameless(small.zoho.crm, timelines=timelines))
+    assert cause(small, email) == (Cause.STAFF, called, 1)
+    assert openers(small) == [(called, Cause.STAFF, 1)]
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("crm_ui", Cause.STAFF),
+        ("crm_api", Cause.AUTOMATION),
+        ("workflow", Cause.AUTOMATION),
+        ("migration", Cause.IMPORT),
+        ("mass_addition_via_ui", Cause.IMPORT),
+        ("zoho_campaigns", Cause.SYNC),
+        ("nobody published this", Cause.UNKNOWN),
+    ],
+)
+def test_each_source_of_a_timeline_has_a_cause_and_an_unknown_one_is_called_unknown(source, expected):
+    assert SOURCES.get(source, Cause.UNKNOWN) is expected
+
+
+@pytest.mark.parametrize("mode", ["Unsubscribe link", "Consent form", "Manual", "Zoho campaigns", "Other"])
+def test_how_somebody_left_crm_is_told_from_its_mode(mode):
+    left = {"Manual": Cause.STAFF, "Zoho campaigns": Cause.SYNC, "Other": Cause.UNKNOWN}
+    assert cause_of("opted_out_by_hand", mode=mode) is left.get(mode, Cause.PERSON)

@@ -58,6 +58,11 @@ def test_a_sudden_change_of_many_people_names_its_actor(by_actor, trips):
     assert ("Petra" in (reason or "")) is trips
 
 
+def test_an_actor_of_whom_crm_tells_a_number_alone_is_not_called_by_it():
+    reason = breakers.sudden_change({"5725767000000411001": 101}, 100)
+    assert (reason or "").startswith("a deleted or unnamed user changed the consent of 101 records")
+
+
 def with_limits(made: World, **limits):
     """The shipped rules with other limits for CRM."""
     enforcement = msgspec.structs.replace(

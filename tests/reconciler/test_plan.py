@@ -394,6 +394,20 @@ def test_a_dry_run_keeps_its_plan_and_a_later_run_supersedes_its_stops(small):
     assert set(states(small, dry.run_id, "stop").values()) == {"superseded"}
 
 
+def test_a_plan_says_how_many_of_its_writes_wait_past_their_deadline_and_how_many_came_after_it(small):
+    planned = small.run(applying=False)
+    now = small.clock()
+    late = sum(item.due_at is not None and item.due_at < now for item in planned.plan.changes)
+    with small.db.read() as tx:
+        waiting = showing.show(tx, planned.run_id, now=now)
+    assert (waiting.overdue, waiting.late) == (late, 0)
+    assert late > 0
+    done = small.run()
+    with small.db.read() as tx:
+        written = showing.show(tx, done.run_id, now=small.clock())
+    assert (written.overdue, written.late) == (0, late)
+
+
 def test_a_plan_is_shown_whole_under_pseudonyms_and_by_name_only_with_the_vault(small):
     email = consent_again(small)
     made = small.run()
