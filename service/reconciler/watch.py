@@ -23,8 +23,9 @@ from service.reconciler.runs import KIND
 
 T = TypeVar("T")
 
-OVERLAP = timedelta(minutes=2)
-"""How far behind the last look CRM is asked for again: clocks differ, and its index lags."""
+OVERLAP = timedelta(minutes=10)
+"""How far behind the last look CRM is asked for again: clocks differ, and its index lags. A watch whose clock
+were further ahead would see nothing; `doctor` tells."""
 SENT_WITHIN = timedelta(days=14)
 """How old a campaign may be to be asked about at once: nearly all clicks come within days."""
 HINTED_WITHIN = timedelta(days=60)

@@ -4,9 +4,12 @@ import socket
 import ssl
 import threading
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import NamedTuple
 
+import httpx
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -17,9 +20,19 @@ from pydantic import SecretStr
 from service.errors import QuotaExhausted, ServiceError, Unreachable, ZohoDenied, ZohoError
 from service.zoho.simulator.names import CLIENT_ID, CLIENT_SECRET, REFRESH_TOKEN
 from service.zoho.simulator.switches import ALL_SCOPES
+from service.zoho.wire import Line
 from tests.faults_zoho.conftest import A_DAY, reconnected
+from tests.faults_zoho.test_writes import changes_left
 from tests.reconciler.conftest import stopped
 from tests.running import claim, withdrawal
+
+
+class Impostor(NamedTuple):
+    """Where it listens, its certificate, and what it was told."""
+
+    url: str
+    certificate: Path
+    heard: list[bytes]
 
 
 def forget_access_tokens(made) -> None:
@@ -63,6 +76,9 @@ def test_a_grant_that_is_revoked_in_mid_run_ends_it_and_a_new_one_converges(org,
     email = org.ordinary()
     assert isinstance(org.intake.record([claim(email)])[0].index, int)
     assert isinstance(org.attempt(), ZohoDenied)
+    state, summary = org.runs()[-1]
+    assert state == "refused"
+    assert "refresh token" in summary
     with reconnected(org, zoho_refresh_token=SecretStr(granted_again(org))) as again:
         again.converges()
 
@@ -147,10 +163,34 @@ def test_a_field_or_module_that_goes_in_mid_run_proves_nothing_until_it_is_back(
     org.converges()
 
 
-@pytest.fixture
-def imposter(tmp_path) -> Iterator[tuple[str, list[bytes]]]:
-    """A TLS server on loopback whose certificate nobody vouches for, and what it was told."""
-    certificate, key = self_signed(tmp_path)
+EVER = 10_000
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "words"),
+    [
+        (400, "INVALID_DATA", "INVALID_DATA"),
+        (403, "NO_PERMISSION", "profile of the API user"),
+        (401, "OAUTH_SCOPE_MISMATCH", "refresh token"),
+    ],
+)
+def test_writes_that_crm_refuses_from_one_day_to_the_next_are_told_and_prove_nothing(
+    org, status, code, words
+):
+    refused = f'{{"code":"{code}","details":{{}},"message":"no","status":"error"}}'
+    org.breaks("PUT /crm/v8/", "status", EVER, status=status, body=refused)
+    ended = org.run()
+    assert words in str(ended.changes.stopped) + str(changes_left(org))
+    assert ended.remaining
+    assert not [fields for fields in org.enforcements() if fields["target"].startswith("crm:")]
+    org.mends()
+    org.converges()
+
+
+@contextmanager
+def impostor(folder: Path, name: str = "localhost", days: range = range(-1, 2)) -> Iterator[Impostor]:
+    """Serve TLS on loopback with a certificate for `name`, valid on these days from today."""
+    certificate, key = self_signed(folder, name, days)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
     heard: list[bytes] = []
@@ -165,14 +205,14 @@ def imposter(tmp_path) -> Iterator[tuple[str, list[bytes]]]:
 
     thread = threading.Thread(target=serve, daemon=True)
     thread.start()
-    yield f"https://localhost:{listener.getsockname()[1]}", heard
+    yield Impostor(f"https://localhost:{listener.getsockname()[1]}", certificate, heard)
     with suppress(OSError):
         listener.shutdown(socket.SHUT_RDWR)
     listener.close()
     thread.join(5)
 
 
-def self_signed(folder):
+def self_signed(folder: Path, host: str, days: range) -> tuple[Path, Path]:
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
     now = datetime.now(UTC)
@@ -182,9 +222,9 @@ def self_signed(folder):
         .issuer_name(name)
         .public_key(key.public_key())
         .serial_number(1)
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .not_valid_before(now + timedelta(days=days.start))
+        .not_valid_after(now + timedelta(days=days.stop - 1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
         .sign(key, hashes.SHA256())
     )
     pem = serialization.Encoding.PEM
@@ -195,16 +235,33 @@ def self_signed(folder):
 
 
 @pytest.mark.parametrize("product", ["crm", "campaigns", "accounts"])
-def test_who_cannot_show_a_valid_certificate_is_told_nothing_and_the_error_says_so(org, imposter, product):
-    url, heard = imposter
+def test_who_cannot_show_a_valid_certificate_is_told_nothing_and_the_error_says_so(org, tmp_path, product):
     before = org.products()
-    with reconnected(org, **{f"zoho_{product}_url": url}) as lost:
+    with (
+        impostor(tmp_path) as other,
+        reconnected(org, **{f"zoho_{product}_url": other.url}) as lost,
+    ):
         ended = lost.attempt()
     assert isinstance(ended, Unreachable)
     assert "certificate" in str(ended)
     assert f"CONSENT_ZOHO_{product.upper()}_URL" in str(ended)
-    assert not heard
+    assert not other.heard
     assert org.products() == before
+    org.converges()
+
+
+@pytest.mark.parametrize(
+    ("name", "days", "words"),
+    [("localhost", range(-3, 0), "has expired"), ("zoho.example", range(-1, 2), "not valid for 'localhost'")],
+)
+def test_what_is_wrong_with_a_certificate_is_said(tmp_path, name, days, words):
+    with impostor(tmp_path, name, days) as other, closing(Line()) as line:
+        line._client.close()
+        line._client = httpx.Client(verify=ssl.create_default_context(cafile=other.certificate))
+        lost = line.exchange("GET", other.url)
+    assert not lost.sent
+    assert words in lost.why
+    assert not other.heard
 
 
 @pytest.mark.parametrize("product", ["crm", "accounts"])

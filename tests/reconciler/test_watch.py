@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 
 import pytest
 from sqlalchemy import select
@@ -79,6 +80,19 @@ def test_what_was_seen_at_once_is_no_news_to_the_night_nor_to_the_next_look(orga
     assert stopped(organisation, email)
     assert not organisation.run().news
     assert organisation.events(email).count("consent.withdrawn") == 1
+
+
+@pytest.mark.parametrize("ahead", [timedelta(minutes=9), -timedelta(minutes=9)])
+def test_a_clock_that_differs_from_the_products_by_minutes_hides_nothing(small, ahead):
+    email = small.ordinary()
+    small.clock.ahead = ahead
+    small.run()
+    watch = Watch(context=small.context)
+    watch.look()
+    watch.look()
+    act(small, email, "crm")
+    assert watch.look() == 1
+    assert watch.look() == 0
 
 
 def act(made: World, email: str, where: str) -> None:
