@@ -35,6 +35,7 @@ CHECKS = {
     "permissions",
     "CRM fields",
     "Campaigns fields",
+    "withdrawals",
     "polarity",
     "plan",
     "clock",
@@ -255,6 +256,19 @@ def test_a_wrong_name_of_campaigns_fails_with_its_page(chosen, tmp_path, changed
     one = failure(mapped(chosen, tmp_path, *changed), "Campaigns fields")
     assert words in one.seen
     assert where in one.where
+
+
+@pytest.mark.parametrize(
+    ("named", "outcome", "words"),
+    [("newsletter", Outcome.PASS, "stops 200 by one call"), ("fairs", Outcome.FAIL, "names the list fairs")],
+)
+def test_a_workflow_of_the_mapping_is_told_and_its_list_must_be_mapped(
+    chosen, tmp_path, named, outcome, words
+):
+    before = "# Every list that belongs"
+    table = f'[campaigns.workflow]\nkey = "3za"\ntrigger_key = "3zb"\nlist = "{named}"\n'
+    (one,) = only(examined(mapped(chosen, tmp_path, before, table + before)), "withdrawals")
+    assert (one.outcome, words in one.seen) == (outcome, True)
 
 
 def test_a_module_that_does_not_exist_fails_and_the_others_are_looked_at(chosen, tmp_path):

@@ -12,12 +12,14 @@ from sqlalchemy import func, insert, select
 from service.consent import Category
 from service.db import task, triggering
 from service.policy import PolicySet, Workflow
+from service.reconciler import tasks
 from service.reconciler.enforce import Carried, carry_out, look_back
+from service.reports.audit import mapping_markdown
 from service.zoho.mapping import connect
 from service.zoho.quota import Limit, Windows
 from service.zoho.simulator import names
-from tests.reconciler.conftest import World, hasty, settings, stopped
-from tests.reconciler.test_many import calls, members, rows, withdraw
+from tests.reconciler.conftest import CrashError, World, hasty, settings, stopped
+from tests.reconciler.test_many import Meanwhile, calls, members, rows, withdraw
 from tests.running import claim
 
 WORKFLOW = Workflow(key=names.STOP_WORKFLOW, trigger_key=names.STOP_TRIGGER, from_people=5)
@@ -251,3 +253,28 @@ def test_one_who_follows_many_is_stopped_by_the_workflow_until_five_minutes_have
     few.clock.ahead += timedelta(minutes=6)
     withdraw(few, later)
     assert carry(few) == Carried(done=1)
+
+
+def test_a_worker_that_died_after_the_trigger_leaves_nobody_unproved(few):
+    emails = members(few, 6)
+    withdraw(few, *emails)
+
+    def die() -> None:
+        raise CrashError
+
+    campaigns = Meanwhile(few.zoho.campaigns, "trigger", die)
+    with pytest.raises(CrashError):
+        carry(few, campaigns=campaigns)
+    assert carry(few).total == 0
+    assert look(few).total == 0
+    few.clock.ahead += tasks.LEASE
+    assert carry(few) == Carried(awaited=6)
+    assert look(few) == Carried(done=6)
+    assert all(stopped(few, email) for email in emails)
+
+
+def test_the_document_for_the_next_admin_says_what_the_workflow_must_do(small):
+    mapping = naming(small.intake.policy).zoho
+    told = mapping_markdown(mapping, (), controller="Acme")
+    assert f"the workflow {WORKFLOW.key} stops 200 people" in told
+    assert "stops 200 people" not in mapping_markdown(small.intake.policy.zoho, (), controller="Acme")

@@ -3,6 +3,7 @@
 import msgspec
 import pytest
 
+from service.policy import Workflow
 from service.zoho.scopes import ASKED, SCOPES, covers, missing
 
 
@@ -28,6 +29,13 @@ def test_bulk_writes_ask_for_more_only_where_they_are_wanted(mapping):
     assert names(found) == ["ZohoCRM.bulk.ALL", "ZohoFiles.files.ALL"]
     assert not any(scope.required for scope in found)
     assert missing([*ASKED.split(","), "ZohoCRM.bulk.ALL", "ZohoFiles.files.ALL"], wanting) == []
+
+
+def test_a_workflow_asks_for_its_scope_only_where_the_mapping_names_one(mapping):
+    named = msgspec.structs.replace(mapping.campaigns, workflow=Workflow(key="3za", trigger_key="3zb"))
+    wanting = msgspec.structs.replace(mapping, campaigns=named)
+    assert names(missing(ASKED.split(","), wanting)) == ["ZohoCampaigns.workflow.CREATE"]
+    assert missing([*ASKED.split(","), "ZohoCampaigns.workflow.CREATE"], wanting) == []
 
 
 @pytest.mark.parametrize(

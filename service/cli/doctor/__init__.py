@@ -12,7 +12,7 @@ from rich.console import Console
 
 from service import app, settings
 from service.cli import cost, show
-from service.cli.doctor import access, costs, fields, keys, plan, reach, rights, store
+from service.cli.doctor import access, costs, fields, keys, many, plan, reach, rights, store
 from service.cli.doctor.finding import Blocked, Finding, Look, Outcome, run
 from service.cli.doctor.scene import Clock, Scene
 from service.errors import Misconfigured
@@ -27,6 +27,7 @@ CHECKS: tuple[tuple[str, Callable[[Scene], Iterable[Look]], str], ...] = (
     ("permissions", rights.permissions, rights.PROFILES),
     ("CRM fields", fields.crm_fields, fields.FIELDS),
     ("Campaigns fields", fields.campaigns_fields, fields.LABELS),
+    ("withdrawals", many.workflow, "policies/zoho.toml"),
     ("polarity", rights.polarity, "policies/zoho.toml"),
     ("plan", plan.plan, plan.DETAILS),
     ("clock", plan.clock, plan.TIME),

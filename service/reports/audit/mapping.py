@@ -5,7 +5,7 @@ from functools import lru_cache
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from service.policy import CampaignsList, ZohoMapping
+from service.policy import Campaigns, CampaignsList, ZohoMapping
 from service.reconciler.audit.fields import Mapped
 
 ARROWS = {"crm_to_campaigns": "CRM → Campaigns", "campaigns_to_crm": "Campaigns → CRM", "both": "both ways"}
@@ -88,6 +88,22 @@ def consent(mapping: ZohoMapping) -> tuple[str, ...]:
         (
             f"{campaigns.permission_label} is read back through the segments {campaigns.granted_segment} "
             f"(granted) and {campaigns.refused_segment} (refused)."
+        ),
+        *_workflow(campaigns),
+    )
+
+
+def _workflow(campaigns: Campaigns) -> tuple[str, ...]:
+    """Return in a sentence what stops many at once, where something does."""
+    named = campaigns.workflow
+    if named is None:
+        return ()
+    return (
+        (
+            f"From {named.from_people} withdrawals in five minutes on, the workflow {named.key} stops 200 "
+            "people by one call (Automation > Workflows). It must stay active, and its actions must be: "
+            "Subscription management, unsubscribe; and update "
+            f"{campaigns.permission_label} to “{campaigns.refused}”."
         ),
     )
 
