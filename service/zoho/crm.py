@@ -209,7 +209,7 @@ class ZohoCrm:
     def add(self, module: str, address: str, *, opted_out: bool) -> tuple[str, Result]:
         """Add a record of our own (a canary) with this address; return its id, empty where it failed."""
         values: dict[str, str | bool] = {self._layout(module).emails[0]: address, self._opt_out: opted_out}
-        return crm_writes.add(self._transport, module, values, last_name="Consent ledger canary")
+        return crm_writes.add(self._transport, module, values, name="Consent ledger canary")
 
     def _chosen(self, modules: Sequence[str] | None) -> Sequence[Layout]:
         return [self._layout(module) for module in (self._layouts if modules is None else modules)]

@@ -19,6 +19,8 @@ from service.zoho.wire import NO_ANSWER
 
 BATCH = 100
 """Records of one write, the most that CRM takes."""
+NAMED_BY = {"Contacts": "Last_Name", "Leads": "Last_Name"}
+"""The field that a record cannot do without; modules of the organisation's own have `Name`."""
 
 
 def enforce(
@@ -71,16 +73,16 @@ def _each(
 
 
 def add(
-    transport: Transport, module: str, values: Mapping[str, str | bool], *, last_name: str
+    transport: Transport, module: str, values: Mapping[str, str | bool], *, name: str
 ) -> tuple[str, Result]:
-    """Add one record, which needs a last name, and return its id (empty where it failed) and the result."""
+    """Add one record, which needs a name, and return its id (empty where it failed) and the result."""
     endpoint = f"POST /crm/v8/{module}"
     call = Call(
         method="POST",
         path=f"/crm/v8/{module}",
         endpoint=endpoint,
         headers={"Content-Type": "application/json"},
-        body=msgspec.json.encode({"data": [{"Last_Name": last_name, **values}], "trigger": []}),
+        body=msgspec.json.encode({"data": [{NAMED_BY.get(module, "Name"): name, **values}], "trigger": []}),
         credits=write_credits(1),
         repeatable=False,
     )
