@@ -16,26 +16,36 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 import click
+from sqlalchemy import select
 
 from service import app, settings
 from service.cli import show
 from service.cli.lines import Line, Wrong, read_lines
-from service.consent import Category
+from service.consent import GRANTS, STOPS, Category, State
+from service.db import chunks, standing
 from service.errors import Malformed, ServiceError
 from service.intake import Claim
 
 CHUNK: Final = 1000  # lines judged or recorded at once
 SHOWN: Final = 10  # lines at fault that are named
 
+_STANDS: Final = select(standing.c.sub, standing.c.purpose, standing.c.state, standing.c.must_stop)
+
 T = TypeVar("T")
 
 
 @dataclass(slots=True)
 class Effect:
-    """What recording a file would do, or did; counts only."""
+    """What recording a file would do; counts only.
+
+    `idle` are consents about people who said stop or are suppressed, `ends` refusals and suppressions about
+    people who may be mailed until then.
+    """
 
     kinds: Counter[str] = field(default_factory=Counter)
     known: int = 0
+    idle: int = 0
+    ends: int = 0
     wrong: list[Wrong] = field(default_factory=list)
     faults: int = 0
 
@@ -86,13 +96,30 @@ def _judge(parts: app.Parts, file: Path, progress: show.Progress) -> Effect:
     for lines in _parted(read_lines(file, parts.policy, app.now())):
         for line in lines:
             effect.add(line)
-        addresses = {line.address or "" for line in lines if isinstance(line, Claim)}
-        with parts.db.read() as tx:
-            indexes = [parts.intake.vault.address_index(address) for address in addresses]
-            effect.known += len(parts.intake.vault.find_many(tx, indexes))
+        _meet(parts, effect, [line for line in lines if isinstance(line, Claim)])
         seen += len(lines)
         progress("lines read", seen, 0)
     return effect
+
+
+def _meet(parts: app.Parts, effect: Effect, claims: list[Claim]) -> None:
+    """Count how these lines meet what is known about their people."""
+    indexes = {claim.address: parts.intake.vault.address_index(claim.address or "") for claim in claims}
+    with parts.db.read() as tx:
+        people = parts.intake.vault.find_many(tx, list(indexes.values()))
+        stands = {
+            (row.sub, row.purpose): row
+            for part in chunks(list(people.values()))
+            for row in tx.execute(_STANDS.where(standing.c.sub.in_(part)))
+        }
+    effect.known += len(people)
+    for claim in claims:
+        sub = people.get(indexes[claim.address])
+        purposes = parts.policy.purposes if claim.purpose is None else [claim.purpose]
+        found = [row for name in purposes if (row := stands.get((sub, name))) is not None]
+        effect.idle += claim.category in GRANTS and any(row.must_stop for row in found)
+        mailable = any(row.state == State.PERMITTED and not row.must_stop for row in found)
+        effect.ends += claim.category in STOPS and mailable
 
 
 def _show(file: Path, effect: Effect) -> None:
@@ -102,6 +129,13 @@ def _show(file: Path, effect: Effect) -> None:
     stops = effect.kinds[Category.WITHDRAWN.value] + effect.kinds[Category.SUPPRESSION_ADDED.value]
     click.echo(f"  {stops:,} of them stop mail, and are carried to both products at once")
     click.echo(f"  {effect.known:,} lines are about people who are known already")
+    click.echo(
+        f"  {effect.ends:,} stops are about people who may be mailed until now, unless a newer word counts"
+    )
+    click.echo(f"  {effect.idle:,} consents are about people who must not be mailed; an import lifts nothing")
+    click.echo(
+        "  what is recorded cannot be undone: a mistake is corrected by an entry (consent-ledger correct)"
+    )
     if effect.faults:
         click.secho(f"{effect.faults:,} lines are wrong:", fg="red", err=True)
     for wrong in effect.wrong:

@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 from service import app, settings
 from service.cli import group
 from service.errors import Malformed
-from tests.running import claim
+from tests.running import claim, withdrawal
 
 EMAIL = "ana@example.org"
 WHEN = "2024-05-01T09:00:00+02:00"
@@ -151,3 +151,22 @@ def test_several_processes_record_each_their_share_of_the_people(tmp_path):
         "recorded                       60" in run(ndjson(tmp_path, *rows), "--yes", "--processes", 2).output
     )
     assert [standings(f"p{number}@example.org")["marketing"] for number in (0, 1)] == ["refused", "unknown"]
+
+
+def test_the_effect_on_who_may_be_mailed_is_shown_before_anything_is_recorded(tmp_path: Path):
+    with app.running(settings.load()) as parts:
+        told = [claim(EMAIL), claim("bo@example.org"), withdrawal("bo@example.org")]
+        parts.intake.record(told)
+    back = {**GRANT, "email": "bo@example.org"}
+    ends = {**WITHDRAWAL, "email": EMAIL}
+    shown = run(ndjson(tmp_path, back, ends, SUPPRESSION), "--dry-run").output
+    assert "  1 stops are about people who may be mailed until now" in shown
+    assert "  1 consents are about people who must not be mailed; an import lifts nothing" in shown
+    assert standings("bo@example.org") == {"marketing": "refused"}
+
+
+def test_an_import_cannot_bring_back_who_unsubscribed(tmp_path: Path):
+    with app.running(settings.load()) as parts:
+        parts.intake.record([claim(EMAIL), withdrawal(EMAIL)])
+    run(ndjson(tmp_path, {**GRANT, "occurred_at": "2026-01-01T00:00:00+00:00"}), "--yes")
+    assert standings(EMAIL) == {"marketing": "refused"}

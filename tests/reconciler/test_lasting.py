@@ -4,6 +4,7 @@ from service.cli import plans as told
 from service.reconciler import showing
 from service.reconciler.lasting import DO_NOT_MAIL, lasting
 from tests.reconciler.conftest import World, stopped
+from tests.running import claim, withdrawal
 
 
 def test_only_a_stop_in_campaigns_lasts():
@@ -38,6 +39,20 @@ def test_a_merge_keeps_the_opt_out_that_only_one_of_two_records_had(small: World
         "crm/set", {"email": email, "fields": {"Email_Opt_Out": False}, "by": "Petra Lindqvist"}
     )
     small.sim.control("crm/merge", {"email": email})
+    small.run()
+    assert len(small.person(email)["crm"]) == 1
+    assert stopped(small, email)
+
+
+def test_a_contact_that_was_deleted_and_created_anew_does_not_get_its_old_permission_back(small: World):
+    email = small.ordinary()
+    small.intake.record([claim(email), withdrawal(email)])
+    small.run()
+    small.sim.control("crm/delete", {"email": email})
+    small.run()
+    other = small.sim.world.db.execute("SELECT Email FROM crm_Contacts WHERE Email_Opt_Out = 0").fetchone()
+    anew = {"email": other[0], "fields": {"Email": email}, "by": "Petra Lindqvist"}
+    small.sim.control("crm/set", anew)
     small.run()
     assert len(small.person(email)["crm"]) == 1
     assert stopped(small, email)
