@@ -2,27 +2,32 @@
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
-from rich.console import Console
 
 from service import app, settings
 from service.anchor import attestation
 from service.cli import show
+from service.cli.ask import record_look_up
+from service.cli.ruling import as_data, tell, turning
 from service.errors import Misconfigured, Refused
 from service.intake import Intake
 from service.intake.policies import adopt, adopted, refold
-from service.ledger.entry import format_time
 from service.policy import PolicySet, files, load_files
 from service.policy.checking import check
-from service.reports.ruling import Difference, Moved, Turned, difference
+from service.reports.ruling import Difference, difference
 
 ADOPTED = "adopted"
 """In place of a folder: the set that was adopted last, as the ledger keeps it."""
-PSEUDONYM = 16  # hex digits; enough to find an entry by, and names nobody
 _SHOWN = click.option("--limit", default=20, show_default=True, help="How many people to list of each kind.")
+_NAMES = click.option(
+    "--names",
+    "reason",
+    metavar="PURPOSE",
+    help="Show addresses beside the pseudonyms that are listed; why you ask is recorded for each of them.",
+)
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
@@ -57,20 +62,24 @@ def check_set(folder: Path | None) -> None:
 @click.argument("old")
 @click.argument("new", type=_FOLDER)
 @_SHOWN
+@_NAMES
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object with everybody in it.")
-def diff(old: str, new: Path, limit: int, *, as_json: bool) -> None:
+def diff(old: str, new: Path, limit: int, reason: str | None, *, as_json: bool) -> None:
     """Replay the ledger under two sets: who could be mailed, or no longer; which clocks would be late.
 
-    OLD is a folder, or the word "adopted"; NEW is a folder. Nothing is written.
+    OLD is a folder, or the word "adopted"; NEW is a folder. Nothing is changed.
     """
+    if reason and as_json:
+        raise click.UsageError("names are shown to people, not in JSON; leave out --json or --names")
     out = show.console(quiet=as_json)
     after = _checked(new)
     with app.running(settings.load()) as parts, show.steps(out, quiet=as_json) as progress:
         found = _compared(parts.intake, _before(parts.intake, old), after, progress)
+        names = _names(parts, found, limit, reason) if reason else {}
     if as_json:
         click.echo(json.dumps(as_data(found), indent=2))
     else:
-        tell(out, found, limit)
+        tell(out, found, limit, names)
 
 
 @policy.command("adopt")
@@ -127,79 +136,14 @@ def _compared(intake: Intake, old: PolicySet, new: PolicySet, progress: show.Pro
         )
 
 
-def tell(out: Console, found: Difference, limit: int) -> None:
-    """Print a difference: how many first, then the first of each kind by pseudonym."""
-    out.print(
-        f"{found.old[:16]} -> {found.new[:16]}, over {found.people:,} people at {format_time(found.at)}"
-    )
-    kinds = ((True, "would become mailable"), (False, "would no longer be mailable"))
-    for mailable, words in kinds:
-        out.print(f"{sum(one.mailable is mailable for one in found.turned):>9,}  {words}")
-    out.print(f"{len(found.moved):>9,}  of {found.withdrawals:,} withdrawals would have another deadline")
-    out.print(f"{len(found.newly_late):>9,}  of them would be late")
-    for mailable, words in kinds:
-        _list(out, words, [_turned(one) for one in found.turned if one.mailable is mailable], limit)
-    _list(out, "would be late", [_moved(one) for one in found.newly_late], limit)
-
-
-def _list(out: Console, words: str, lines: Sequence[str], limit: int) -> None:
-    if not lines or limit < 1:
-        return
-    out.print(f"\n{words}:")
-    for line in lines[:limit]:
-        out.print(f"  {line}")
-    if len(lines) > limit:
-        out.print(f"  and {len(lines) - limit:,} more; --json prints everybody")
-
-
-def _turned(one: Turned) -> str:
-    return f"{_name(one.subject)} {one.purpose}: {one.before} -> {one.after}"
-
-
-def _moved(one: Moved) -> str:
-    return (
-        f"{_name(one.subject)} entry {one.index}: {format_time(one.before)} -> {format_time(one.after)} "
-        f"({one.rule})"
-    )
-
-
-def _name(sub: bytes) -> str:
-    return sub.hex()[:PSEUDONYM]
-
-
-def as_data(found: Difference) -> dict[str, object]:
-    """Return a difference as JSON: counts, then everybody by pseudonym."""
-    return {
-        "old": found.old,
-        "new": found.new,
-        "at": format_time(found.at),
-        "people": found.people,
-        "become_mailable": sum(one.mailable for one in found.turned),
-        "become_unmailable": sum(not one.mailable for one in found.turned),
-        "withdrawals": found.withdrawals,
-        "deadlines_moved": len(found.moved),
-        "newly_late": len(found.newly_late),
-        "turned": [
-            {
-                "subject": one.subject.hex(),
-                "purpose": one.purpose,
-                "mailable": one.mailable,
-                "before": one.before,
-                "after": one.after,
-                "rule": one.rule,
-            }
-            for one in found.turned
-        ],
-        "moved": [
-            {
-                "subject": one.subject.hex(),
-                "entry": one.index,
-                "before": format_time(one.before),
-                "after": format_time(one.after),
-                "rule": one.rule,
-                "late": one.late,
-                "was_late": one.was_late,
-            }
-            for one in found.moved
-        ],
-    }
+def _names(parts: app.Parts, found: Difference, limit: int, reason: str) -> Mapping[bytes, str]:
+    """Return the addresses of those who are listed, after a look-up of each was recorded."""
+    shown: list[bytes] = [
+        *(one.subject for kind in (True, False) for one in turning(found, mailable=kind)[:limit]),
+        *(one.subject for one in found.newly_late[:limit]),
+    ]
+    with parts.db.read() as tx:
+        names = parts.intake.vault.addresses_of(tx, list(dict.fromkeys(shown)))
+    for address in names.values():
+        record_look_up(parts, address, reason, "policy diff")
+    return names

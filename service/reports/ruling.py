@@ -1,24 +1,25 @@
-"""What another policy set would change: the ledger folded under both, before anything is switched on.
+"""What another policy set would change: the ledger replayed under both, before anything is switched on.
 
-Reads people a few hundred at a time, in the order of their random numbers; memory grows with what would
-change alone. Nothing is written, and nobody is named but by their pseudonym.
+Every event of every person is folded twice, and every withdrawal's clock run twice, whether it had a task
+or a run carried it. Reads people a few hundred at a time, in the order of their random numbers; memory
+grows with what would change alone. Nothing is written, and nobody is named but by their pseudonym.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import Connection, and_, select
+from sqlalchemy import Connection, select
 
-from service.consent import Event, Rules, Standing, State, SubjectId, standing
-from service.db import CHUNK, happening, subject, task
+from service.consent import GRANTS, Event, Rules, Standing, State, SubjectId, standing
+from service.consent.event import OWN_WORDS
+from service.db import CHUNK, subject
 from service.intake import Intake
 from service.intake.places import crm_countries_of
 from service.intake.projection import events_of
-from service.ledger.store import LOG_ID
 from service.policy import PolicySet
+from service.reports.carried import Carried, Ends
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +32,8 @@ class Turned:
     before: str
     after: str
     rule: str | None
+    why: str
+    """The reason without the person's own dates and sources: from which state to which, by which rule."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +67,11 @@ class Difference:
         return Counter((one.purpose, one.mailable) for one in self.turned)
 
     @property
+    def reasons(self) -> Counter[tuple[bool, str]]:
+        """Return how many people would turn, by whether they could be mailed then, and why."""
+        return Counter((one.mailable, one.why) for one in self.turned)
+
+    @property
     def newly_late(self) -> list[Moved]:
         """Return the withdrawals that the new set calls late and the old one does not."""
         return [one for one in self.moved if one.late and not one.was_late]
@@ -83,19 +91,33 @@ def difference(
     `told` hears how many people were looked at.
     """
     found = Difference(old=old.digest.hex(), new=new.digest.hex(), at=at)
-    both = _Both(old, new)
+    both, carried = _Both(old, new), Carried(tx)
     for part in _everybody(tx):
-        crm = crm_countries_of(tx, part)
-        for sub, known in events_of(tx, part).items():
+        events, crm, ends = events_of(tx, part), crm_countries_of(tx, part), carried.until(part[-1])
+        clocks = {sub: _clocks(sub, known, ends) for sub, known in events.items()}
+        addresses = intake.vault.addresses_of(tx, [sub for sub, mine in clocks.items() if mine])
+        for sub, known in events.items():
             found.turned += both.turned(sub, known, crm.get(sub), at)
+            places = both.places(known, crm.get(sub)) if clocks[sub] else ()
+            found.moved += both.moved(sub, clocks[sub], places, addresses.get(sub), at)
+            found.withdrawals += len(clocks[sub])
         found.people += len(part)
         told(found.people)
-    for rows in _withdrawals(tx):
-        found.withdrawals += len(rows)
-        subs = [row.sub for row in rows]
-        crm, addresses = crm_countries_of(tx, subs), intake.vault.addresses_of(tx, subs)
-        for row in rows:
-            found.moved += both.moved(row, crm.get(row.sub), addresses.get(row.sub), at)
+    return found
+
+
+def _clocks(sub: SubjectId, events: Sequence[Event], ends: Ends) -> list[tuple[Event, datetime | None]]:
+    """Return this person's withdrawals that set a clock, each with when it was carried out; None: not yet."""
+    undone = {event.corrects for event in events}
+    last = max((e.index for e in events if e.category in GRANTS), default=-1)
+    found: list[tuple[Event, datetime | None]] = []
+    for event in events:
+        if event.category not in OWN_WORDS or event.index in undone:
+            continue
+        if (sub, event.index) in ends:
+            found.append((event, ends[sub, event.index]))
+        elif event.index > last:
+            found.append((event, event.recorded_at))
     return found
 
 
@@ -111,7 +133,7 @@ class _Both:
         self, sub: SubjectId, events: Sequence[Event], crm: str | None, at: datetime
     ) -> Iterator[Turned]:
         """Yield each purpose for which the person may be mailed under one set and not under the other."""
-        before, after = (one.place_of(events, crm).jurisdiction for one in self._sets)
+        before, after = self.places(events, crm)
         for purpose in self._purposes:
             rules = self._rules(purpose, before, after)
             if rules is None:
@@ -125,25 +147,37 @@ class _Both:
                     before="; ".join(then.reasons),
                     after="; ".join(now.reasons),
                     rule=now.rule,
+                    why=_why(then, now),
                 )
 
-    def moved(self, row: Any, crm: str | None, address: str | None, at: datetime) -> Iterator[Moved]:  # noqa: ANN401  # a result row
-        """Yield a withdrawal's clock if the two sets end it at different times, or under different rules."""
-        (before, old), (after, new) = (
-            one.stop_by(row.received_at, _place(one, row, crm, address), address=address)
-            for one in self._sets
-        )
-        stopped = row.stopped_at or at
-        if before != after or old.id != new.id:
-            yield Moved(
-                subject=SubjectId(row.sub),
-                index=row.cause_idx,
-                before=before,
-                after=after,
-                rule=new.id,
-                late=stopped > after,
-                was_late=stopped > before,
+    def places(self, events: Sequence[Event], crm: str | None) -> tuple[str, ...]:
+        """Return where the person is under each set."""
+        return tuple(one.place_of(events, crm).jurisdiction for one in self._sets)
+
+    def moved(
+        self,
+        sub: SubjectId,
+        clocks: Iterable[tuple[Event, datetime | None]],
+        places: Sequence[str],
+        address: str | None,
+        at: datetime,
+    ) -> Iterator[Moved]:
+        """Yield each clock that the two sets end at different times, or under different rules."""
+        for event, ended in clocks:
+            (before, old), (after, new) = (
+                one.stop_by(event.occurred_at, place, address=address)
+                for one, place in zip(self._sets, places, strict=True)
             )
+            if before != after or old.id != new.id:
+                yield Moved(
+                    subject=sub,
+                    index=event.index,
+                    before=before,
+                    after=after,
+                    rule=new.id,
+                    late=(ended or at) > after,
+                    was_late=(ended or at) > before,
+                )
 
     def _rules(self, purpose: str, before: str, after: str) -> tuple[Rules | None, Rules | None] | None:
         """Return the parameters of both folds, None where they are the same."""
@@ -168,9 +202,13 @@ def _standing(events: Sequence[Event], purpose: str, rules: Rules | None, at: da
     return standing(events, purpose, rules, at)
 
 
-def _place(policy: PolicySet, row: Any, crm: str | None, address: str | None) -> str:  # noqa: ANN401  # a result row
-    atlas = policy.atlas
-    return atlas.place(country=row.country, crm=crm, hint=atlas.hint(address)).jurisdiction
+def _why(before: Standing, after: Standing) -> str:
+    """Return what turned somebody, in words that many people share."""
+    if before.state is after.state:
+        turned = "no longer suppressed" if after.suppressed is None else "suppressed"
+        return f"{after.state} as before, but {turned}"
+    by = f" by {after.rule}" if after.rule else ""
+    return f"{before.state} -> {after.state}{by}"
 
 
 def _everybody(tx: Connection) -> Iterator[list[SubjectId]]:
@@ -182,25 +220,3 @@ def _everybody(tx: Connection) -> Iterator[list[SubjectId]]:
             return
         yield part
         last = part[-1]
-
-
-def _withdrawals(tx: Connection) -> Iterator[Sequence[Any]]:
-    last = -1
-    cause = and_(happening.c.log_id == LOG_ID, happening.c.idx == task.c.cause_idx)
-    asked = (
-        select(
-            task.c.id,
-            task.c.sub,
-            task.c.cause_idx,
-            task.c.received_at,
-            task.c.stopped_at,
-            happening.c.country,
-        )
-        .outerjoin(happening, cause)
-        .where(task.c.state != "superseded")
-        .order_by(task.c.id)
-        .limit(CHUNK)
-    )
-    while rows := tx.execute(asked.where(task.c.id > last)).all():
-        yield rows
-        last = rows[-1].id

@@ -74,6 +74,19 @@ def test_a_difference_counts_first_and_names_nobody(folder, stricter):
     assert "firma" not in found.output
 
 
+def test_names_are_shown_to_whoever_says_why_and_each_is_recorded(folder, stricter):
+    size = ledger(lambda parts, tx: parts.intake.store.size(tx))
+    found = run("diff", folder, stricter, "--names", "counsel asks before adoption")
+    assert found.output.count("a@firma.de") == 1
+    assert "b@acme.example" not in found.output
+    assert ledger(lambda parts, tx: parts.intake.store.size(tx)) == size + 1
+    assert run("diff", folder, stricter, "--names", "why", "--json").exit_code == 2
+
+
+def test_a_difference_says_why_people_turn(folder, stricter):
+    assert "1  permitted -> pending by de.doi.burden" in run("diff", folder, stricter).output
+
+
 def test_a_difference_as_json_has_everybody(folder, stricter):
     found = json.loads(run("diff", "adopted", stricter, "--json").stdout)
     assert (found["people"], found["become_unmailable"], found["become_mailable"]) == (3, 1, 0)

@@ -7,11 +7,11 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import insert, update
 
 from service import policy
 from service.consent import Provenance
-from service.db import CHUNK, Database, happening, insert_rows, subject, task
+from service.db import CHUNK, Database, change, happening, insert_rows, subject, task
 from service.ledger.store import LOG_ID
 from service.reports.ruling import difference
 from service.settings import HERE
@@ -137,6 +137,35 @@ def test_it_says_which_clocks_would_be_late(anywhere, folder):
     assert elsewhere.index not in {one.index for one in found.moved}
 
 
+def test_a_withdrawal_that_no_task_carried_has_its_clock_too(anywhere, folder):
+    seen = {"provenance": Provenance.OBSERVED, "country": "US", "enforce": False}
+    [late, soon, over] = anywhere.record(
+        [
+            withdrawal("a@acme.example", occurred_at=NOW - 5 * HOUR, received_at=NOW, **seen),
+            withdrawal("b@acme.example", occurred_at=NOW - HOUR / 2, received_at=NOW, **seen),
+            withdrawal("c@acme.example", occurred_at=NOW - 5 * HOUR, received_at=NOW, **seen),
+        ]
+    )
+    anywhere.record([claim("c@acme.example")])
+    quick = changed(folder, "jurisdictions/us.toml", "business_days = 10", "hours = 1")
+    found = compared(anywhere, quick, at=NOW + 2 * HOUR)
+    assert found.withdrawals == 2
+    assert {one.index for one in found.moved} == {late.index, soon.index}
+    assert [one.index for one in found.newly_late] == [late.index]  # both products stood so when we saw it
+    assert over.index not in {one.index for one in found.moved}
+
+
+def test_what_a_run_has_still_to_carry_out_is_not_carried_out(anywhere, folder):
+    seen = {"provenance": Provenance.OBSERVED, "country": "US", "enforce": False}
+    [told] = anywhere.record([withdrawal("a@acme.example", received_at=NOW, **seen)])
+    written = {"run_id": 1, "address_index": b"a", "sub": told.subject, "kind": "k", "state": "planned"}
+    with anywhere.db.begin() as tx:
+        for target, at in (("campaigns", NOW), ("crm:Leads/1", None)):
+            tx.execute(insert(change).values(target=target, cause_idx=told.index, written_at=at, **written))
+    quick = changed(folder, "jurisdictions/us.toml", "business_days = 10", "hours = 1")
+    assert len(compared(anywhere, quick, at=NOW + 2 * HOUR).newly_late) == 1
+
+
 def test_a_hundred_thousand_people_take_seconds(intake, folder):
     """A tenth of them is measured, and may take a tenth of the time."""
     people = 10_000
@@ -148,6 +177,9 @@ def test_a_hundred_thousand_people_take_seconds(intake, folder):
     seconds = time.process_time() - began
     assert found.people == people > CHUNK
     assert len(found.turned) == people // 2
+    assert found.withdrawals == people // 10
+    asked, left = "permitted -> pending by de.doi.burden", "permitted -> refused"
+    assert found.reasons == {(False, asked): people * 45 // 100, (False, left): people * 5 // 100}
     assert seconds < 3  # of a processor, whoever else is at work
 
 
@@ -175,3 +207,11 @@ def _plant(intake, people: int) -> None:
     with intake.db.begin() as tx:
         insert_rows(tx, subject, persons)
         insert_rows(tx, happening, events)
+        insert_rows(tx, happening, [_left(row, people) for row in events[: people // 10]])
+
+
+def _left(row: dict, people: int) -> dict:
+    """Return the withdrawal of somebody, years before they agreed, so that it changes nobody's standing."""
+    long_ago = NOW - 4000 * HOUR
+    told = {"occurred_at": long_ago, "recorded_at": long_ago, "category": "consent.withdrawn"}
+    return {**row, **told, "idx": row["idx"] + people}
