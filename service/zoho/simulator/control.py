@@ -227,6 +227,7 @@ _ACTIONS = (
     _row("/crm/lock", mischief.lock, mischief.Locked),
     _row("/crm/bounce", mischief.mail_bounce, mischief.MailBounced),
     _row("/crm/unique", mischief.unique, mischief.Unique),
+    _row("/crm/restrict", mischief.restrict, mischief.Unique),
     _row("/crm/remove", mischief.take_away, mischief.Removed),
     _row("/crm/field", misfits.crm_field, misfits.CrmMisfit, "GET", "POST"),
     _row("/campaigns/field", misfits.campaigns_field, misfits.CampaignsMisfit, "GET", "POST"),

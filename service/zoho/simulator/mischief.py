@@ -9,7 +9,7 @@ from service.zoho.simulator.crm import mails
 from service.zoho.simulator.crm.fields import MODULES
 from service.zoho.simulator.crm.merge import merge_into
 from service.zoho.simulator.crm.records import Author, of_address, remove, user_number
-from service.zoho.simulator.crm.visible import is_removable
+from service.zoho.simulator.crm.visible import RESTRICTED, is_removable
 from service.zoho.simulator.names import GUESTS
 from service.zoho.simulator.wire import Call, Reply, json_reply
 from service.zoho.simulator.world import World
@@ -32,11 +32,13 @@ class Merged(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Locked(msgspec.Struct, forbid_unknown_fields=True):
-    """A user locks (or unlocks) every CRM record of this address; or it waits for approval or review."""
+    """A user locks (or unlocks) every CRM record of this address; or it waits, or privacy froze it."""
 
     email: str
     locked: bool = True
-    code: Literal["RECORD_LOCKED", "NOT_APPROVED", "NOT_REVIEWED", "RECORD_IN_BLUEPRINT"] = "RECORD_LOCKED"
+    code: Literal["RECORD_LOCKED", "NOT_APPROVED", "NOT_REVIEWED", "RECORD_IN_BLUEPRINT", "FROZEN"] = (
+        "RECORD_LOCKED"
+    )
 
 
 class MailBounced(msgspec.Struct, forbid_unknown_fields=True):
@@ -47,7 +49,7 @@ class MailBounced(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Unique(msgspec.Struct, forbid_unknown_fields=True):
-    """An admin makes fields of a module unique; an empty list makes none."""
+    """An admin makes fields of a module unique, or restricted; an empty list makes none."""
 
     module: str
     fields: list[str]
@@ -114,6 +116,15 @@ def unique(world: World, call: Call) -> Reply:
     if fields is None or not all(name in fields and fields[name].stored for name in body.fields):
         return json_reply({"error": "no such module, or no such field in it"}, status=400)
     world.unique[body.module] = body.fields
+    return json_reply({"ok": True})
+
+
+def restrict(world: World, call: Call) -> Reply:
+    """Let an admin call fields of a module restricted: no answer shows them, no question may name them."""
+    body = msgspec.json.decode(call.body, type=Unique)
+    if body.module not in MODULES or not set(body.fields) < set(MODULES[body.module]) - {"id"}:
+        return json_reply({"error": "no such module, or no such field in it"}, status=400)
+    shelf.put(world.db, RESTRICTED, body.module, {"fields": body.fields})
     return json_reply({"ok": True})
 
 

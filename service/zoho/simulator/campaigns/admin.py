@@ -57,6 +57,7 @@ def deletemailinglist(world: World, call: Call) -> Reply:
         )
     world.db.execute("DELETE FROM members WHERE list_id = ?", (list_id,))
     world.db.execute("DELETE FROM lists WHERE id = ?", (list_id,))
+    shelf.put(world.db, contacts.GONE, listkey, {})
     return envelope.success(world, call, {"message": "List deleted successfully."})
 
 

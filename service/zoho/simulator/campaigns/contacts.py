@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from service.zoho.simulator import shelf
 from service.zoho.simulator.names import PERMISSION_LABEL, REFUSED
 from service.zoho.simulator.world import World
 
@@ -23,6 +24,7 @@ COLUMNS = MappingProxyType(
 )
 """Contact fields by the label that the API writes them with; other labels are dropped in silence."""
 
+GONE = "campaigns_deleted_list"
 LONGEST = 100
 """Characters of a contact field's value."""
 
@@ -123,6 +125,12 @@ def status_on(world: World, list_id: int, contact_id: int) -> str | None:
         "SELECT status FROM members WHERE list_id = ? AND contact_id = ?", (list_id, contact_id)
     ).fetchone()
     return None if row is None else str(row[0])
+
+
+def unknown_list(world: World, listkey: str) -> str:
+    """Return the code for a list that is not there: one that was deleted may have its own."""
+    was_there = shelf.get(world.db, GONE, listkey) is not None
+    return world.text("campaigns.deleted_list") if was_there else "2501"
 
 
 def list_id(world: World, listkey: str) -> int | None:

@@ -4,6 +4,8 @@ from base64 import b64encode
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
 from service.zoho.simulator import shelf
 from service.zoho.simulator.campaigns.email_gate import body_of, done, refuse
 from service.zoho.simulator.crm.notify import send
@@ -12,6 +14,7 @@ from service.zoho.simulator.world import World
 
 KIND = "email_webhook"
 LIMIT = 200
+_ID = "transmission_id"
 ACTIONS = ("email_delivered", "bounce", "spam", "email_open", "email_click", "unsubscribed")
 Hook = dict[str, Any]
 
@@ -62,6 +65,8 @@ def delete(world: World, call: Call) -> Reply:
 
 def post(world: World, action: str, data: list[dict[str, object]]) -> None:
     """Post events of one action to every webhook that wants them, all in one body."""
+    if world.text("emailapi.transmission_id") == "number":
+        data = [{**one, _ID: msgspec.Raw(str(one[_ID]).encode())} for one in data]
     for _, hook in shelf.every(world.db, KIND):
         if action in hook["webhook_actions"]:
             body: dict[str, object] = {

@@ -39,7 +39,8 @@ def getlistsubscribers(world: World, call: Call) -> Reply:
     (listkey,) = required(world, call, "listkey")
     list_id = contacts.list_id(world, listkey)
     if list_id is None:
-        raise envelope.failure(world, call, "2501", "Listkey is empty or invalid.")
+        code = contacts.unknown_list(world, listkey)
+        raise envelope.failure(world, call, code, "Listkey is empty or invalid.")
     status, sort = call.params.get("status", "active"), call.params.get("sort", "asc")
     if status not in STATUSES:
         raise envelope.failure(world, call, "1001", "Pattern doesn't match.")

@@ -11,7 +11,7 @@ import msgspec
 from service.zoho.simulator.clock import parse as parse_time
 from service.zoho.simulator.crm.fields import MODULES, Field, Kind
 from service.zoho.simulator.crm.gate import error_item, problem
-from service.zoho.simulator.crm.visible import fields_of, modules_of
+from service.zoho.simulator.crm.visible import modules_of, readable
 from service.zoho.simulator.names import VIEWS
 from service.zoho.simulator.wire import AnswerError, Call, json_reply
 from service.zoho.simulator.world import World
@@ -105,7 +105,7 @@ def _fresh(world: World, query: Mapping[str, Any]) -> BulkQuery:
     name = str(module.get("api_name") if isinstance(module, dict) else module)
     if name not in modules_of(world):
         raise refuse("MODULE_NOT_AVAILABLE", "The module is not available", {"module": name})
-    known = fields_of(world, name)
+    known = readable(world, name)
     fields = query.get("fields") or list(known)
     for field in fields:
         if field not in known:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from service.zoho.simulator import shelf
 from service.zoho.simulator.crm.fields import MODULES, Kind, name_field
 from service.zoho.simulator.crm.records import Author, add, change
 from service.zoho.simulator.crm.rows import table
@@ -42,6 +43,9 @@ def _add(world: World, module: str, record: Mapping[str, Any]) -> Outcome:
 
 
 def _change(world: World, module: str, number: int, record: Mapping[str, Any]) -> Outcome:
+    if (held := shelf.get(world.db, "locked", str(number))) is not None:
+        code = "NOT_APPROVED" if held.get("code") == "NOT_APPROVED" else "BLOCKED_RECORD"
+        return Outcome(status="SKIPPED", record_id=str(number), errors=(f"{code}-id",))
     if errors := _errors(world, module, record, but=number):
         return Outcome(status="SKIPPED", record_id=str(number), errors=errors)
     mode = "Manual" if world.on("crm.api_optout_stamps_mode") else None

@@ -9,7 +9,7 @@ from service.zoho.simulator.crm.fields import CUSTOM, JSON_TYPES, MODULE_IDS, MO
 from service.zoho.simulator.crm.gate import read_problem
 from service.zoho.simulator.crm.paging import PAGE, whole_number
 from service.zoho.simulator.crm.rows import user_objects
-from service.zoho.simulator.crm.visible import fields_of, modules_of
+from service.zoho.simulator.crm.visible import fields_of, modules_of, restricted
 from service.zoho.simulator.wire import Call, Reply, json_reply
 from service.zoho.simulator.world import World
 
@@ -102,14 +102,20 @@ def fields(world: World, call: Call) -> Reply:
         return Reply(status=204)
     unique = world.unique.get(name, [])
     more = _ALLOWED if "include" in call.query else {}
+    secret = restricted(world, name)
     found = [
-        {**misfits.of_crm(world, name, field.api_name, field_item(name, field, unique)), **more}
+        {
+            **misfits.of_crm(world, name, field.api_name, field_item(name, field, unique)),
+            **more,
+            **(_PRIVATE if field.api_name in secret else {}),
+        }
         for field in fields_of(world, name).values()
     ]
     return json_reply({"fields": [*found, *consents.descriptions(world, found[-1])]})
 
 
 PERMISSIONS = "allowed_permissions_to_update"
+_PRIVATE: Json = {"private": {"restricted": True, "type": "low", "export": False}}
 _ALLOWED: Json = {PERMISSIONS: {"read_write": True, "read_only": True, "hidden": False}}
 PROFILE = {"name": "Administrator", "id": "5725767000000026011"}
 _ALL, _NONE = slice(None), slice(0)

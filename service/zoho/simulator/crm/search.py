@@ -7,7 +7,7 @@ from service.zoho.simulator.crm.gate import module_of, read_problem
 from service.zoho.simulator.crm.listing import BY_NUMBER, check_choice, sorting
 from service.zoho.simulator.crm.paging import PAGE, whole_number
 from service.zoho.simulator.crm.rows import columns, render, select_list, table
-from service.zoho.simulator.crm.visible import fields_of, visible
+from service.zoho.simulator.crm.visible import readable, visible
 from service.zoho.simulator.names import VIEWS
 from service.zoho.simulator.wire import Call, Reply, json_reply
 from service.zoho.simulator.world import World
@@ -109,7 +109,7 @@ def _searched(world: World, call: Call, module: str) -> _Where:
 
 def _by_criteria(world: World, text: str, module: str) -> _Where:
     try:
-        criteria = parse(text, fields_of(world, module))
+        criteria = parse(text, readable(world, module))
     except CriteriaError:
         details = {"param_name": "criteria"}
         raise read_problem(world, "INVALID_QUERY", "Invalid query formed", details) from None

@@ -13,7 +13,7 @@ from service.zoho.simulator.crm.gate import problem
 from service.zoho.simulator.crm.lexer import SyntaxProblemError
 from service.zoho.simulator.crm.metadata import field_item
 from service.zoho.simulator.crm.rows import columns, render, select_list, table
-from service.zoho.simulator.crm.visible import fields_of, modules_of
+from service.zoho.simulator.crm.visible import modules_of, readable
 from service.zoho.simulator.wire import AnswerError, Call, Reply, json_reply
 from service.zoho.simulator.world import World
 
@@ -34,7 +34,7 @@ def run(world: World, call: Call) -> Reply:
     query = _query(world, call)
     limit = DEFAULT_LIMIT if query.limit is None else query.limit
     _check_labels(query)
-    fields = fields_of(world, query.module)
+    fields = readable(world, query.module)
     asked = list(dict.fromkeys(query.columns))
     joined = [name for name in asked if _joined(world, fields, name)]
     names = columns(query.module, (_column(fields, name).api_name for name in asked if name not in joined))

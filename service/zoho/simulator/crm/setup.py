@@ -3,6 +3,7 @@
 import msgspec
 
 from service.zoho.simulator import names, shelf
+from service.zoho.simulator.crm import conversion
 from service.zoho.simulator.crm.fields import MODULE_IDS, MODULES, field_id
 from service.zoho.simulator.crm.gate import problem, read_problem
 from service.zoho.simulator.crm.metadata import PROFILE, field_item
@@ -160,7 +161,11 @@ def _module(world: World, call: Call) -> str:
 
 def _layout(world: World, module: str) -> Json:
     found = [
-        {**field_item(module, field, []), "sequence_number": position}
+        {
+            **field_item(module, field, []),
+            "sequence_number": position,
+            "convert_mapping": _converted(world, module, field.api_name),
+        }
         for position, field in enumerate(fields_of(world, module).values(), start=1)
     ]
     section = {
@@ -185,6 +190,19 @@ def _layout(world: World, module: str) -> Json:
         if module == "Leads"
         else None,
     }
+
+
+def _converted(world: World, module: str, name: str) -> Json | None:
+    """Return where a lead's field goes when it is converted, None for other modules."""
+    if module != conversion.LEADS:
+        return None
+    carries = world.on("crm.conversion_carries_optout")
+    into = "Email_Opt_Out" if carries and name == "Email_Opt_Out" else conversion.CARRIED.get(name)
+    if into is None:
+        return {"Contacts": None, "Deals": None, "Accounts": None}
+    field = MODULES[conversion.CONTACTS][into]
+    target = {"api_name": into, "field_label": field.label, "id": field_id(conversion.CONTACTS, field)}
+    return {"Contacts": target, "Deals": None, "Accounts": None}
 
 
 def _view(module: str) -> Json:

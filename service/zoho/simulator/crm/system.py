@@ -57,4 +57,5 @@ def system_keys(world: World, module: str, number: int) -> Json:
         "Tag": tags_of(world, module, number),
         "Last_Activity_Time": None,
         "Data_Source": "api",
+        **({"$stop_processing": True} if held == "FROZEN" else {}),
     }

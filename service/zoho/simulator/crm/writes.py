@@ -164,6 +164,8 @@ def _withheld(code: str, position: int) -> Item:
         return error_item(code, message, {**details, "action": "record_locking"})
     if code == "RECORD_IN_BLUEPRINT":
         return error_item(code, "the record is driven by a blueprint", details)
+    if code == "FROZEN":
+        return error_item("CANNOT_PROCESS", "the processing of the record has been stopped", details)
     waits = "approval" if code == "NOT_APPROVED" else "review"
     return error_item(code, f"record is in {waits} process", details)
 

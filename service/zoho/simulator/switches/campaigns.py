@@ -30,6 +30,12 @@ CAMPAIGNS = MappingProxyType(
             why="confirmation mail for lists with a sign-up form, says the page; always, say two clients",
             facts="zoho-campaigns 2",
         ),
+        "campaigns.deleted_list": Switch(
+            default="2501",
+            others=("2203", "2206"),
+            why="a deleted list is an invalid key, or has one of two codes that mean other things elsewhere",
+            facts="zoho-campaigns 1.5",
+        ),
         "campaigns.display_offset_min": Switch(
             default=0,
             why="display times carry no zone; presumably the account's, minutes east of UTC",
@@ -158,6 +164,12 @@ CAMPAIGNS = MappingProxyType(
             default="http",
             others=("200",),
             why="whether errors have an HTTP status of their own is not shown",
+            facts="zoho-campaigns 4",
+        ),
+        "emailapi.transmission_id": Switch(
+            default="text",
+            others=("number",),
+            why="one page calls the id a Long, another a String; the sample's 23 digits fit no Long",
             facts="zoho-campaigns 4",
         ),
         "emailapi.webhook_count": Switch(

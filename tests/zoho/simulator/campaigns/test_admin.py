@@ -56,3 +56,11 @@ def test_the_last_campaigns_and_their_figures_are_told(zoho):
     last = call(zoho, "getlastcampaignreport")["campaign-reports"][0]
     assert last["campaign_name"] == "Letter 6"
     assert call(zoho, "recentsentcampaigns")["code"] == "903"
+
+
+@pytest.mark.parametrize("code", ["2501", "2203", "2206"])
+def test_a_deleted_list_may_have_a_code_of_its_own(sim, zoho, code):
+    sim.control("switches", {"campaigns.deleted_list": code})
+    call(zoho, "deletemailinglist", listkey=names.SIGNUP_LIST_KEY, deletecontacts="off")
+    assert call(zoho, "getlistsubscribers", listkey=names.SIGNUP_LIST_KEY)["code"] == code
+    assert call(zoho, "getlistsubscribers", listkey="3zno")["code"] == "2501"

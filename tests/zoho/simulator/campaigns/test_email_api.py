@@ -135,3 +135,11 @@ def test_too_many_calls_are_409909(sim, api):
     sim.control("switches", {"emailapi.calls_per_min": 2})
     codes = [api.get(HOOK).json() for _ in range(3)]
     assert codes[2]["errors"][0]["code"] == 409909
+
+
+def test_a_transmissions_id_may_come_as_a_number_that_no_64_bits_hold(sim, api, somebody, receiver):
+    sim.control("switches", {"emailapi.transmission_id": "number"})
+    api.post(HOOK, json=hook(receiver.url, "spam"))
+    sim.control("emailapi/event", {"emails": [somebody], "action": "spam"})
+    (body,) = receiver.wait(1)
+    assert body["data"][0]["transmission_id"] == 13149090000001440022131

@@ -163,3 +163,15 @@ def test_a_job_that_makes_no_sense_is_refused(zoho, change, code):
     body |= {name: value for name, value in change.items() if name in body}
     assert zoho.post(WRITE, json=body).json()["code"] == code
     assert zoho.post(WRITE, content=b"{}").status_code == 415
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize(
+    ("code", "error"), [("RECORD_LOCKED", "BLOCKED_RECORD-id"), ("NOT_APPROVED", "NOT_APPROVED-id")]
+)
+def test_a_held_record_is_skipped_and_says_why(sim, zoho, somebody, code, error):
+    (found,) = sim.control("person", {"email": somebody})["crm"]
+    sim.control("crm/lock", {"email": somebody, "code": code})
+    _, (row,) = outcome(zoho, write(zoho, f"id,out\n{found['id']},true\n", "id", "Email_Opt_Out"))
+    assert (row["STATUS"], row["ERRORS"]) == ("SKIPPED", error)
+    assert sim.control("person", {"email": somebody})["crm"][0]["Email_Opt_Out"] is False

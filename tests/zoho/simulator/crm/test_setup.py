@@ -195,3 +195,17 @@ def test_an_admins_rarer_calls_have_an_answer(zoho):
     zoho.post(f"{SETTINGS}/automation/webhooks", json={"webhooks": [hook]})
     (report,) = zoho.get(usage).json()["usage_reports"]
     assert (report["webhook"]["name"], report["failure_count"]) == ("tell", 0)
+
+
+@pytest.mark.parametrize("carries", [False, True])
+def test_each_field_of_a_leads_layout_tells_where_it_goes_on_conversion(sim, zoho, carries):
+    sim.control("switches", {"crm.conversion_carries_optout": carries})
+    (leads,) = zoho.get(f"{SETTINGS}/layouts", params={"module": "Leads"}).json()["layouts"]
+    goes = {
+        field["api_name"]: (field["convert_mapping"]["Contacts"] or {}).get("api_name")
+        for field in leads["sections"][0]["fields"]
+    }
+    assert (goes["Email"], goes["Country"], goes["Newsletter"]) == ("Email", "Mailing_Country", None)
+    assert goes["Email_Opt_Out"] == ("Email_Opt_Out" if carries else None)
+    (contacts,) = zoho.get(f"{SETTINGS}/layouts", params={"module": "Contacts"}).json()["layouts"]
+    assert {field["convert_mapping"] for field in contacts["sections"][0]["fields"]} == {None}
