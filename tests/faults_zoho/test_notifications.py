@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
@@ -11,6 +12,7 @@ from sqlalchemy import func, select
 
 from service.db import hint
 from service.reconciler import channels, hints
+from service.reconciler.diff import REPORTED
 from service.reconciler.enforce import carry_out
 from service.web.hooks import NOTIFIED_AT
 from tests.faults_zoho.conftest import later
@@ -25,11 +27,18 @@ A_MINUTE = timedelta(minutes=1)
 
 
 @pytest.fixture
-def calling(hooked) -> Hooked:  # noqa: F811  # the fixture
-    """An organisation that was read once, and whose CRM tells us of changes."""
+def calling(hooked) -> Iterator[Hooked]:  # noqa: F811  # the fixture
+    """An organisation that was read once, and whose CRM tells us of changes; in the end a rerun converges."""
     hooked.world.run()
     hooked.subscription.keep()
-    return hooked
+    yield hooked
+    look(hooked)
+    before = opened(hooked.world.sim.world.db)
+    last = hooked.world.run()
+    assert set(last.found) <= set(REPORTED)
+    assert not last.plan.changes
+    assert opened(hooked.world.sim.world.db) <= before
+    assert agrees(hooked)
 
 
 def posted(made: Hooked) -> list[dict]:
