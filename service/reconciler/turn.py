@@ -96,7 +96,8 @@ class Turn:
             for sub, reason in pointless.items():
                 tasks.supersede(tx, self.claimed[sub], reason)
             ends = {s.sub: self._settle(tx, s, ended, current=s.sub in still) for s in settled}
-            back = [item for sub in ends if ends[sub] == "done" for item in self.claimed[sub]]
+            answered = [sub for sub in ends if ends[sub] in ("done", "awaited")]
+            back = [item for sub in answered for item in self.claimed[sub]]
             if any(item.unanswered for item in back):
                 tasks.wake(tx, self.context.now())
         for error in unrecorded.values():
