@@ -108,4 +108,10 @@ happening = Table(
 )
 standing = Table("standing", metadata, StandingColumns, PrimaryKeyConstraint("sub", "purpose"))
 policy_set = Table("policy_set", metadata, PolicySetColumns)
-task = Table("task", metadata, TaskColumns, Index("ix_task_open", "state", "not_before"))
+task = Table(
+    "task",
+    metadata,
+    TaskColumns,
+    Index("ix_task_open", "state", "not_before"),
+    Index("ix_task_due", "state", "due_at", "id"),
+)

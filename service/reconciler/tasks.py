@@ -71,16 +71,13 @@ def claim(
     to `others` at a time, so that a withdrawal never waits for a long turn.
     """
     free = _free(now)
-    rank = _rank()
-    urgent = tx.execute(
-        select(task.c.sub, rank.label("rank"))
-        .where(free)
-        .order_by(rank, task.c.due_at, task.c.id)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-    ).all()
-    own = [row.sub for row in urgent if row.rank == 0]
-    subs = list(dict.fromkeys(own or [row.sub for row in urgent][:others]))
+    wanted = select(task.c.sub).where(free).with_for_update(skip_locked=True)
+    by_deadline = wanted.where(_own()).order_by(task.c.due_at, task.c.id).limit(limit)
+    urgent = tx.scalars(by_deadline).all()
+    if not urgent:
+        by_rank = wanted.order_by(_rank(), task.c.due_at, task.c.id)
+        urgent = tx.scalars(by_rank.limit(limit if others is None else others)).all()
+    subs = [SubjectId(sub) for sub in dict.fromkeys(urgent)]
     rows = tx.execute(
         _tasks()
         .where(free, task.c.sub.in_(subs))
@@ -88,7 +85,7 @@ def claim(
         .with_for_update(skip_locked=True, of=task)
     ).all()
     found = _lease(tx, rows, worker=worker, now=now)
-    return {SubjectId(sub): found[sub] for sub in subs if sub in found}
+    return {sub: found[sub] for sub in subs if sub in found}
 
 
 def claim_triggered(
@@ -265,10 +262,13 @@ def _category() -> ColumnElement[str]:
     return select(happening.c.category).where(cause).scalar_subquery()
 
 
+def _own() -> ColumnElement[bool]:
+    """Return whether a person said it themselves; a task without an entry counts as such."""
+    return func.coalesce(_category(), Category.WITHDRAWN.value).in_(OWN_WORDS)
+
+
 def _rank() -> ColumnElement[int]:
-    """Return 0 for people's own words, 1 for whom a mirror knows, 2 for the rest."""
-    category = _category()
-    own = category.is_(None) | category.in_(OWN_WORDS)
+    """Return 0 for whom a mirror knows, 1 for the rest: those who said nothing themselves."""
     mirrors = (
         select(table.c.address_index)
         .join(subject, subject.c.address_index == table.c.address_index)
@@ -277,7 +277,7 @@ def _rank() -> ColumnElement[int]:
         .exists()
         for table in (member, crm_address)
     )
-    return case((own, 0), (or_(*mirrors), 1), else_=2)
+    return case((or_(*mirrors), 0), else_=1)
 
 
 def _free(now: datetime) -> ColumnElement[bool]:
