@@ -74,6 +74,18 @@ def module_of(call: Call) -> str:
     return module
 
 
+def asked_module(world: World, call: Call) -> str:
+    """Return the module of the parameter `module`, or refuse it as CRM does."""
+    name = call.query.get("module")
+    if name is None:
+        message = "One of the expected parameter is missing"
+        raise read_problem(world, "REQUIRED_PARAM_MISSING", message, {"param_name": "module"})
+    if name not in MODULES:
+        message = "the module name given seems to be invalid"
+        raise read_problem(world, "INVALID_MODULE", message, {"param_name": "module"})
+    return name
+
+
 def _require_module(world: World, call: Call) -> None:
     """Refuse a module that an admin has removed, in the path or as a parameter."""
     message = "the module name given seems to be invalid"

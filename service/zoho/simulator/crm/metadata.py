@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from service.zoho.simulator import misfits, names
 from service.zoho.simulator.clock import parse
 from service.zoho.simulator.crm import consents
-from service.zoho.simulator.crm.fields import CUSTOM, JSON_TYPES, MODULE_IDS, MODULES, Field, Kind, field_id
-from service.zoho.simulator.crm.gate import read_problem
+from service.zoho.simulator.crm.fields import CUSTOM, JSON_TYPES, MODULE_IDS, Field, Kind, field_id
+from service.zoho.simulator.crm.gate import asked_module, read_problem
 from service.zoho.simulator.crm.paging import PAGE, whole_number
 from service.zoho.simulator.crm.rows import user_objects
 from service.zoho.simulator.crm.visible import fields_of, modules_of, restricted
@@ -87,13 +87,7 @@ def module(world: World, call: Call) -> Reply:
 
 def fields(world: World, call: Call) -> Reply:
     """Answer `GET /settings/fields?module=&type=&include=`; every field here is in use."""
-    name = call.query.get("module")
-    if name is None:
-        message = "One of the expected parameter is missing"
-        raise read_problem(world, "REQUIRED_PARAM_MISSING", message, {"param_name": "module"})
-    if name not in MODULES:
-        message = "the module name given seems to be invalid"
-        raise read_problem(world, "INVALID_MODULE", message, {"param_name": "module"})
+    name = asked_module(world, call)
     kind, include = call.query.get("type", "all"), call.query.get("include", PERMISSIONS)
     if kind not in ("all", "used", "unused") or include != PERMISSIONS:
         wrong = {"param_name": "type" if include == PERMISSIONS else "include"}
@@ -167,6 +161,22 @@ def _module(name: str) -> Json:
     }
 
 
+_OPERATIONS = ("web_update", "api_create", "web_create", "api_update")
+_USUAL: Json = {
+    "visible": True,
+    "filterable": True,
+    "searchable": True,
+    "webhook": True,
+    "type": "used",
+    "private": None,
+    "lookup": {},
+    "multiselectlookup": {},
+    "history_tracking": None,
+    "created_source": "default",
+}
+"""What is the same of every field."""
+
+
 def field_item(name: str, field: Field, unique: Sequence[str]) -> Json:
     """Return a field's own description, as the field and the layout calls show it."""
     writable = not field.read_only
@@ -183,28 +193,14 @@ def field_item(name: str, field: Field, unique: Sequence[str]) -> Json:
         "read_only": field.read_only,
         "field_read_only": field.read_only,
         "system_mandatory": field.mandatory,
-        "visible": True,
-        "filterable": True,
-        "searchable": True,
+        **_USUAL,
         "mass_update": writable,
-        "private": None,
         "customizable_properties": ["removal"] if field.api_name == "Email_Opt_Out" else [],
-        "webhook": True,
-        "type": "used",
-        "operation_type": {
-            "web_update": writable,
-            "api_create": writable,
-            "web_create": writable,
-            "api_update": writable,
-        },
+        "operation_type": dict.fromkeys(_OPERATIONS, writable),
         "unique": {"casesensitive": "false"} if field.api_name in unique else {},
         "pick_list_values": [{"display_value": pick, "actual_value": pick} for pick in field.picks],
-        "lookup": {},
-        "multiselectlookup": {},
         "convert_mapping": {"Contacts": None, "Deals": None, "Accounts": None},
-        "history_tracking": None,
         "external": {"type": "org", "show": True} if field.external else None,
         "profiles": [{"permission_type": "read_write", **PROFILE}],
         "layout_associations": [{"api_name": "Standard__s", "name": "Standard", "id": "5725767000000091055"}],
-        "created_source": "default",
     }

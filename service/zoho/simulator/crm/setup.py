@@ -1,48 +1,28 @@
-"""How the organisation is set up: layouts, custom views, profiles, features, duplicate preference."""
+"""How the organisation is set up: custom views, profiles, features, duplicate preference."""
 
 import msgspec
 
 from service.zoho.simulator import names, shelf
-from service.zoho.simulator.crm import conversion
 from service.zoho.simulator.crm.fields import MODULE_IDS, MODULES, field_id
-from service.zoho.simulator.crm.gate import problem, read_problem
-from service.zoho.simulator.crm.metadata import PROFILE, field_item
-from service.zoho.simulator.crm.visible import fields_of
+from service.zoho.simulator.crm.gate import asked_module, problem, read_problem
+from service.zoho.simulator.crm.metadata import PROFILE
 from service.zoho.simulator.wire import Call, Reply, json_reply
 from service.zoho.simulator.world import World
 
 Json = dict[str, object]
-LAYOUT_IDS = {
-    "Leads": "5725767000000091055",
-    "Contacts": "5725767000000091057",
-    names.GUESTS: "5725767000000091059",
-}
 READ_ONLY_PROFILE = {"name": "Standard", "id": "5725767000000026014"}
-
-
-def layouts(world: World, call: Call) -> Reply:
-    """Answer `GET /settings/layouts?module=`: where each field stands, and Leads' conversion mapping."""
-    return json_reply({"layouts": [_layout(world, _module(world, call))]})
-
-
-def layout(world: World, call: Call) -> Reply:
-    """Answer `GET /settings/layouts/{id}?module=`."""
-    module = _module(world, call)
-    if call.slots["layout_id"] != LAYOUT_IDS[module]:
-        return Reply(status=204)
-    return json_reply({"layouts": [_layout(world, module)]})
 
 
 def custom_views(world: World, call: Call) -> Reply:
     """Answer `GET /settings/custom_views?module=`: the one view of each module feeds the list."""
-    view = _view(_module(world, call))
+    view = _view(asked_module(world, call))
     info = {"per_page": 200, "default": view["id"], "count": 1, "page": 1, "more_records": False}
     return json_reply({"custom_views": [view], "info": info})
 
 
 def custom_view(world: World, call: Call) -> Reply:
     """Answer `GET /settings/custom_views/{id}?module=`."""
-    module = _module(world, call)
+    module = asked_module(world, call)
     if call.slots["view_id"] != names.VIEWS[module]:
         return Reply(status=204)
     return json_reply({"custom_views": [_view(module)]})
@@ -146,63 +126,6 @@ def _leads(call: Call) -> None:
     if call.query.get("module") != "Leads":
         details = {"param_name": "module"}
         raise problem("INVALID_MODULE", "the module name given seems to be invalid.", details)
-
-
-def _module(world: World, call: Call) -> str:
-    name = call.query.get("module")
-    if name is None:
-        message = "One of the expected parameter is missing"
-        raise read_problem(world, "REQUIRED_PARAM_MISSING", message, {"param_name": "module"})
-    if name not in MODULES:
-        message = "the module name given seems to be invalid"
-        raise read_problem(world, "INVALID_MODULE", message, {"param_name": "module"})
-    return name
-
-
-def _layout(world: World, module: str) -> Json:
-    found = [
-        {
-            **field_item(module, field, []),
-            "sequence_number": position,
-            "convert_mapping": _converted(world, module, field.api_name),
-        }
-        for position, field in enumerate(fields_of(world, module).values(), start=1)
-    ]
-    section = {
-        "display_label": f"{module.removesuffix('s')} Information",
-        "name": f"{module.removesuffix('s')} Information",
-        "api_name": f"{module.removesuffix('s')}_Information",
-        "sequence_number": 1,
-        "column_count": 2,
-        "fields": found,
-    }
-    target = {"name": "Standard", "id": LAYOUT_IDS["Contacts"]}
-    return {
-        "id": LAYOUT_IDS[module],
-        "name": "Standard",
-        "api_name": "Standard__s",
-        "display_label": "Standard",
-        "status": "active",
-        "visible": True,
-        "profiles": [PROFILE],
-        "sections": [section],
-        "convert_mapping": {"Contacts": target, "Deals": None, "Accounts": None}
-        if module == "Leads"
-        else None,
-    }
-
-
-def _converted(world: World, module: str, name: str) -> Json | None:
-    """Return where a lead's field goes when it is converted, None for other modules."""
-    if module != conversion.LEADS:
-        return None
-    carries = world.on("crm.conversion_carries_optout")
-    into = "Email_Opt_Out" if carries and name == "Email_Opt_Out" else conversion.CARRIED.get(name)
-    if into is None:
-        return {"Contacts": None, "Deals": None, "Accounts": None}
-    field = MODULES[conversion.CONTACTS][into]
-    target = {"api_name": into, "field_label": field.label, "id": field_id(conversion.CONTACTS, field)}
-    return {"Contacts": target, "Deals": None, "Accounts": None}
 
 
 def _view(module: str) -> Json:

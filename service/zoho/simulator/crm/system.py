@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from service.zoho.simulator import shelf
 from service.zoho.simulator.crm.annotations import tags_of
-from service.zoho.simulator.crm.setup import LAYOUT_IDS
+from service.zoho.simulator.crm.layouts import LAYOUT_IDS
 from service.zoho.simulator.world import World
 
 Json = dict[str, object]
