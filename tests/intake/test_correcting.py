@@ -8,6 +8,8 @@ from service.consent import Category, Provenance, State
 from service.errors import Forbidden, Malformed, NotFound, UnknownSubject
 from service.intake.correcting import Person, approve, propose
 from service.intake.corrections import waiting
+from service.intake.erasures import ErasureList
+from service.intake.forgetting import erase
 from service.ledger.entry import decode
 from service.reports.history import history
 from tests.running import NOTICE, claim, one_standing, withdrawal
@@ -171,3 +173,21 @@ def test_as_of_a_moment_before_it_a_correction_is_not_known(intake):
     with intake.db.read() as tx:
         [then] = intake.standings(tx, intake.vault.find(tx, ANA), before)
     assert then.state is State.REFUSED
+
+
+def test_to_withdraw_to_correct_and_to_erase_are_three_verbs_and_each_says_which_it_was(intake, tmp_path):
+    intake.erasures = ErasureList(tmp_path / "erasures")
+    _, wrong = recorded(intake, claim(ANA), by_operator())
+    with intake.db.read() as tx:
+        kept = len(history(intake, tx, ANA, at=now()).records)  # a withdrawal erases nothing
+    done = agreed(intake, wrong)
+    erased = erase(intake, ANA, reason="request")
+    with intake.db.read() as tx:
+        lines = intake.store.entries(tx, [wrong, done.made, erased.index])
+        assert intake.vault.find(tx, ANA) is None
+    assert kept == len(["opened", "granted", "withdrawn"])
+    assert [decode(lines[index]).category for index in sorted(lines)] == [
+        Category.WITHDRAWN,
+        Category.CORRECTION,
+        Category.ERASURE,
+    ]

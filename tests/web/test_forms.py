@@ -80,6 +80,19 @@ def test_a_form_whose_purpose_needs_confirmation_asks_and_does_not_permit(site: 
     assert states["events"] == "pending"
 
 
+def test_the_click_in_the_confirmation_mail_is_an_event_of_its_own_and_permits(site: Site):
+    site.client.post("/forms/events", json=URLENCODED)
+    site.clock.advance(minutes=5)
+    shown = {"notice_sha256": "0" * 64, "control": "link", "page_url": "https://acme.example/join"}
+    click = {"category": "consent.confirmed", "purpose": "events", "evidence": {**shown, "ip": "192.0.2.7"}}
+    assert site.event(**click).status_code == 201
+    site.clock.advance(minutes=1)
+    assert site.categories("cyd@example.com")[1:] == ["consent.requested", "consent.confirmed"]
+    found = site.history("cyd@example.com")
+    assert {one["purpose"]: one["state"] for one in found["standing_now"]}["events"] == "permitted"
+    assert next(one for one in found["records"] if one["category"] == "consent.confirmed")["grade"] == "A"
+
+
 def test_known_and_unknown_addresses_get_the_same_answer(site: Site):
     site.subscribe("known@example.com")
     site.clock.advance(minutes=5)

@@ -271,3 +271,12 @@ def test_a_vacation_reply_that_campaigns_calls_a_bounce_is_not_looked_into(edge,
     body = happened("bounce").replace('"zuid"', '"bounce_reason":"Auto-reply: on vacation","zuid"')
     assert hooked.post(CAMPAIGNS, content=body, headers={"X-Consent-Token": SECRET}).status_code == 200
     assert not kept(edge)
+
+
+def test_an_event_is_known_by_its_content_whatever_numbers_its_sender_gives_it(edge, hooked):
+    first = happened("unsubscribed")
+    again = first.replace('"transmission_id":13149090000001440022131', '"transmission_id":"another"')
+    assert again != first
+    for body in (first, again.replace('"webhook_name":"ledger"', '"webhook_name":"renamed"')):
+        hooked.post(CAMPAIGNS, content=body, headers={"X-Consent-Token": SECRET})
+    assert len(kept(edge)) == 1

@@ -172,3 +172,11 @@ def test_as_of_today_is_as_of_now_and_tomorrow_is_refused(auditor: Site):
     tomorrow = look_up(auditor, as_of=(auditor.clock() + timedelta(days=1)).date().isoformat())
     assert tomorrow.status_code == 400
     assert "has not come yet" in tomorrow.text
+
+
+@pytest.mark.parametrize("role", ["auditors", "audit", "Auditor", "auditor ", "legal-auditor", ""])
+def test_a_role_counts_by_its_exact_name_and_everything_else_is_denied(site: Site, role: str):
+    let_in(site, "ada", role)
+    size = site.size
+    assert site.client.get("/").status_code == 403
+    assert site.size == size
