@@ -15,7 +15,7 @@ from service.db import canary, outcome
 from service.errors import KeyReused, Refused, ServiceError
 from service.intake import Claim, Recorded
 from service.policy import PolicySet
-from service.reconciler import claims
+from service.reconciler import claims, roomy
 from service.reconciler.context import Context
 from service.reconciler.enforcement import CAMPAIGNS
 from service.reconciler.people import people
@@ -79,6 +79,7 @@ def preview(
 ) -> News:
     """Count what `record` would record, without recording it."""
     news = News()
+    roomy.prepare(tx)
     person = people(policy, at, without)
     kinds = select(outcome.c.kind, func.count()).where(_unrecorded()).group_by(outcome.c.kind)
     for kind, count in tx.execute(kinds) if CAMPAIGNS not in without else ():
@@ -124,6 +125,8 @@ def _people(
     person = people(context.policy, at, without, about)
     index = person.c.address_index
     with context.db.read() as tx:
+        if about is None:
+            roomy.prepare(tx)
         rows = tx.execute(
             select(person, sealed_address(index).label("address"))
             .where(person.c[flag] == 1, _one_of(index, about))

@@ -4,50 +4,55 @@ Pure SQL over the mirrors and the standing projection; nothing is judged here.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import (
     CTE,
-    BigInteger,
     ColumnElement,
+    FromClause,
+    Subquery,
     and_,
     case,
+    exists,
     false,
     func,
     literal,
+    null,
     or_,
     select,
-    true,
-    type_coerce,
-    union,
+    union_all,
 )
 
-from service.consent import Category, Provenance, State
 from service.db import (
     Moment,
     canary,
     contact,
     crm_address,
     crm_record,
-    happening,
     member,
     outcome,
-    standing,
     subject,
     suppression,
 )
-from service.ledger.store import LOG_ID
 from service.policy import PolicySet
-from service.reconciler.enforcement import PERMITS
+from service.reconciler.enforcement import CAMPAIGNS
+from service.reconciler.ledger_side import among, known
 from service.reconciler.port import Member, OutcomeKind
 
-CLOCKS_DIFFER = timedelta(minutes=10)
-"""A sighting so soon after our own write is the trace of that write, whatever the vendor's clock says."""
 
-SECOND = timedelta(seconds=1)
-MINUTE = timedelta(minutes=1)
-"""How exactly CRM and Campaigns tell times: a later moment of the same second, or minute, is possible."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Scope:
+    """Which lists count, which products are as if nobody were in them, whom alone to look at."""
+
+    names: Sequence[str]
+    without: frozenset[str]
+    only: Sequence[bytes] | None
+
+    def shows(self, product: str, index: ColumnElement[bytes]) -> ColumnElement[bool]:
+        """Return whether this row of a product, of this address, is looked at."""
+        return false() if product in self.without else among(index, self.only)
 
 
 def facts(
@@ -61,69 +66,74 @@ def facts(
     The products `without` (`crm`, `campaigns`) are as if nobody were in them. Our own canaries never count.
     `only` are the addresses to look at, where not all: each side then reads no more than theirs.
     """
-    lists = [entry for entry in policy.zoho.campaigns.lists if entry.purpose == policy.zoho.governs]
-    names = [entry.name for entry in lists]
-    crm, on_lists, mailed = _crm(names, only), _lists(names, only), _outcomes(policy, now, only)
-    ledger = _ledger(policy.zoho.governs, now, only)
-    ours = select(canary.c.address_index)
-    sources = [
-        (
-            "crm",
-            select(crm_address.c.address_index).where(
-                crm_address.c.address_index.not_in(ours), _among(crm_address.c.address_index, only)
-            ),
-        ),
-        (
-            "campaigns",
-            select(member.c.address_index).where(
-                member.c.list_name.in_(names),
-                member.c.address_index.not_in(ours),
-                _among(member.c.address_index, only),
-            ),
-        ),
-        (
-            "campaigns",
-            select(outcome.c.address_index).where(
-                outcome.c.address_index.not_in(ours), _among(outcome.c.address_index, only)
-            ),
-        ),
-    ]
-    left = [source.distinct() for product, source in sources if product not in without]
-    everybody = (union(*left) if len(left) > 1 else left[0]).cte("everybody")
+    names = [entry.name for entry in policy.zoho.campaigns.lists if entry.purpose == policy.zoho.governs]
+    scope = _Scope(names=names, without=without, only=only)
+    everybody, mailed = _everybody(scope), _outcomes(policy, now, scope)
+    ledger = known(policy.zoho.governs, now, only)
     index = everybody.c.address_index
-    joined: Any = everybody
-    for product, side in (
-        *(("crm", crm), ("campaigns", on_lists), ("campaigns", mailed)),
-        *(("campaigns", contact), ("", ledger), ("", suppression)),
-    ):
-        shown = side.c.address_index == index
-        joined = joined.outerjoin(side, false() if product in without else shown)
-    columns = [
-        column
-        for side in (crm, on_lists, mailed, ledger)
-        for column in side.c
-        if column.name != "address_index"
-    ]
+    in_campaigns = and_(contact.c.address_index == index, scope.shows(CAMPAIGNS, contact.c.address_index))
+    joined = (
+        everybody.outerjoin(mailed, mailed.c.address_index == index)
+        .outerjoin(contact, in_campaigns)
+        .outerjoin(ledger, ledger.c.address_index == index)
+        .outerjoin(suppression, suppression.c.address_index == index)
+    )
     return (
         select(
-            index,
-            *columns,
+            *everybody.c,
+            *_beside_index(mailed),
+            *_beside_index(ledger),
             contact.c.permission,
             contact.c.since.label("permission_since"),
             case((suppression.c.address_index.is_not(None), 1), else_=0).label("kept_out"),
         )
         .select_from(joined)
+        .where(index.not_in(select(canary.c.address_index)))
         .cte("fact")
     )
 
 
-def _crm(lists: list[str], only: Sequence[bytes] | None) -> CTE:
+def _everybody(scope: _Scope) -> Subquery:
+    """Return each address of either product once, with what CRM and the lists say about it.
+
+    Whom CRM knows, whom only a list knows, and whom only an outcome knows: a full join in three parts,
+    because SQLite reads the whole other side for each row of one.
+    """
+    crm, on_lists, elsewhere = _crm(scope), _lists(scope, "on_lists"), _lists(scope, "elsewhere")
+    of_crm, of_lists = _beside_index(crm), _beside_index(on_lists)
+    nothing = [null().label(column.name) for column in of_crm]
+    both = select(crm.c.address_index, *of_crm, *of_lists).select_from(
+        crm.outerjoin(on_lists, on_lists.c.address_index == crm.c.address_index)
+    )
+    listed = select(elsewhere.c.address_index, *nothing, *_beside_index(elsewhere)).where(
+        ~_in_crm(scope, elsewhere.c.address_index)
+    )
+    told = outcome.c.address_index
+    mailed = (
+        select(told, *nothing, *(null().label(column.name) for column in of_lists))
+        .where(scope.shows(CAMPAIGNS, told), ~_in_crm(scope, told), ~_on_a_list(scope, told))
+        .group_by(told)
+    )
+    return union_all(both, listed, mailed).subquery("everybody")
+
+
+def _in_crm(scope: _Scope, index: ColumnElement[bytes]) -> ColumnElement[bool]:
+    theirs = crm_address.alias("theirs")
+    return exists().where(theirs.c.address_index == index, scope.shows("crm", theirs.c.address_index))
+
+
+def _on_a_list(scope: _Scope, index: ColumnElement[bytes]) -> ColumnElement[bool]:
+    theirs = member.alias("theirs")
+    return exists().where(theirs.c.list_name.in_(scope.names), theirs.c.address_index == index)
+
+
+def _crm(scope: _Scope) -> Subquery:
     """Return CRM's side: how many records, how many opted out, since when; the strictest country of them."""
     out = crm_record.c.opted_out == 1
     known = func.nullif(crm_record.c.jurisdiction, "unknown")
     same = func.min(known) == func.max(known)
     views = literal(",") + crm_record.c.views
-    viewed = or_(*(views.contains(f",{name},", autoescape=True) for name in lists))
+    viewed = or_(*(views.contains(f",{name},", autoescape=True) for name in scope.names))
     return (
         select(
             crm_address.c.address_index,
@@ -142,38 +152,42 @@ def _crm(lists: list[str], only: Sequence[bytes] | None) -> CTE:
             (crm_record.c.module == crm_address.c.module)
             & (crm_record.c.record_id == crm_address.c.record_id),
         )
-        .where(_among(crm_address.c.address_index, only))
+        .where(scope.shows("crm", crm_address.c.address_index))
         .group_by(crm_address.c.address_index)
-        .cte("in_crm")
+        .subquery("in_crm")
     )
 
 
-def _lists(names: list[str], only: Sequence[bytes] | None) -> CTE:
-    """Return Campaigns' side: on how many governed lists in which status, and since when as far as we saw."""
+def _lists(scope: _Scope, name: str) -> Subquery:
+    """Return Campaigns' side: on how many governed lists in which status, and since when as far as we saw.
 
-    def count(status: Member) -> ColumnElement[int]:
-        return func.sum(case((member.c.status == status.value, 1), else_=0)).label(status.name.lower())
+    One list has each address once, so there is nothing to group.
+    """
+    several = len(scope.names) > 1
+
+    def total(each: ColumnElement[Any]) -> ColumnElement[Any]:
+        return func.sum(each) if several else each
+
+    def latest(each: ColumnElement[Any]) -> ColumnElement[Any]:
+        return func.max(each) if several else each
 
     left = member.c.status == Member.UNSUBSCRIBED.value
     bounced = member.c.status == Member.BOUNCED.value
-    return (
-        select(
-            member.c.address_index,
-            count(Member.ACTIVE),
-            count(Member.UNSUBSCRIBED),
-            count(Member.BOUNCED),
-            func.max(member.c.since).label("member_since"),
-            func.max(case((left, member.c.since))).label("left_since"),
-            func.max(case((left & member.c.was.is_not(None), member.c.since))).label("left_seen_at"),
-            func.max(case((bounced, member.c.since))).label("bounced_since"),
-        )
-        .where(member.c.list_name.in_(names), _among(member.c.address_index, only))
-        .group_by(member.c.address_index)
-        .cte("on_lists")
-    )
+    members = select(
+        member.c.address_index,
+        *(
+            total(case((member.c.status == status.value, 1), else_=0)).label(status.name.lower())
+            for status in Member
+        ),
+        latest(member.c.since).label("member_since"),
+        latest(case((left, member.c.since))).label("left_since"),
+        latest(case((left & member.c.was.is_not(None), member.c.since))).label("left_seen_at"),
+        latest(case((bounced, member.c.since))).label("bounced_since"),
+    ).where(member.c.list_name.in_(scope.names), scope.shows(CAMPAIGNS, member.c.address_index))
+    return (members.group_by(member.c.address_index) if several else members).subquery(name)
 
 
-def _outcomes(policy: PolicySet, now: datetime, only: Sequence[bytes] | None) -> CTE:
+def _outcomes(policy: PolicySet, now: datetime, scope: _Scope) -> CTE:
     """Return what became of mails: opt-outs, complaints and bounces, counted and dated."""
     since = now - timedelta(days=policy.enforcement.soft_bounce_days)
     columns = [
@@ -192,7 +206,7 @@ def _outcomes(policy: PolicySet, now: datetime, only: Sequence[bytes] | None) ->
             func.max(case((opted_out, outcome.c.observed_at))).label("optout_seen_at"),
             *columns,
         )
-        .where(_among(outcome.c.address_index, only))
+        .where(scope.shows(CAMPAIGNS, outcome.c.address_index))
         .group_by(outcome.c.address_index)
         .cte("mailed")
     )
@@ -224,70 +238,5 @@ def _counted(name: str, where: ColumnElement[bool]) -> list[ColumnElement[Any]]:
     ]
 
 
-def _ledger(purpose: str, now: datetime, only: Sequence[bytes] | None) -> CTE:
-    """Return the ledger's side: standing for the purpose, the live grant that decided, our last write."""
-    deciding, told = happening.alias("deciding"), _told(only)
-    ran_out = and_(
-        standing.c.state == State.PERMITTED.value, standing.c.valid_until <= literal(now, Moment())
-    )
-    state = case((ran_out, State.EXPIRED.value), else_=func.coalesce(standing.c.state, State.UNKNOWN.value))
-    live = and_(state == State.PERMITTED.value, deciding.c.provenance == Provenance.LIVE.value)
-    granted_at = case((live, standing.c.decided_at))
-    return (
-        select(
-            subject.c.address_index,
-            subject.c.sub,
-            state.label("state"),
-            standing.c.must_stop,
-            standing.c.suppressed,
-            standing.c.decided_at,
-            granted_at.label("granted_at"),
-            _shifted(granted_at, -SECOND).label("granted_second"),
-            _shifted(granted_at, -MINUTE).label("granted_minute"),
-            told.c.withdrawn_at,
-            told.c.hard_recorded_at,
-            told.c.ours_until,
-        )
-        .select_from(subject)
-        .outerjoin(standing, and_(standing.c.sub == subject.c.sub, standing.c.purpose == purpose))
-        .outerjoin(deciding, and_(deciding.c.log_id == LOG_ID, deciding.c.idx == standing.c.decided_by))
-        .outerjoin(told, told.c.sub == subject.c.sub)
-        .where(_among(subject.c.address_index, only))
-        .cte("known")
-    )
-
-
-def _told(only: Sequence[bytes] | None) -> CTE:
-    """Return each person's last withdrawal (its time), and last hard bounce and write of ours (recorded)."""
-    kinds = (Category.WITHDRAWN, Category.BOUNCE_HARD, Category.ENFORCEMENT)
-    theirs = (
-        true()
-        if only is None
-        else happening.c.sub.in_(select(subject.c.sub).where(_among(subject.c.address_index, only)))
-    )
-    # What lets somebody be mailed again explains no later opt-out.
-    counts = happening.c.source != PERMITS
-
-    def last(category: Category, column: ColumnElement[Any]) -> ColumnElement[Any]:
-        return func.max(case((happening.c.category == category.value, column)))
-
-    return (
-        select(
-            happening.c.sub,
-            last(Category.WITHDRAWN, happening.c.occurred_at).label("withdrawn_at"),
-            last(Category.BOUNCE_HARD, happening.c.recorded_at).label("hard_recorded_at"),
-            _shifted(last(Category.ENFORCEMENT, happening.c.recorded_at), CLOCKS_DIFFER).label("ours_until"),
-        )
-        .where(happening.c.category.in_([kind.value for kind in kinds]), counts, theirs)
-        .group_by(happening.c.sub)
-        .cte("told")
-    )
-
-
-def _shifted(moment: ColumnElement[Any], by: timedelta) -> ColumnElement[Any]:
-    milliseconds = type_coerce(moment, BigInteger) + by // timedelta(milliseconds=1)
-    return type_coerce(milliseconds, Moment())
-
-
-def _among(index: ColumnElement[bytes], only: Sequence[bytes] | None) -> ColumnElement[bool]:
-    return true() if only is None else index.in_(only)
+def _beside_index(side: FromClause) -> list[ColumnElement[Any]]:
+    return [column for column in side.c if column.name != "address_index"]

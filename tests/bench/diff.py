@@ -3,13 +3,15 @@
     python -m tests.servers postgresql -- python -m tests.bench.diff 100000 1000000 5000000
     python -m tests.servers sqlite -- python -m tests.bench.diff 100000
 
-Prints people per second, the memory of this process, and the exponent of growth over the sizes. DuckDB runs
-the very statement that the service runs, on the same rows.
+Prints people per second, the client's memory, and the exponent of growth over the sizes. "join" is the
+statement alone, until its last row is in the client; "diff" goes on to the deadlines and the `drift` rows,
+which only the service has to make. DuckDB runs the very statement that the service runs, on the same rows in
+tables of its own in memory (not PostgreSQL's), also until the last row is in its client. The naive loop asks
+about a few hundred people, one after the other, and its rate is taken for all. All take turns.
 """
 
 import math
 import os
-import resource
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -17,6 +19,7 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
 from datetime import UTC, datetime
 from multiprocessing import get_context
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -27,7 +30,7 @@ from sqlalchemy.schema import CreateTable
 
 from service.db import Database, drift, metadata, migrate, run
 from service.policy import PolicySet
-from service.reconciler import diff
+from service.reconciler import diff, disagreement, roomy
 from service.vault import Vault
 from tests import running
 
@@ -37,7 +40,29 @@ SAMPLE = 300
 """People whom the naive loop asks about, one after the other."""
 MILLISECONDS = int(NOW.timestamp() * 1000)
 DAY = 86_400_000
-TABLES = ("crm_record", "crm_address", "contact", "member", "outcome", "subject", "standing", "event")
+COLUMNS = {
+    "crm_record": (
+        "module, record_id, opted_out, modified_at, unsubscribed_mode, unsubscribed_at, "
+        "jurisdiction, views, seen_run, modified_by, changed_run, unknown"
+    ),
+    "crm_address": "module, record_id, address_index, address",
+    "contact": "address_index, address, permission, since, was, seen_run",
+    "member": "list_name, address_index, status, since, was, seen_run",
+    "outcome": (
+        "campaign_key, address_index, kind, happened_at, sent_at, observed_at, address, recorded_idx"
+    ),
+    "subject": "sub, address_index, dk, r, version, opened_idx, address",
+    "standing": (
+        "sub, purpose, state, reason, suppressed, must_stop, decided_by, decided_at, suppressed_by, "
+        "valid_until, rule, policy"
+    ),
+    "event": (
+        "log_id, idx, sub, category, purpose, occurred_at, recorded_at, source, provenance, grade, "
+        "valid_until, fact, fact_at, conditions, country, hint"
+    ),
+}
+"""What is filled of each table, in the order of `rows`."""
+TABLES = tuple(COLUMNS)
 
 
 def rows(first: int, last: int, sealed: str, key: Callable[[str], str], blob: str) -> dict[str, str]:
@@ -96,15 +121,13 @@ def grow(database: Database, shown: Mapping[str, list[Any]], first: int, last: i
         for table, found in shown.items():
             marks = ", ".join("?" * len(found[0]))
             with database.begin() as tx:
-                tx.exec_driver_sql(f"INSERT INTO {table} VALUES ({marks})", found)
-        with database.begin() as tx:
-            tx.exec_driver_sql("ANALYZE")
+                tx.exec_driver_sql(f"INSERT INTO {_into(table)} VALUES ({marks})", found)
         return
     literal = f"'\\x{sealed}'::bytea"
     made = rows(first, last, literal, lambda i: f"sha256(({i})::text::bytea)", "bytea")
     for table in TABLES:
         with database.begin() as tx:
-            tx.exec_driver_sql(f"INSERT INTO {table} {made[table].replace('%', '%%')}")
+            tx.exec_driver_sql(f"INSERT INTO {_into(table)} {made[table].replace('%', '%%')}")
     with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as plain:
         for table in TABLES:
             plain.exec_driver_sql(f"VACUUM ANALYZE {table}")
@@ -126,13 +149,14 @@ class Columnar:
         """Add the rows of these people."""
         made = rows(first, last, self._sealed, lambda i: f"unhex(sha256(({i})::text))", "blob")
         for table, query in made.items():
-            self.made.execute(f"INSERT INTO {table} {query}")
+            self.made.execute(f"INSERT INTO {_into(table)} {query}")
 
-    def compare(self, policy: PolicySet) -> None:
-        """Run the service's own statement, and keep what it finds."""
-        made = diff.disagreeing(policy, NOW)
+    def compare(self, policy: PolicySet) -> int:
+        """Run the service's own statement, and fetch what it finds in parts; return how many rows."""
+        made = disagreement.select_all(policy, NOW)
         query = str(made.compile(dialect=postgresql.dialect(), compile_kwargs={"literal_binds": True}))
-        self.made.execute(f"CREATE OR REPLACE TABLE found AS {query.replace('%%', '%')}")
+        self.made.execute(query.replace("%%", "%"))
+        return sum(len(part) for part in iter(lambda: self.made.fetchmany(diff.CHUNK), []))
 
 
 _HERE: list[Columnar] = []
@@ -147,34 +171,51 @@ def begin(sealed: str) -> None:
 def grow_columnar(first: int, last: int, shown: bool) -> dict[str, list[Any]]:  # noqa: FBT001  # sent by place
     """Add the rows of these people; return all rows where they are to be shown."""
     _HERE[0].grow(first, last)
-    return {table: _HERE[0].made.execute(f"SELECT * FROM {table}").fetchall() for table in TABLES if shown}
+    return {
+        table: _HERE[0].made.execute(f"SELECT {COLUMNS[table]} FROM {table}").fetchall()
+        for table in TABLES
+        if shown
+    }
 
 
-def compare_columnar(policy: PolicySet) -> float:
-    """Compare in this process's columnar database; return the seconds."""
-    return _timed(lambda: _HERE[0].compare(policy))
+def compare_columnar(policy: PolicySet) -> tuple[float, int]:
+    """Compare in this process's columnar database; return the seconds, and the most memory so far in MB."""
+    return _timed(lambda: _HERE[0].compare(policy)), _peak()
 
 
 def measure(
     database: Database, columnar: ProcessPoolExecutor, people: int, policy: PolicySet, vault: Vault
 ) -> float:
     """Print how fast the diff is, beside DuckDB and the naive loop, taken in turn; return its seconds."""
-    ours, theirs = [], []
+    whole, joined, theirs, memory = [], [], [], 0
+    _forget_peak()
     for _ in range(ROUNDS):
-        ours.append(_timed(lambda: _compare(database, policy, vault)))
-        theirs.append(columnar.submit(compare_columnar, policy).result())
+        joined.append(_timed(lambda: _join(database, policy)))
+        taken, memory = columnar.submit(compare_columnar, policy).result()
+        theirs.append(taken)
+        whole.append(_timed(lambda: _compare(database, policy, vault)))
+    mine = _peak()
     with database.read() as tx:
         naive = SAMPLE / _timed(lambda: loop(tx, people))
         found = tx.scalar(select(func.count()).select_from(drift))
-    mine, other = people / median(ours), people / median(theirs)
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    rate, join, other = people / median(whole), people / median(joined), people / median(theirs)
     print(
-        f"{database.dialect} {people:>9,} people: {median(ours):6.1f} s, {mine:>9,.0f}/s, "
-        f"{mine / other:.2f} of DuckDB ({other:,.0f}/s), {mine / naive:,.0f} x a naive loop ({naive:,.0f}/s),"
-        f" {found:,} found, {memory} MB",
+        f"{database.dialect} {people:>9,} people: diff {median(whole):6.2f} s ({rate:,.0f}/s, {mine} MB), "
+        f"join {median(joined):6.2f} s ({join:,.0f}/s); DuckDB {median(theirs):6.2f} s ({other:,.0f}/s, "
+        f"{memory:,} MB with its tables); the join is {join / other:.2f} of DuckDB's, "
+        f"the diff {rate / other:.2f} and {rate / naive:,.0f} x a naive loop's ({naive:,.0f}/s, told by "
+        f"{SAMPLE} people); {found:,} found",
         flush=True,
     )
-    return median(ours)
+    return median(whole)
+
+
+def _join(database: Database, policy: PolicySet) -> int:
+    with database.read() as tx:
+        roomy.prepare(tx)
+        every = disagreement.select_all(policy, NOW)
+        found = tx.execute(every, execution_options={"yield_per": diff.CHUNK})
+        return sum(len(part) for part in found.partitions())
 
 
 def _compare(database: Database, policy: PolicySet, vault: Vault) -> None:
@@ -221,6 +262,21 @@ def exponent(seconds: list[tuple[int, float]]) -> float:
     points = [(math.log(people), math.log(taken)) for people, taken in seconds]
     x, y = (sum(axis) / len(points) for axis in zip(*points, strict=True))
     return sum((a - x) * (b - y) for a, b in points) / sum((a - x) ** 2 for a, _ in points)
+
+
+def _into(table: str) -> str:
+    return f"{table} ({COLUMNS[table]})"
+
+
+def _forget_peak() -> None:
+    """Let the most memory of this process count from now on: loading the tables is not the diff."""
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+
+
+def _peak() -> int:
+    """Return the most memory that this process held, in MB."""
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:")) // 1024
 
 
 def _timed(step: Callable[[], Any]) -> float:

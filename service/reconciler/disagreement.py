@@ -1,0 +1,155 @@
+"""The one statement of the comparison: everybody about whom a product and the ledger disagree, and how.
+
+Pure SQL over `people`; one kind per person. Nothing is read here; the caller runs the statement.
+"""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, Subquery, and_, case, false, func, literal, or_, select, true
+
+from service.consent import State
+from service.db import Moment
+from service.policy import PolicySet
+from service.reconciler.people import people
+from service.reconciler.sealed import sealed_address
+
+RE_PERMISSION = "re_permission"
+"""Held back by a product although a newer live consent permits."""
+
+
+def select_all(policy: PolicySet, now: datetime, without: frozenset[str] = frozenset()) -> Select[Any]:
+    """Select one row per person about whom a product and the ledger disagree, and one per count of the rest.
+
+    `unconsented` counts, by jurisdiction and state, the people whom a product permits although the ledger
+    knows no permission; rows without an address stand for those of them about whom nothing disagrees. The
+    people are gone through once: that is why both come from one grouping.
+    """
+    named = _named(policy, now, without)
+    n = named.c
+    odd = n.kind.is_not(None)
+    keys = {
+        "address_index": case((odd, n.address_index)),
+        "sub": case((odd, n.sub)),
+        "jurisdiction": n.jurisdiction,
+        "state": n.state,
+        "kind": n.kind,
+        "since": case((odd, _since(named, now))),
+    }
+    found = (
+        select(
+            *(column.label(name) for name, column in keys.items()),
+            func.sum(n.unconsented).label("unconsented"),
+        )
+        .where(or_(odd, n.unconsented == 1))
+        .group_by(*keys.values())
+        .subquery("found")
+    )
+    return select(found, sealed_address(found.c.address_index).label("address"))
+
+
+TIMES = (
+    *("complaint_at", "hard_at", "soft_at", "crm_at", "permission_since", "left_at"),
+    *("decided_at", "granted_at", "member_since"),
+)
+
+
+def _named(policy: PolicySet, now: datetime, without: frozenset[str]) -> Subquery:
+    """Return everybody with the kind of what disagrees, or NULL; worked out once for each of them."""
+    person = people(policy, now, without)
+    p = person.c
+    waiting = p.state.in_([State.UNKNOWN.value, State.PENDING.value, State.EXPIRED.value])
+    unconsented = and_(p.permits == 1, p.stop != 1, waiting)
+    return (
+        select(
+            *(p[name] for name in ("address_index", "sub", "jurisdiction", "state", *TIMES)),
+            _kind(person, policy, whole=not without).label("kind"),
+            case((unconsented, 1), else_=0).label("unconsented"),
+        )
+        .offset(0)
+        .subquery("named")
+    )
+
+
+def _kind(person: Any, policy: PolicySet, *, whole: bool) -> ColumnElement[str | None]:  # noqa: ANN401  # a CTE's columns are untyped
+    """Return the one kind of each person, or NULL: the first that fits, in the order of `diff.STOPPING`.
+
+    Unless the view is `whole`, nothing is said of who is held back or missing in one of the products.
+    """
+    p = person.c
+    contradicts = and_(p.records > 1, p.opted_out > 0, p.opted_out < p.records)
+    open_in_crm = p.records > p.opted_out
+    fits = {
+        "complaint_not_in_crm": p.complained == 1,
+        "hard_bounce_not_in_crm": p.hard_bounced == 1,
+        "repeated_soft_bounce_not_in_crm": p.soft_bounced == 1,
+        "duplicate_contradiction": contradicts,
+        "permission_refused_in_campaigns": and_(p.permission == "refused", p.active > 0),
+        "unsubscribed_not_in_crm": and_(or_(p.unsubscribed > 0, p.left_stop == 1), open_in_crm),
+        "opted_out_by_hand": and_(p.opted_out > 0, p.active > 0),
+    }
+    stop = and_(p.stop == 1, p.permits == 1)
+    named = [(and_(stop, condition), name) for name, condition in fits.items()]
+    held_back = or_(p.opted_out > 0, p.unsubscribed > 0, p.permission == "refused", p.bounced > 0)
+    seen = true() if whole else false()
+    missing = and_(p.viewed == 1, p.opted_out == 0, p.active + p.unsubscribed + p.bounced == 0)
+    stale = and_(p.records > 0, p.viewed == 0, p.active > 0)
+    return case(
+        *named,
+        (stop, "withdrawn_not_enforced"),
+        (p.stop == 1, None),
+        (and_(seen, p.state == State.PERMITTED.value, held_back), RE_PERMISSION),
+        (and_(p.permits == 1, _stop_without_consent(person, policy)), "permitted_without_consent"),
+        (and_(seen, missing), "list_lag_missing"),
+        (and_(seen, stale), "list_lag_stale"),
+        else_=None,
+    )
+
+
+def _stop_without_consent(person: Any, policy: PolicySet) -> ColumnElement[bool]:  # noqa: ANN401  # as above
+    """Return for whom the policy says stop although nobody said so: by jurisdiction and state."""
+    chosen = policy.enforcement.without_consent
+    states = {
+        where: [state for state in ("unknown", "pending", "expired") if getattr(choice, state) == "stop"]
+        for where, choice in chosen.items()
+    }
+    named = [
+        and_(person.c.jurisdiction == where, person.c.state.in_(stops))
+        for where, stops in states.items()
+        if where != "default"
+    ]
+    elsewhere = and_(
+        person.c.jurisdiction.not_in([where for where in chosen if where != "default"]),
+        person.c.state.in_(states["default"]),
+    )
+    return or_(elsewhere, *named)
+
+
+SINCE = (
+    "complaint_at",
+    "hard_at",
+    "soft_at",
+    "crm_at",
+    "permission_since",
+    "left_at",
+    "decided_at",
+    "granted_at",
+    "member_since",
+)
+
+
+def _since(judged: Any, now: datetime) -> ColumnElement[Any]:  # noqa: ANN401  # as above
+    """Return since when each person's products disagree, as well as anybody knows; else this run."""
+    n = judged.c
+    told = case(
+        (n.kind == "complaint_not_in_crm", n.complaint_at),
+        (n.kind == "hard_bounce_not_in_crm", n.hard_at),
+        (n.kind == "repeated_soft_bounce_not_in_crm", n.soft_at),
+        (n.kind.in_(["duplicate_contradiction", "opted_out_by_hand"]), n.crm_at),
+        (n.kind == "permission_refused_in_campaigns", n.permission_since),
+        (n.kind == "unsubscribed_not_in_crm", n.left_at),
+        (n.kind == "withdrawn_not_enforced", n.decided_at),
+        (n.kind == RE_PERMISSION, n.granted_at),
+        (n.kind == "list_lag_stale", n.member_since),
+    )
+    return func.coalesce(told, literal(now, Moment()))
