@@ -164,6 +164,7 @@ def of_watching(parts: Parts, *, seconds: int = DAY_S) -> Estimate:
         every_s=max(1, policy.enforcement.watch_seconds),
         crm_every_s=settings.sweep_seconds if relied else 0,
         modules=len(policy.zoho.crm.modules),
+        subscribed=bool(settings.hooks_url) or settings.public_url.startswith("https://"),
     )
 
 
@@ -172,7 +173,7 @@ def of_night(parts: Parts, zoho: Zoho) -> Estimate | None:
     found = known(parts, zoho, applying=True)
     if found is not None:
         found.add(of_harm(parts, zoho))
-        found.add(of_audit(parts, zoho, last=True))
+        found.add(of_mapping(parts, zoho))
     return found
 
 

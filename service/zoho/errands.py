@@ -12,6 +12,7 @@ from service.reconciler.plan import CRM_READ
 from service.reconciler.sizes import Stops
 from service.zoho import listings
 from service.zoho.estimate import Estimate
+from service.zoho.notifications import RENEWED_EVERY
 from service.zoho.quota import write_credits
 
 TOKEN_S = 3_300
@@ -104,15 +105,21 @@ def of_connecting(*, replacing: bool, probing: bool) -> Estimate:
     return found
 
 
-def of_watching(*, seconds: int, every_s: int, crm_every_s: int, modules: int) -> Estimate:
+def of_watching(
+    *, seconds: int, every_s: int, crm_every_s: int, modules: int, subscribed: bool = False
+) -> Estimate:
     """Return what watching both products for so long costs while nothing happens there.
 
-    Each look asks Campaigns for the counts of all lists; CRM is asked at the looks that are due.
+    Each look asks Campaigns for the counts of all lists; CRM is asked at the looks that are due. Where it is
+    `subscribed` to, CRM's notifications are renewed.
     """
     looks, due = seconds // every_s, seconds // max(every_s, crm_every_s)
     found = Estimate(oauth=ceil(seconds / TOKEN_S), lasts_s=seconds)
     found.campaigns["getmailinglists"] += looks * listings.calls(1)
     found.ask_crm("POST /crm/v8/coql", due * modules, due * modules)
+    if subscribed:
+        renewals = ceil(seconds / RENEWED_EVERY.total_seconds())
+        found.ask_crm("PATCH /crm/v8/actions/watch", renewals, renewals)
     return found
 
 

@@ -78,7 +78,9 @@ def examined(settings, now=app.now):
     """Return what was found, by check and outcome."""
     found = list(examine(settings, now))
     assert {one.check for one in found} == CHECKS, "a failing check hides another"
-    assert all(one.todo for one in found if one.outcome is not Outcome.PASS), "nobody is told what to do"
+    wanting = [one for one in found if one.outcome is not Outcome.PASS]
+    assert all(one.todo for one in wanting), "nobody is told what to do"
+    assert [one for one in wanting if not one.where] == [], "nobody is told where"
     return found
 
 

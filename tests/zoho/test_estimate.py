@@ -91,3 +91,11 @@ def test_watching_without_notifications_costs_a_credit_a_module_and_look():
         of_watching(seconds=86_400, every_s=5, crm_every_s=sweep, modules=2).credits for sweep in (0, 300)
     )
     assert (often, rarely) == (34_560, 576)
+
+
+def test_watching_by_notifications_renews_them_every_hour():
+    plain, subscribed = (
+        of_watching(seconds=86_400, every_s=5, crm_every_s=300, modules=2, subscribed=told).credits
+        for told in (False, True)
+    )
+    assert subscribed - plain == 24

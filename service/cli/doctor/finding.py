@@ -113,7 +113,7 @@ def run(name: str, check: Callable[[], Iterable[Look]], *, where: str = "") -> I
             yield _named(name, look)
     except Blocked as blocked:
         seen, todo = f"not looked at: {blocked.check} failed", f"put {blocked.check} right, then look again"
-        yield _named(name, warn(seen, todo))
+        yield _named(name, warn(seen, todo, where))
     except ServiceError as error:
         yield _named(name, failed(error, where))
     except (SQLAlchemyError, OSError) as error:

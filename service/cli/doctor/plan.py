@@ -80,7 +80,7 @@ def clock(scene: Scene) -> Iterator[Look]:
     try:
         theirs = parsedate_to_datetime(answer.headers.get("date", ""))
     except ValueError:
-        yield warn("Zoho's answer bears no date", "nothing; a proxy in between may have removed it")
+        yield warn("Zoho's answer bears no date", "nothing; a proxy in between may have removed it", TIME)
         return
     theirs = theirs.replace(tzinfo=theirs.tzinfo or UTC)
     # The header has whole seconds, cut.

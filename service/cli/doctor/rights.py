@@ -5,6 +5,7 @@ from typing import Any
 
 from sqlalchemy import select
 
+from service.cli.doctor.access import CONSOLE
 from service.cli.doctor.finding import Look, fail, fine, warn
 from service.cli.doctor.scene import Scene
 from service.db import canary
@@ -25,7 +26,11 @@ def permissions(scene: Scene) -> Iterator[Look]:
     told: Any = user.get("profile")
     profile_id = str(told.get("id", "")) if isinstance(told, dict) else ""
     if not profile_id:
-        yield warn("CRM does not say in whose name the API writes", "grant ZohoCRM.users.READ and look again")
+        yield warn(
+            "CRM does not say in whose name the API writes",
+            "grant ZohoCRM.users.READ and look again",
+            CONSOLE,
+        )
         return
     profile = probes.profile(zoho, profile_id)
     details = profile.get("permissions_details")

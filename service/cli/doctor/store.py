@@ -24,6 +24,7 @@ from service.ledger.scrub.walls import Walls
 from service.ledger.store import Store
 
 DATABASE, FENCE = "CONSENT_DATABASE_URL", "CONSENT_FENCE_FILE"
+SERVICE = "this machine: the processes of the service"
 WALLS_ALONE = Share(stop=0)
 """No rows and not the end: only the walls, which takes no time however large the file is."""
 LEAST_FREE, LITTLE_FREE = 256 * 1024**2, 2 * 1024**3
@@ -52,7 +53,11 @@ def _walls(db: Database) -> Iterator[Look]:
     with db.read() as tx:
         found = list(Walls(share=WALLS_ALONE).look(tx, lambda _done, _total: None))
     for damage in found:
-        yield fail(f"{damage.where}: {damage.what}", "run `consent-ledger scrub`, then ask who took it down")
+        yield fail(
+            f"{damage.where}: {damage.what}",
+            "run `consent-ledger scrub`, then ask who took it down",
+            DATABASE,
+        )
     if not found:
         yield fine("the walls around the ledger's tables stand")
 
@@ -117,7 +122,7 @@ def log(scene: Scene) -> Iterator[Look]:
     store = Store(keys.log.name)
     with db.read() as tx:
         if not store.exists(tx):
-            yield warn("the log was not begun yet", "run `consent-ledger serve` once")
+            yield warn("the log was not begun yet", "run `consent-ledger serve` once", SERVICE)
             return
         yield from _published(tx, store, scene)
         yield from _fence(tx, store, Fence(scene.settings.fence_path, *keys.log_verifiers))
@@ -150,7 +155,9 @@ def _published(tx: Connection, store: Store, scene: Scene) -> Iterator[Look]:
     allowed = LATE if newest.size < size else IDLE + timedelta(hours=1)
     seen = f"the newest checkpoint of {newest.size:,} entries is {_words(age)} old, the log has {size:,}"
     if age > allowed:
-        yield fail(seen, "start `serve` or `worker`, which publish; their log says why if they do not")
+        yield fail(
+            seen, "start `serve` or `worker`, which publish; their log says why if they do not", SERVICE
+        )
     else:
         yield fine(seen)
 
