@@ -93,6 +93,14 @@ def test_canaries_of_every_state_are_read_back_right_after_each_run(told):
     assert {state for state, trouble in troubles.items() if trouble} == {"bounced"}
 
 
+def test_legals_mail_has_the_audit_of_the_sync_point_by_point(told):
+    said, folder = told
+    mail = BytesParser(policy=policy.default).parsebytes((folder / said["mail_path"]).read_bytes())
+    _, _, audit = mail.get_body(("plain",)).get_content().partition("SYNC AUDIT")
+    points = re.findall(r"^ +(pass|warn|fail) +([1-7])\. ", audit, re.MULTILINE)
+    assert [number for _, number in points] == list("1234567")
+
+
 def test_no_address_is_in_the_clear_in_any_file_that_the_service_wrote(told):
     _, folder = told
     files = [path for path in folder.rglob("*") if path.is_file() and path.name not in CLEAR]

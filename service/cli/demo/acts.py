@@ -15,6 +15,7 @@ from service import app
 from service.app import Parts
 from service.cli import show
 from service.cli.ask import record_look_up, write_private
+from service.cli.audit import as_table
 from service.cli.demo.stage import Stage, ask
 from service.errors import Unavailable
 from service.ledger.verify import State, verify_bundle
@@ -71,6 +72,7 @@ class Acts:
         self._consent()
         self._unsubscribe()
         self._answer(told)
+        self._audit()
         told.mail_path = self._mail()
         meter = self._here.control("meter")
         told.api_calls = sum(meter["calls"].values())
@@ -176,6 +178,11 @@ class Acts:
         told.bundle_verified = verdict.state is State.GOOD
         self._act(f"… takes a bundle home ({path}) and verifies it offline")
         self._out.print(verdict.report(), markup=False)
+
+    def _audit(self) -> None:
+        self._act("The seven gotchas of the sync, measured")
+        with self._parts.zoho() as zoho:
+            self._out.print(as_table(app.audit(self._parts, zoho)))
 
     def _mail(self) -> str:
         self._act("Legal's mail about the night")

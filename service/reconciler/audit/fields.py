@@ -126,11 +126,7 @@ def _of_campaigns(one: FieldMapping, known: Mapping[str, LabelField]) -> Iterato
     where = "Campaigns: Contacts > Contact Fields"
     found = known.get(one.campaigns)
     if found is None:
-        yield (
-            Trouble.MISSING,
-            _no_label(one.campaigns, known),
-            f"{where}: add {one.campaigns}, letter by letter",
-        )
+        yield Trouble.MISSING, *_no_label(one.campaigns, known, where)
         return
     if one.campaigns_type and found.type and found.type != one.campaigns_type.lower():
         detail = f'"{found.label}" is {found.type} in Campaigns, the mapping says {one.campaigns_type}'
@@ -143,13 +139,14 @@ def _of_campaigns(one: FieldMapping, known: Mapping[str, LabelField]) -> Iterato
         yield Trouble.TOO_SHORT, detail, f"{where}: make a longer one and map that"
 
 
-def _no_label(label: str, known: Iterable[str]) -> str:
-    near = [one for one in known if one.casefold().split() == label.casefold().split()]
-    if near:
-        return (
-            f'Campaigns calls it "{near[0]}", and compares letter by letter; values for "{label}" are dropped'
-        )
-    return f'Campaigns has no contact field "{label}"; values for it are dropped in silence'
+def _no_label(label: str, known: Iterable[str], where: str) -> tuple[str, str]:
+    """Return what is wrong where no field has this label, and what to do: it may be written otherwise."""
+    near = next((one for one in known if one.casefold().split() == label.casefold().split()), None)
+    if near is None:
+        detail = f'Campaigns has no contact field "{label}"; values for it are dropped in silence'
+        return detail, f'{where}: add "{label}", letter by letter'
+    detail = f'Campaigns calls it "{near}", and compares letter by letter; values for "{label}" are dropped'
+    return detail, f'{where}: rename it to "{label}", or write "{near}" in policies/zoho.toml'
 
 
 def _between(one: FieldMapping) -> Iterator[Told]:
@@ -179,12 +176,18 @@ def mapping(found: Sequence[Mapped]) -> Point:
             else f"All {len(found):,} mapped fields exist in both products, with the right types."
         ),
         how="policies/zoho.toml against CRM's fields by module and profile, and Campaigns' contact fields.",
-        advice=tuple(
-            dict.fromkeys(f"{fault.module}.{fault.crm}: {fault.detail}. {fault.advice}." for fault in faults)
-        ),
+        advice=_advice(faults),
         figures=tuple(
             Figure(label=str(trouble), value=count, people=False)
             for trouble, count in counted.items()
             if count
         ),
     )
+
+
+def _advice(faults: Iterable[Fault]) -> tuple[str, ...]:
+    """Return what to do about each defect; one that several modules share is told once."""
+    where: dict[tuple[str, str], list[str]] = {}
+    for fault in faults:
+        where.setdefault((fault.detail, fault.advice), []).append(f"{fault.module}.{fault.crm}")
+    return tuple(f"{', '.join(names)}: {detail}. {todo}." for (detail, todo), names in where.items())
