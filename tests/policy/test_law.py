@@ -27,7 +27,23 @@ def test_a_rule_answers_its_own_example(law, rule, example):
 
 
 def test_the_jurisdictions_of_the_facts_are_all_there():
-    wanted = {"US", "US-CA", "EU", "DE", "FR", "GB", "CA", "AU", "NZ", "SG", "JP", "BR", "KR", "IN", "mailbox"}
+    wanted = {
+        "US",
+        "US-CA",
+        "EU",
+        "DE",
+        "FR",
+        "GB",
+        "CA",
+        "AU",
+        "NZ",
+        "SG",
+        "JP",
+        "BR",
+        "KR",
+        "IN",
+        "mailbox",
+    }
     assert SHIPPED.jurisdictions.keys() == wanted
 
 
