@@ -16,6 +16,7 @@ from service.reconciler import push as pushing
 from service.reconciler.audit import Audit, Point, Verdict
 from service.reconciler.audit import fields as mapped
 from service.reconciler.audit.duplicates import write_csv
+from service.reconciler.context import Context
 from service.reconciler.run import reconcile as run_once
 from service.reports.audit import audit_html, audit_json, mapping_html, mapping_markdown
 from service.reports.audit.showing import HEADLINES, trend
@@ -59,11 +60,7 @@ def audit(
             return
         expected = estimating.known_audit(parts, zoho, last=last)
         if not last:
-            try:
-                run_once(parts.context(zoho, progress))
-            except Unsafe as error:
-                click.echo(f"nothing was audited: {error}", err=True)
-                sys.exit(1)
+            _read(parts.context(zoho, progress))
         found = app.audit(parts, zoho, push=push)
         cost.show_cost(expected, zoho.meter)
         if html is not None:
@@ -77,6 +74,15 @@ def audit(
         out.print(as_table(found))
     if gate and not found.is_safe:
         click.echo("no sync is safe while records of one address contradict each other", err=True)
+        sys.exit(1)
+
+
+def _read(context: Context) -> None:
+    """Read both products; ends the program where nothing of it can be believed."""
+    try:
+        run_once(context)
+    except Unsafe as error:
+        click.echo(f"nothing was audited: {error}", err=True)
         sys.exit(1)
 
 

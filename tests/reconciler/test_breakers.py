@@ -95,6 +95,26 @@ def test_many_records_changed_by_one_person_let_nobody_go_and_stop_everybody_all
     assert not result.remaining
 
 
+def test_many_permissions_that_came_back_in_campaigns_let_nobody_go_there_and_leave_crm_alone(small):
+    small.run(applying=False)
+    db = small.sim.world.db
+    emails = [small.ordinary(), *small.emails("permission_refused_in_campaigns")]
+    marks = ",".join("?" * len(emails))
+    db.execute(f"UPDATE contacts SET permission = 'Refused' WHERE email IN ({marks})", emails)
+    small.run(applying=False)
+    db.execute(f"UPDATE contacts SET permission = 'Granted' WHERE email IN ({marks})", emails)
+    enforcement = msgspec.structs.replace(
+        small.intake.policy.enforcement, breakers=Breakers(campaigns=Breaker(one_actor=0, unknown_values=0.5))
+    )
+    result = small.run(policy=msgspec.structs.replace(small.intake.policy, enforcement=enforcement))
+    assert [(trip.target, trip.name, trip.stops) for trip in result.tripped] == [
+        ("campaigns", "one actor", "permissions")
+    ]
+    assert breakers.held(result.tripped) == {"campaigns"}
+    assert not breakers.blind(result.tripped)
+    assert not result.remaining
+
+
 @dataclass
 class Odd:
     """A CRM whose checkbox holds words that nobody knows."""
