@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Any
 
+import structlog
 from pydantic import SecretStr
 
 from service.errors import QuotaExhausted, Unreachable, ZohoDenied, ZohoError
@@ -18,6 +19,8 @@ from service.zoho.pace import Pace
 from service.zoho.quota import OAUTH_LIMITS, Gate, Till, Windows
 from service.zoho.tokens import CLAIM, Good, Keeper, Token, Unshared
 from service.zoho.wire import Answer, Line, Lost
+
+log = structlog.get_logger(__name__)
 
 ENDPOINT = "POST /oauth/v2/token"
 EARLY = timedelta(minutes=5)
@@ -157,6 +160,8 @@ class OAuth:
             raise
         except ZohoDenied as error:
             self._refusal = (self._pace.clock() + REFUSED_FOR, error)
+            # Once a minute until a person acts; the reason names no secret, a traceback might.
+            log.error("zoho.denied", code=error.code, reason=str(error))  # noqa: TRY400  # see above
             raise
 
     def _ask(self) -> Answer:

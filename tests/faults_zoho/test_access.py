@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from pydantic import SecretStr
+from structlog.testing import capture_logs
 
 from service.errors import QuotaExhausted, ServiceError, Unreachable, ZohoDenied, ZohoError
 from service.zoho.simulator.names import CLIENT_ID, CLIENT_SECRET, REFRESH_TOKEN
@@ -75,7 +76,12 @@ def test_a_grant_that_is_revoked_in_mid_run_ends_it_and_a_new_one_converges(org,
         assert ended.changes.stopped
     email = org.ordinary()
     assert isinstance(org.intake.record([claim(email)])[0].index, int)
-    assert isinstance(org.attempt(), ZohoDenied)
+    org.later(timedelta(minutes=2))
+    with capture_logs() as told:
+        assert isinstance(org.attempt(), ZohoDenied)
+    (alarm,) = [line for line in told if line["event"] == "zoho.denied"]
+    assert alarm["log_level"] == "error"
+    assert REFRESH_TOKEN not in str(alarm)
     state, summary = org.runs()[-1]
     assert state == "refused"
     assert "refresh token" in summary
