@@ -173,6 +173,19 @@ def test_breakers_waiting_plans_and_who_undoes_stops_are_told_in_text_and_html(l
         assert "undoes the stops of 2 people again and again" in words
 
 
+def test_the_top_re_subscribers_are_told_in_text_and_html_the_most_first(letter):
+    def arranged(tx):
+        run_id, opened = a_run(tx), {"reopened": 1, "cause": "a user of CRM"}
+        found(tx, run_id, "withdrawn_not_enforced", range(3), actor="Samir Haddad", **opened)
+        found(tx, run_id, "unsubscribed_not_in_crm", range(3, 8), actor="Grace Okafor", **opened)
+
+    told = letter(arranged)
+    text = " ".join(told.text.split())
+    assert "! Grace Okafor (a user of CRM): 5 people ! Samir Haddad (a user of CRM): 3 people" in text
+    first = told.html.index("Grace Okafor</strong> (a user of CRM): 5 people")
+    assert first < told.html.index("Samir Haddad</strong> (a user of CRM): 3 people")
+
+
 def test_a_quiet_night_has_no_section_about_plans(letter):
     told = letter(a_run)
     assert "BREAKERS" not in told.text
