@@ -77,6 +77,8 @@ def read(intake: Intake, tx: Connection, sub: SubjectId) -> dict[int, Correction
     agreed: dict[int, _Agreed] = {}
     for index, opening in sorted(intake.vault.openings(tx, list(events)).items()):
         told = opening.fields
+        if "carried_index" in told and (told["step"] != MADE or "proposal" in told):
+            continue  # numbers of the log before mean nothing here; what waited there is proposed anew
         proposal = told.get("proposal")
         if isinstance(proposal, int):
             one = agreed.setdefault(proposal, _Agreed())

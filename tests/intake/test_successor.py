@@ -10,6 +10,8 @@ from service.consent import Category, Provenance
 from service.db import Database, standing, task
 from service.errors import KeptOut, KeyReused, Tampered, Unsafe
 from service.intake import Intake
+from service.intake.correcting import Person, approve, propose
+from service.intake.corrections import waiting
 from service.intake.ending import final_note
 from service.intake.erasures import ErasureList
 from service.intake.forgetting import erase
@@ -241,3 +243,29 @@ def test_a_log_whose_directory_key_was_changed_goes_on_whole(old, house, new_dat
     with begin(old, house, new_database) as new:
         assert carry_over(old, new) == 2
         assert damage(new) == []
+
+
+def test_a_correction_holds_in_the_successor_and_one_that_waits_is_proposed_anew(old, house, new_database):
+    consent(old, ANA, BOB)
+    first, second, legal = (
+        Person(account=name, role=role, via="terminal")
+        for name, role in (("ada", "approver"), ("bea", "approver"), ("lea", "legal"))
+    )
+    for who in (ANA, BOB):
+        by_phone = {"source": "api:desk", "evidence": {"control": "phone"}, "received_at": old.now()}
+        told = running.withdrawal(who, **by_phone)
+        [wrong] = old.record([told])
+        proposed = propose(old, legal, who, wrong.index, "another one", now=old.now())
+        approve(old, first, proposed.proposal, now=old.now())
+        if who == ANA:
+            approve(old, second, proposed.proposal, now=old.now())
+    before = states(old)
+    freeze(old)
+    with begin(old, house, new_database) as new:
+        carry_over(old, new)
+        assert states(new) == before
+        assert before[subject_of(new, ANA), "marketing"] == ("permitted", 0)
+        assert before[subject_of(new, BOB), "marketing"] == ("refused", 1)
+        assert damage(new) == []
+        with new.db.read() as tx:
+            assert waiting(new, tx) == []

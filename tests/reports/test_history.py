@@ -191,6 +191,7 @@ CHANGES = {
     "provenance": "import",
     "purpose": "marketing",
     "valid_until": LATER,
+    "corrects": 1,
 }
 
 
