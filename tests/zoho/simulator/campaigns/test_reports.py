@@ -152,3 +152,14 @@ def test_unopened_and_opened_and_bounced_make_up_the_sent(reader, campaigns):
         unopened, start = unopened + len(page), start + 500
     assert unopened <= int(figures["unopened"]) + int(figures["unsub_count"]) + int(figures["spams_count"])
     assert unopened == int(figures["delivered_count"]) - int(figures["opens_count"])
+
+
+@pytest.mark.parametrize(
+    ("told", "keys"), [("documented", {"firstname"}), ("both", {"firstname", "contactfn"})]
+)
+def test_recipients_have_names_as_documented_or_as_seen(sim, zoho, told, keys):
+    sim.control("switches", {"campaigns.recipient_names": told})
+    (key, *_) = sim.world.db.execute("SELECT campaign_key FROM campaigns ORDER BY id LIMIT 1").fetchone()
+    asked = {**JSON, "campaignkey": key, "action": "sentcontacts"}
+    (row, *_) = zoho.get(RECIPIENTS, params=asked).json()["list_of_details"]
+    assert {"firstname", "contactfn"} & set(row) == keys

@@ -189,3 +189,21 @@ def test_leaving_leaves_the_type_alone_otherwise(sim, write, somebody):
         sim.control("person", {"email": somebody})["campaigns"]["fields"][names.PERMISSION_LABEL]
         == names.GRANTED
     )
+
+
+def test_a_value_that_is_too_long_is_dropped_and_the_contact_joins_all_the_same(sim, zoho):
+    member = {"Contact Email": "long@example.com", "First Name": "x" * 101, "Last Name": "y" * 100}
+    params = {"resfmt": "JSON", "listkey": names.LIST_KEY, "contactinfo": json.dumps(member)}
+    assert zoho.post("/api/v1.1/json/listsubscribe", params=params).json()["code"] == "0"
+    person = sim.control("person", {"email": "long@example.com"})["campaigns"]
+    assert (person["fields"]["First Name"], person["fields"]["Last Name"]) == (None, "y" * 100)
+    assert person["lists"] == {names.LIST_KEY: "active"}
+
+
+def test_a_bulk_add_may_take_effect_and_answer_with_a_code_that_nobody_explains(sim, zoho):
+    sim.control("switches", {"campaigns.bulk_answer": "Z101"})
+    params = {"resfmt": "JSON", "listkey": names.LIST_KEY, "emailids": "bulk@example.com"}
+    answer = zoho.post("/api/v1.1/addlistsubscribersinbulk", params=params).json()
+    assert (answer["status"], answer["code"], answer["message"]) == ("error", "Z101", "")
+    lists = sim.control("person", {"email": "bulk@example.com"})["campaigns"]["lists"]
+    assert lists == {names.LIST_KEY: "active"}
