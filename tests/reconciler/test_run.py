@@ -376,7 +376,7 @@ def undisturbed(tmp_path_factory):
         return made.products(), made.told(), steps
 
 
-MORE_THAN_ONCE = ("news", "recorded", "proved")
+MORE_THAN_ONCE = ("news", "read back crm", "recorded", "proved")
 CRASHES = [*((step, "first") for step in STEPS), *((step, "last") for step in MORE_THAN_ONCE)]
 
 
