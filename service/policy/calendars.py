@@ -54,12 +54,15 @@ def is_zone(name: str) -> bool:
 @lru_cache(maxsize=65536)
 def _after(slot: int, count: int, calendar: Calendar) -> datetime:
     moment = datetime.fromtimestamp(slot * _SLOT_S, UTC)
-    return min(_after_in(ZoneInfo(zone), moment, count, calendar) for zone in calendar.zones or ("UTC",))
+    zones = (ZoneInfo(name) for name in calendar.zones or ("UTC",))
+    return min(_end_of(moment.astimezone(zone).date(), zone, count, calendar) for zone in zones)
 
 
-def _after_in(zone: ZoneInfo, moment: datetime, count: int, calendar: Calendar) -> datetime:
-    last = _last_day(moment.astimezone(zone).date(), count, calendar)
-    return datetime.combine(last + timedelta(days=1), time(), tzinfo=zone).astimezone(UTC)
+@lru_cache(maxsize=16384)
+def _end_of(day: date, zone: ZoneInfo, count: int, calendar: Calendar) -> datetime:
+    """Return when the last business day after a local day is over."""
+    after = _last_day(day, count, calendar) + timedelta(days=1)
+    return datetime.combine(after, time(), tzinfo=zone).astimezone(UTC)
 
 
 @lru_cache(maxsize=4096)
