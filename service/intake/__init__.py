@@ -34,7 +34,7 @@ from service.intake.moments import moment
 from service.intake.places import crm_countries_of
 from service.intake.policies import keep
 from service.intake.projection import events_of, standings
-from service.intake.suppression import suppressed, token_of
+from service.intake.suppression import suppressed, token_of, tokens_of
 from service.ledger.canonical import Json
 from service.ledger.entry import Entry, encode
 from service.ledger.fence import Fence, Guard, GuardedStore
@@ -226,6 +226,18 @@ class Intake(AbstractContextManager["Intake"]):
         token, crm = token_of(tx, subject), crm_countries_of(tx, [subject]).get(subject)
         found = standings(events, self.policy, at or self.now(), crm)
         return [suppressed(one, token) for one in found]
+
+    def standings_of(self, tx: Connection, subjects: Sequence[SubjectId]) -> dict[SubjectId, list[Standing]]:
+        """Return what `standings` returns now for each of many people, in a few statements."""
+        told, tokens = events_of(tx, subjects), tokens_of(tx, subjects)
+        crm, at = crm_countries_of(tx, subjects), self.now()
+        return {
+            sub: [
+                suppressed(one, tokens.get(sub))
+                for one in standings(told.get(sub, []), self.policy, at, crm.get(sub))
+            ]
+            for sub in subjects
+        }
 
     def events(self, tx: Connection, subject: SubjectId) -> list[Event]:
         """Return a person's events in the order of the log."""

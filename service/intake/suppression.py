@@ -55,8 +55,16 @@ def kept_out(tx: Connection, indexes: Sequence[bytes]) -> dict[bytes, Token]:
 
 def token_of(tx: Connection, sub: SubjectId) -> Token | None:
     """Return the token of a person who was erased and came back, None for anybody else."""
-    index = tx.scalar(select(subject.c.address_index).where(subject.c.sub == sub))
-    return None if index is None else kept_out(tx, [index]).get(index)
+    return tokens_of(tx, [sub]).get(sub)
+
+
+def tokens_of(tx: Connection, subs: Sequence[SubjectId]) -> dict[SubjectId, Token]:
+    """Return the tokens of those of these people who were erased and came back."""
+    indexes: dict[bytes, SubjectId] = {}
+    for part in chunks(subs):
+        rows = tx.execute(select(subject.c.address_index, subject.c.sub).where(subject.c.sub.in_(part)))
+        indexes.update((index, SubjectId(sub)) for index, sub in rows)
+    return {indexes[index]: token for index, token in kept_out(tx, list(indexes)).items()}
 
 
 def admit(claim: Claim, token: Token | None, *, returned: bool) -> Claim:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 
 import structlog
 from sqlalchemy import Connection, func, select
@@ -95,14 +96,9 @@ class Turn:
         with self.context.db.begin() as tx:
             for sub, reason in pointless.items():
                 tasks.supersede(tx, self.claimed[sub], reason)
-            ends = {s.sub: self._settle(tx, s, ended, current=s.sub in still) for s in settled}
-            answered = [sub for sub in ends if ends[sub] in ("done", "awaited")]
-            back = [item for sub in answered for item in self.claimed[sub]]
-            if any(item.unanswered for item in back):
-                tasks.wake(tx, self.context.now())
+            told = self._settle(tx, settled, ended, still)
         for error in unrecorded.values():
             raise error
-        told = Counter(ends.values())
         return Carried(
             done=told["done"],
             postponed=told["postponed"],
@@ -118,8 +114,9 @@ class Turn:
         with context.db.read() as tx:
             self.newest = _newest(tx, subs)
             addresses = context.vault.addresses_of(tx, subs)
+            standings = context.intake.standings_of(tx, subs)
             for sub, mine in self.claimed.items():
-                found = {s.purpose: s for s in context.intake.standings(tx, sub) if s.must_stop}
+                found = {s.purpose: s for s in standings[sub] if s.must_stop}
                 if sub not in addresses:
                     pointless[sub] = "the person was erased; there is no address left to stop"
                 elif not found:
@@ -173,31 +170,68 @@ class Turn:
         }
 
     def _settle(
-        self, tx: Connection, stop: Stop, ended: Mapping[str, Mapping[SubjectId, Ended]], *, current: bool
-    ) -> str:
-        """Write down how it ended for one person; what was decided too early or not reached is given back."""
-        mine, now = self.claimed[stop.sub], self.context.now()
-        found = {half: ended[half][stop.sub] for half in self.steps if stop.sub in ended[half]}
-        errors = [end for end in found.values() if isinstance(end, ZohoError)]
-        awaited = [end.until for end in found.values() if isinstance(end, Awaited)]
-        done = {
-            half: max((one.written_at for one in end), default=now)
-            for half, end in found.items()
-            if not isinstance(end, ZohoError | Awaited)
-        }
-        tasks.note(tx, mine, done)
-        missing = [half for half in HALVES if half not in done and not all(half in i.halves for i in mine)]
-        if errors:
-            tasks.postpone(tx, mine, errors, now=now)
-        elif current and not missing:
-            tasks.finish(tx, mine, proved_at=now)
-            return "done"
-        elif current and awaited and len(missing) == len(awaited):
-            tasks.rest(tx, mine, worker=self.worker, until=max(awaited))
-            return "awaited"
-        else:
-            tasks.release(tx, mine, worker=self.worker)
-        return "postponed"
+        self,
+        tx: Connection,
+        stops: Sequence[Stop],
+        ended: Mapping[str, Mapping[SubjectId, Ended]],
+        still: set[SubjectId],
+    ) -> Counter[str]:
+        """Write down how it ended for each; return how many people are done, awaited and postponed.
+
+        What was decided too early or not reached is given back.
+        """
+        now = self.context.now()
+        told: Counter[str] = Counter()
+        halves: dict[tuple[tuple[str, datetime], ...], list[Task]] = {}
+        ends: dict[str | datetime, list[Task]] = {}
+        for stop in stops:
+            mine = self.claimed[stop.sub]
+            found = {half: ended[half][stop.sub] for half in self.steps if stop.sub in ended[half]}
+            done = _done(found, now)
+            halves.setdefault(tuple(done.items()), []).extend(mine)
+            if errors := [end for end in found.values() if isinstance(end, ZohoError)]:
+                tasks.postpone(tx, mine, errors, now=now)
+                told["postponed"] += 1
+            else:
+                end = _end(found, done, mine) if stop.sub in still else "postponed"
+                ends.setdefault(end, []).extend(mine)
+                told["awaited" if isinstance(end, datetime) else end] += 1
+        for columns, items in halves.items():
+            tasks.note(tx, items, dict(columns))
+        self._give_back(tx, ends, now)
+        return told
+
+    def _give_back(
+        self, tx: Connection, ends: Mapping[str | datetime, Sequence[Task]], now: datetime
+    ) -> None:
+        for end, items in ends.items():
+            if end == "done":
+                tasks.finish(tx, items, proved_at=now)
+            elif isinstance(end, datetime):
+                tasks.rest(tx, items, worker=self.worker, until=end)
+            else:
+                tasks.release(tx, items, worker=self.worker)
+        answered = [item for end, items in ends.items() if end != "postponed" for item in items]
+        if any(item.unanswered for item in answered):
+            tasks.wake(tx, now)
+
+
+def _done(found: Mapping[str, Ended], now: datetime) -> dict[str, datetime]:
+    """Return when each half that is done was written."""
+    return {
+        half: max((one.written_at for one in end), default=now)
+        for half, end in found.items()
+        if not isinstance(end, ZohoError | Awaited)
+    }
+
+
+def _end(found: Mapping[str, Ended], done: Mapping[str, datetime], mine: Sequence[Task]) -> str | datetime:
+    """Return "done", "postponed", or until when what is missing may still be seen."""
+    missing = [half for half in HALVES if half not in done and not all(half in i.halves for i in mine)]
+    awaited = [end.until for end in found.values() if isinstance(end, Awaited)]
+    if not missing:
+        return "done"
+    return max(awaited) if awaited and len(missing) == len(awaited) else "postponed"
 
 
 def _newest(tx: Connection, subs: Sequence[SubjectId]) -> dict[SubjectId, int]:
