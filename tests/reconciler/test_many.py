@@ -254,3 +254,20 @@ def test_a_worker_that_is_killed_between_write_and_record_loses_nothing(begun, t
         assert carry(made) == Carried(done=5)
         assert all(stopped(made, email) for email in emails)
         assert len(made.enforcements()) == len({e["target"] + str(e["cause"]) for e in made.enforcements()})
+
+
+def test_many_are_judged_together_as_each_is_alone(small):
+    emails = members(small, 6)
+    withdraw(small, *emails[:3])
+    small.intake.record([claim(email) for email in emails[3:]])
+    with small.db.read() as tx:
+        subs = [small.intake.vault.find(tx, email) for email in emails]
+        together = small.intake.standings_of(tx, subs)
+        alone = {sub: small.intake.standings(tx, sub) for sub in subs}
+    states = [
+        [(s.purpose, s.state, s.must_stop, s.decided_by) for s in told[sub]]
+        for told in (together, alone)
+        for sub in subs
+    ]
+    assert states[:6] == states[6:]
+    assert {together[sub][0].state for sub in subs[:3]} != {together[sub][0].state for sub in subs[3:]}
