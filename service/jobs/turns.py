@@ -4,20 +4,16 @@ A turn is taken, then done or failed. Who took it renews a lease while the job r
 out belongs to a worker that died, and another takes the turn over.
 """
 
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum, auto
 
-import structlog
 from sqlalchemy import ColumnElement, delete, insert, select, update
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import IntegrityError
 
-from service.db import Database, tick
-
-log = structlog.get_logger(__name__)
+from service.db import Database, lease, tick
 
 LEASE = timedelta(minutes=5)
 """How long a worker may be silent before another one takes its turn."""
@@ -81,25 +77,9 @@ class Turns:
         with self.db.begin() as tx:
             return tx.execute(renewed).rowcount > 0
 
-    @contextmanager
-    def kept(self, job: str, turn: str, *, every_s: float = RENEW_S) -> Iterator[None]:
+    def kept(self, job: str, turn: str, *, every_s: float = RENEW_S) -> AbstractContextManager[None]:
         """Renew our lease from another thread for as long as the context lasts."""
-        ended = threading.Event()
-
-        def renew() -> None:
-            while not ended.wait(every_s):
-                try:
-                    self.renew(job, turn)
-                except DBAPIError as error:
-                    log.warning("nightly.lease", job=job, kind=type(error).__name__)
-
-        thread = threading.Thread(target=renew, name="lease")
-        thread.start()
-        try:
-            yield
-        finally:
-            ended.set()
-            thread.join()
+        return lease.kept(lambda: self.renew(job, turn), every_s=every_s, event="nightly.lease", job=job)
 
     def _insert(self, job: str, turn: str) -> bool:
         row = {"job": job, "turn": turn, "state": "taken", **self._taken()}

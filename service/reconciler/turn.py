@@ -3,20 +3,17 @@
 The decision is read again now, not when the task was written, and once more right before each write.
 """
 
-import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 
-import structlog
 from sqlalchemy import Connection, func, select
-from sqlalchemy.exc import DBAPIError
 
 from service.consent import Category, Standing, State, SubjectId
-from service.db import chunks, happening
+from service.db import chunks, happening, lease
 from service.errors import KeyReused, ServiceError, ZohoError
 from service.ledger.store import LOG_ID
 from service.reconciler import tasks
@@ -24,8 +21,6 @@ from service.reconciler.context import Context
 from service.reconciler.enforcement import Enforced
 from service.reconciler.stopping import Awaited, Ended, Still, Stop
 from service.reconciler.tasks import Task, Triggering
-
-log = structlog.get_logger(__name__)
 
 HALVES = ("campaigns_at", "crm_at")
 """The columns that remember when each product was stopped and had shown it."""
@@ -63,27 +58,10 @@ class Turn:
     newest: dict[SubjectId, int] = field(default_factory=dict)
     """The last entry about each of them that the decision knows of."""
 
-    @contextmanager
-    def leased(self) -> Iterator[None]:
+    def leased(self) -> AbstractContextManager[None]:
         """Renew the leases from another thread for as long as the turn lasts."""
-        ended = threading.Event()
-        ids = [item.id for mine in self.claimed.values() for item in mine]
-
-        def renew() -> None:
-            while not ended.wait(tasks.LEASE.total_seconds() / 3):
-                try:
-                    with self.context.db.begin() as tx:
-                        tasks.hold(tx, ids, worker=self.worker, until=self.context.now() + tasks.LEASE)
-                except DBAPIError as error:
-                    log.warning("withdrawals.lease", kind=type(error).__name__)
-
-        thread = threading.Thread(target=renew, name="lease")
-        thread.start()
-        try:
-            yield
-        finally:
-            ended.set()
-            thread.join()
+        every_s = tasks.LEASE.total_seconds() / 3
+        return lease.kept(self._renew, every_s=every_s, event="withdrawals.lease")
 
     def run(self) -> Carried:
         """Decide, stop both halves at the same time, record, settle."""
@@ -105,6 +83,11 @@ class Turn:
             awaited=told["awaited"],
             superseded=len(pointless),
         )
+
+    def _renew(self) -> None:
+        ids = [item.id for mine in self.claimed.values() for item in mine]
+        with self.context.db.begin() as tx:
+            tasks.hold(tx, ids, worker=self.worker, until=self.context.now() + tasks.LEASE)
 
     def _decide(self) -> tuple[list[Stop], dict[SubjectId, str]]:
         """Return whom to stop by what the ledger says now, and for whom there is nothing to stop, and why."""
