@@ -4,7 +4,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from multiprocessing.process import BaseProcess
@@ -12,13 +12,9 @@ from pathlib import Path
 
 from sqlalchemy.exc import DBAPIError
 
-from service.db import Database
 from service.errors import ServiceError
-from service.reconciler.context import Context
 from service.reconciler.run import reconcile
-from service.zoho.mapping import connect
-from tests.reconciler.conftest import hasty, settings
-from tests.running import start
+from tests.reconciler.apart import reconciler
 from tests.test_crash import processes
 from tests.waiting import until
 
@@ -58,20 +54,7 @@ def reconcile_until(database: str, vendor: str, step: str, places: Places) -> No
             while not places.released.exists():
                 time.sleep(0.002)
 
-    with (
-        closing(Database(database)) as db,
-        start(db) as intake,
-        connect(settings(vendor), intake.policy, pace=hasty()) as zoho,
-    ):
-        context = Context(
-            db=db,
-            intake=intake,
-            policy=intake.policy,
-            crm=zoho.crm,
-            campaigns=zoho.campaigns,
-            now=places.now,
-            progress=progress,
-        )
+    with reconciler(database, vendor, now=places.now, progress=progress) as context:
         try:
             reconcile(context, applying=True)
         except (ServiceError, DBAPIError) as error:
