@@ -18,11 +18,11 @@ from sqlalchemy import Connection, select
 
 from service.db import member
 from service.errors import ZohoError
-from service.reconciler import changes, plans, proof
+from service.reconciler import changes, plans, proof, theirs
 from service.reconciler.changes import Ended, Item
 from service.reconciler.context import Context
 from service.reconciler.enforcement import CAMPAIGNS, CRM
-from service.reconciler.port import BOUNCED, CrmChange, Member, Result
+from service.reconciler.port import BOUNCED, Member, Result
 from service.reconciler.sealed import addresses_of
 
 BOUNCES = {
@@ -138,16 +138,12 @@ def _still_wanted(context: Context, batch: Sequence[Item]) -> list[Item]:
 
 
 def _write_crm(context: Context, batch: Sequence[Item], _read_at: datetime) -> Mapping[Item, Ended]:
-    """Opt the records out; one that two addresses share is written once."""
-    targets = {item.record: BOUNCES.get(item.kind, "") for item in batch}
-    results = context.crm.enforce(
-        [
-            CrmChange(module=module, record_id=record_id, opted_out=True, reason=reason)
-            for (module, record_id), reason in targets.items()
-        ]
-    )
-    by_target = dict(zip(targets, results, strict=True))
-    return {item: ended(by_target[item.record]) for item in batch}
+    """Opt the records out that still are theirs; one that two addresses share is written once."""
+    reasons = {item.record: BOUNCES.get(item.kind, "") for item in batch}
+    results = theirs.stop(context, batch, reasons)
+    return {
+        item: theirs.MOVED if (result := results[item.record]) is None else ended(result) for item in batch
+    }
 
 
 def _write_campaigns(context: Context, batch: Sequence[Item], read_at: datetime) -> Mapping[Item, Ended]:

@@ -82,6 +82,9 @@ class CrmChange:
     unmodified_since: datetime | None = None
     reason: str = ""
     """Why a dead mailbox is opted out, for the field that policies/zoho.toml names; empty leaves it alone."""
+    read_as_of: datetime | None = None
+    """When the record had last been written as it was read. A stop of one that anybody wrote since ends as
+    ALREADY_MODIFIED, like `unmodified_since`, but such stops still go into one call together."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

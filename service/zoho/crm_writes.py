@@ -4,6 +4,7 @@ Implements facts `zoho-crm` section 2.5. Only the mapped field is written, by id
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -98,7 +99,7 @@ def add(
 def _write(
     transport: Transport, opt_out: str, batch: Sequence[CrmChange], reason_field: str | None
 ) -> Sequence[Result]:
-    module, since = batch[0].module, batch[0].unmodified_since
+    module, since = batch[0].module, batch[0].unmodified_since or _newest(batch)
     endpoint = f"PUT /crm/v8/{module}"
     data = [
         {"id": change.record_id, opt_out: change.opted_out}
@@ -114,22 +115,32 @@ def _write(
         body=msgspec.json.encode({"data": data, "trigger": []}),
         credits=write_credits(len(batch)),
         # Saying "stop" twice is as good as once. A repeated "go" could lift an opt-out that came in
-        # between, and a repeated conditional write would meet its own first half.
-        repeatable=since is None and all(change.opted_out for change in batch),
+        # between, and a repeated conditional write would meet its own first half; who gives `read_as_of`
+        # looks again at what was modified meanwhile.
+        repeatable=batch[0].unmodified_since is None and all(change.opted_out for change in batch),
     )
     answer = transport.send(call)
     items = crm_answers.items(answer, endpoint, len(batch))
     return [_result(change, item, answer.sha256) for change, item in zip(batch, items, strict=True)]
 
 
+def _newest(batch: Sequence[CrmChange]) -> datetime | None:
+    """Return when the last of a batch's records had been written as they were read, None if not told."""
+    return max((change.read_as_of for change in batch if change.read_as_of), default=None)
+
+
 def _batches(changes: Sequence[CrmChange], size: int = BATCH) -> Iterator[Sequence[int]]:
-    """Yield the places of the changes that go into one call each: one module, stops apart from goes."""
-    groups: dict[tuple[str, bool], list[int]] = {}
+    """Yield the places of the changes that go into one call each: one module, stops apart from goes.
+
+    Those with `read_as_of` share one condition, which would be none if one of the others were among them.
+    """
+    groups: dict[tuple[str, bool, bool], list[int]] = {}
     for place, change in enumerate(changes):
         if change.unmodified_since is not None:
             yield [place]
         else:
-            groups.setdefault((change.module, change.opted_out), []).append(place)
+            alike = change.module, change.opted_out, change.read_as_of is not None
+            groups.setdefault(alike, []).append(place)
     for places in groups.values():
         for start in range(0, len(places), size):
             yield places[start : start + size]

@@ -8,6 +8,7 @@ from sqlalchemy import select
 from service.db import change
 from tests.faults_zoho.conftest import A_DAY
 from tests.faults_zoho.doors import disagreements, twice_enforced
+from tests.reconciler.conftest import stopped
 
 STEPS = {
     "crm": "PUT /crm/v8/",
@@ -144,6 +145,44 @@ def test_what_a_person_does_to_a_record_between_read_and_write_is_found_by_the_r
     email = org.emails("unsubscribed_not_in_crm")[0]
     org.attempt(progress=org.at(step, lambda: HANDS[act](org, email)))
     org.converges()
+
+
+@pytest.mark.parametrize("step", ["planned", "write crm:Contacts/"])
+def test_a_record_that_went_to_somebody_else_is_theirs_and_nobody_withdraws_for_them(org, step):
+    email = org.emails("unsubscribed_not_in_crm")[0]
+    ended = org.attempt(progress=org.at(step, lambda: moved(org, email)))
+    assert not any(record["Email_Opt_Out"] for record in org.person("moved@example.net")["crm"])
+    assert not ended.failed
+    org.converges()
+    assert not any(record["Email_Opt_Out"] for record in org.person("moved@example.net")["crm"])
+    assert "consent.withdrawn" not in org.events("moved@example.net")
+
+
+def test_a_plan_that_waited_while_its_record_went_to_somebody_else_leaves_them_alone(org):
+    email = org.emails("unsubscribed_not_in_crm")[0]
+    org.breaks(STEPS["crm"], "status", EVER, status=503, body="<html></html>")
+    org.attempt()
+    org.mends()
+    moved(org, email)
+    org.later(A_DAY)
+    org.converges()
+    assert not any(record["Email_Opt_Out"] for record in org.person("moved@example.net")["crm"])
+    assert "consent.withdrawn" not in org.events("moved@example.net")
+
+
+def test_records_that_a_person_touched_meanwhile_are_412_and_stopped_in_the_same_run(org):
+    touched = org.emails("unsubscribed_not_in_crm") + org.emails("complaint_not_in_crm")
+
+    def touch() -> None:
+        for record in org.doors.db.execute("SELECT DISTINCT Email FROM crm_Contacts").fetchall():
+            org.sim.control("crm/set", {"email": record[0], "fields": {"Phone": "+1 555 0100"}})
+
+    result = org.run(progress=org.at("planned", touch))
+    assert 412 in outcomes(org, "/crm/v8/Contacts")
+    assert not result.remaining
+    assert all(stopped(org, email) for email in touched)
+    org.converges()
+    assert twice_enforced(org) == []
 
 
 @pytest.mark.parametrize(

@@ -334,6 +334,17 @@ def test_conditional_writes_go_one_by_one_and_keep_their_places(sim, zoho):
     assert zoho.meter.calls["crm"] == before + 2
 
 
+def test_stops_that_say_when_they_were_read_share_one_call_and_one_condition(sim, zoho):
+    a, b, c, *_ = (r for r in zoho.crm.observe() if r.module == "Contacts")
+    before = zoho.meter.calls["crm"]
+    sim.control("/_control/clock", {"advance_s": 60})
+    sim.control("/_control/crm/set", {"email": b.addresses[0], "fields": {"Last_Name": "Renamed"}})
+    changes = [stop for r in (a, b, c) for stop in stops([r], read_as_of=r.modified_at)]
+    results = zoho.crm.enforce(changes)
+    assert [r.code for r in results] == ["SUCCESS", "ALREADY_MODIFIED", "SUCCESS"]
+    assert zoho.meter.calls["crm"] == before + 1
+
+
 @pytest.mark.parametrize("how", ["drop_before", "drop_after"])
 def test_a_stop_whose_answer_was_lost_is_simply_said_again(sim, zoho, how):
     (email, *_) = planted(sim, "unsubscribed_not_in_crm")
