@@ -92,6 +92,25 @@ class Org(World):
         self.sim.control("switches", {name.replace("__", "."): value for name, value in switches.items()})
 
 
+@dataclass(slots=True)
+class Midway:
+    """Campaigns' client, in whose first listing of members something happens behind so many rows."""
+
+    client: object
+    act: Callable[[], object] | None
+    rows: int = 25
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.client, name)
+
+    def members(self, *asked: object) -> Iterator[object]:
+        for number, row in enumerate(self.client.members(*asked), start=1):
+            yield row
+            if number == self.rows and self.act is not None:
+                act, self.act = self.act, None
+                act()
+
+
 def _is_clean(result: RunResult | ServiceError) -> bool:
     return isinstance(result, RunResult) and not result.remaining and not result.tripped
 

@@ -270,7 +270,7 @@ def test_what_is_wrong_with_a_certificate_is_said(tmp_path, name, days, words):
     assert not other.heard
 
 
-@pytest.mark.parametrize("product", ["crm", "accounts"])
+@pytest.mark.parametrize("product", ["crm", "campaigns", "accounts"])
 def test_a_host_name_that_does_not_exist_is_told_apart_from_a_network_that_is_down(org, product):
     with reconnected(org, **{f"zoho_{product}_url": "https://nowhere.invalid"}) as lost:
         ended = lost.attempt()

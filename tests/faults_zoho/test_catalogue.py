@@ -109,10 +109,14 @@ CATALOGUE: Mapping[str, tuple[str, ...]] = {
     ),
     "a lock-out in the middle of a list": (
         "test_a_lock_out_in_the_middle_of_a_list_ends_the_run_and_is_kept_to",
+        "test_a_lock_out_between_two_pages_believes_nothing_of_the_half_that_was_read",
         "test_a_lock_out_of_one_writing_endpoint_leaves_the_rest_for_later_and_opens_nothing",
     ),
     "a record deleted, moved, locked or changed by a person between read and write": (
         "test_what_a_person_does_to_a_record_between_read_and_write_is_found_by_the_rerun",
+        "test_records_that_a_person_touched_meanwhile_are_412_and_stopped_in_the_same_run",
+        "test_a_record_that_went_to_somebody_else_is_theirs_and_nobody_withdraws_for_them",
+        "test_a_plan_that_waited_while_its_record_went_to_somebody_else_leaves_them_alone",
         "test_a_record_that_changes_while_it_is_written_is_not_overwritten_and_says_when_it_is_tried_again",
     ),
     "a list that is deleted while it is read": (

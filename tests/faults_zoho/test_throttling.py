@@ -6,7 +6,7 @@ import pytest
 
 from service.errors import QuotaExhausted, ServiceError
 from service.reconciler.enforce import carry_out
-from tests.faults_zoho.conftest import A_DAY
+from tests.faults_zoho.conftest import A_DAY, Midway
 from tests.reconciler.conftest import stopped
 from tests.running import withdrawal
 
@@ -96,6 +96,24 @@ def test_a_lock_out_in_the_middle_of_a_list_ends_the_run_and_is_kept_to(org, sty
     asked = org.sim.control("meter")["by_endpoint"]["GET /api/v1.1/getlistsubscribers"]
     assert isinstance(org.attempt(), QuotaExhausted)
     assert org.sim.control("meter")["by_endpoint"]["GET /api/v1.1/getlistsubscribers"] == asked
+    org.later(timedelta(minutes=31))
+    assert dict(org.run().found) == org.planted()
+    org.converges()
+
+
+def test_a_lock_out_between_two_pages_believes_nothing_of_the_half_that_was_read(org):
+    org.switch(campaigns__largest_range=20)
+    endpoint, before = "/api/v1.1/getlistsubscribers", org.products()
+
+    def lock() -> None:
+        org.sim.world.meter._locked[endpoint] = org.sim.world.clock.now() + 1_800
+
+    half = Midway(org.zoho.campaigns, lock)
+    assert isinstance(org.attempt(campaigns=half), QuotaExhausted)
+    assert half.act is None
+    assert org.sim.control("meter")["by_endpoint"][f"GET {endpoint}"] == 3
+    assert org.products() == before
+    assert not org.enforcements()
     org.later(timedelta(minutes=31))
     assert dict(org.run().found) == org.planted()
     org.converges()
