@@ -41,6 +41,7 @@ VIEWS = {
 
 COUNTRY_FIELD = {"Contacts": "Mailing_Country", "Leads": "Country"}
 """The modules that people are planted in."""
+STATE_FIELD = {"Contacts": "Mailing_State", "Leads": "State"}
 GUESTS = "Guests"
 """A module of the organisation's own with an e-mail field; not there, and empty, until an admin makes it."""
 
@@ -52,7 +53,7 @@ def policy_toml(_url: str = "") -> str:
     """
     modules = "".join(
         f'[[crm.modules]]\nname = "{module}"\nemails = ["Email", "Secondary_Email"]\n'
-        f'country = "{country}"\n\n'
+        f'country = "{country}"\nstate = "{STATE_FIELD[module]}"\n\n'
         for module, country in COUNTRY_FIELD.items()
     )
     return (

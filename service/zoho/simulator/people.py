@@ -45,6 +45,8 @@ COUNTRIES: tuple[str | None, ...] = (
     *("France",) * 3,
     *(None,) * 2,
 )
+STATES: tuple[str | None, ...] = ("California", "New York", "Texas", "CA", None)
+"""As staff write the states of the USA, and where they leave them out."""
 DAY_S = 86_400
 
 
@@ -58,6 +60,7 @@ class Person:
     email: str
     phone: str | None
     country: str | None
+    state: str | None
     module: str
     created_at: int
 
@@ -65,13 +68,17 @@ class Person:
 def invent(rng: Random, number: int, *, earliest: int, latest: int) -> Person:
     """Return person `number`, who entered CRM between the two times; nine of ten are Contacts."""
     first, last = rng.choice(FIRST), rng.choice(LAST)
+    email = f"{_plain(first)}.{_plain(last)}{number}@{rng.choice(DOMAINS)}"
+    phone = f"+1 555 {rng.randrange(10_000_000):07d}" if rng.random() < 0.5 else None  # noqa: PLR2004 - half
+    country = rng.choice(COUNTRIES)
     return Person(
         number=number,
         first_name=first,
         last_name=last,
-        email=f"{_plain(first)}.{_plain(last)}{number}@{rng.choice(DOMAINS)}",
-        phone=f"+1 555 {rng.randrange(10_000_000):07d}" if rng.random() < 0.5 else None,  # noqa: PLR2004 - half
-        country=rng.choice(COUNTRIES),
+        email=email,
+        phone=phone,
+        country=country,
+        state=STATES[number % len(STATES)] if country == "United States" else None,
         module="Contacts" if rng.random() < 0.9 else "Leads",  # noqa: PLR2004 - nine of ten
         created_at=rng.randrange(earliest, latest),
     )

@@ -127,6 +127,7 @@ class _Planter:
                 modified_at,
                 None,
                 None,
+                person.state,
             )
         )
         if opted_out_at:

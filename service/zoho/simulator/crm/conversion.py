@@ -10,7 +10,7 @@ from service.zoho.simulator.crm.rows import table
 from service.zoho.simulator.crm.uniqueness import clash
 from service.zoho.simulator.crm.values import bad
 from service.zoho.simulator.crm.writes import Item, body_of, summary
-from service.zoho.simulator.names import COUNTRY_FIELD
+from service.zoho.simulator.names import COUNTRY_FIELD, STATE_FIELD
 from service.zoho.simulator.wire import Call, Reply
 from service.zoho.simulator.world import World
 
@@ -22,6 +22,7 @@ CARRIED = {
         for name in ("First_Name", "Last_Name", "Email", "Secondary_Email", "Phone", "Lead_Source", "Owner")
     },
     COUNTRY_FIELD[LEADS]: COUNTRY_FIELD[CONTACTS],
+    STATE_FIELD[LEADS]: STATE_FIELD[CONTACTS],
 }
 """The conversion mapping of built-in fields, lead to contact; custom fields need one of their own."""
 

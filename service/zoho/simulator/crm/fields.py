@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
 
-from service.zoho.simulator.names import COUNTRY_FIELD, GUESTS
+from service.zoho.simulator.names import COUNTRY_FIELD, GUESTS, STATE_FIELD
 
 
 class Kind(StrEnum):
@@ -64,7 +64,9 @@ _OWN = (Field(api_name="Name", label="Guest Name", mandatory=True, length=120),)
 """What a record is called: people have two names and one made of them, records of one's own have one."""
 
 
-def _module(country_field: str, called: tuple[Field, ...] = _PERSON) -> MappingProxyType[str, Field]:
+def _module(
+    country_field: str, called: tuple[Field, ...] = _PERSON, state_field: str | None = None
+) -> MappingProxyType[str, Field]:
     fields = (
         Field(api_name="id", label="Record Id", kind=Kind.ID, read_only=True, length=20),
         *called,
@@ -92,13 +94,17 @@ def _module(country_field: str, called: tuple[Field, ...] = _PERSON) -> MappingP
         Field(api_name="Modified_Time", label="Modified Time", kind=Kind.DATETIME, read_only=True),
         Field(api_name="Bounce_Reason", label="Bounce Reason", custom=True, length=120),
         Field(api_name="Customer_Number", label="Customer Number", custom=True, external=True, length=40),
+        *((Field(api_name=state_field, label=state_field.replace("_", " ")),) if state_field else ()),
     )
     return MappingProxyType({f.api_name: f for f in fields})
 
 
 MODULES = MappingProxyType(
     {
-        **{module: _module(country) for module, country in COUNTRY_FIELD.items()},
+        **{
+            module: _module(country, _PERSON, STATE_FIELD[module])
+            for module, country in COUNTRY_FIELD.items()
+        },
         GUESTS: _module("Country", _OWN),
     }
 )
