@@ -16,7 +16,7 @@ from service import app, settings
 from service.cli import cost, estimating, show
 from service.cli.connect_asking import Asked, at, client, hosts, prompt, read
 from service.cli.connect_browser import PORT, catching
-from service.cli.connect_revoking import revoke, revoke_quietly
+from service.cli.connect_revoking import at_desk, revoke, revoke_quietly
 from service.cli.connect_telling import tell_outcome, tell_scopes
 from service.errors import Misconfigured, Unsafe, ZohoDenied, ZohoError
 from service.reconciler.port import Meter
@@ -25,9 +25,8 @@ from service.vault import connection
 from service.vault.connection import Connection
 from service.zoho import granting, mapping, probes
 from service.zoho.centres import CENTRES, of_accounts_url
-from service.zoho.granting import Client, Granted
+from service.zoho.granting import Client, Desk, Granted
 from service.zoho.scopes import ASKED, SCOPES, Scope, missing
-from service.zoho.wire import Line
 
 
 @click.command("connect", short_help="Connect a Zoho organisation, or take that back.")
@@ -90,17 +89,12 @@ def connect(parts: app.Parts, asked: Asked, out: Console) -> dict[str, object]:
     chosen = hosts(parts.settings, asked)
     tell_scopes(out)
     expected = estimating.of_connecting(parts, replacing=asked.replace)
-    line, meter = Line(), Meter()
-    try:
-        meter.book("oauth")
-        chosen, granted = _grant(line, chosen, asked, out)
-        kept, lacking = _checked(line, parts, chosen, granted, meter)
+    meter = Meter()
+    with at_desk(parts, meter) as desk:
+        chosen, granted = _grant(desk, chosen, asked, out)
+        kept, lacking = _checked(desk, parts, chosen, granted, meter)
         former = _store(parts, kept)
-        if former is not None:
-            meter.book("oauth")
-        revoked = former is not None and revoke_quietly(line, former)
-    finally:
-        line.close()
+        revoked = former is not None and revoke_quietly(desk, former)
     out.print(cost.compare(expected, meter), soft_wrap=True)
     tell_outcome(out, kept, lacking, parts.settings, former=former, revoked=revoked)
     return {
@@ -116,7 +110,7 @@ def connect(parts: app.Parts, asked: Asked, out: Console) -> dict[str, object]:
     }
 
 
-def _grant(line: Line, chosen: Settings, asked: Asked, out: Console) -> tuple[Settings, Granted]:
+def _grant(desk: Desk, chosen: Settings, asked: Asked, out: Console) -> tuple[Settings, Granted]:
     """Return the hosts that granted, and what they granted."""
     centre = of_accounts_url(chosen.zoho_accounts_url)
     console = centre.console_url if centre else chosen.zoho_accounts_url
@@ -124,14 +118,14 @@ def _grant(line: Line, chosen: Settings, asked: Asked, out: Console) -> tuple[Se
     out.print(f"\nIn the API console ({console}) open {kind}.")
     chosen = chosen.model_copy(update=client(chosen, asked))
     if asked.browser:
-        return _grant_in_browser(line, chosen, asked, out)
+        return _grant_in_browser(desk, chosen, asked, out)
     if "code" not in asked.told:
         out.print("Under `Generate Code` paste the scopes, choose 10 minutes, and copy the code.")
     code = SecretStr(asked.told.get("code") or prompt("Code", hidden=True))
-    return chosen, granting.exchange(line, _of(chosen), code)
+    return chosen, granting.exchange(desk, _of(chosen), code)
 
 
-def _grant_in_browser(line: Line, chosen: Settings, asked: Asked, out: Console) -> tuple[Settings, Granted]:
+def _grant_in_browser(desk: Desk, chosen: Settings, asked: Asked, out: Console) -> tuple[Settings, Granted]:
     state = secrets.token_urlsafe(24)
     with catching(asked.port, state) as catcher:
         out.print(f"Its redirect address must be exactly {catcher.redirect_uri}")
@@ -145,7 +139,7 @@ def _grant_in_browser(line: Line, chosen: Settings, asked: Asked, out: Console) 
         returned = catcher.wait()
         if returned.accounts_url is not None:
             chosen = at(chosen, returned.accounts_url)
-        return chosen, granting.exchange(line, _of(chosen), returned.code, redirect_uri=catcher.redirect_uri)
+        return chosen, granting.exchange(desk, _of(chosen), returned.code, redirect_uri=catcher.redirect_uri)
 
 
 def _of(chosen: Settings) -> Client:
@@ -157,14 +151,14 @@ def _of(chosen: Settings) -> Client:
 
 
 def _checked(
-    line: Line, parts: app.Parts, chosen: Settings, granted: Granted, meter: Meter
+    desk: Desk, parts: app.Parts, chosen: Settings, granted: Granted, meter: Meter
 ) -> tuple[Connection, list[Scope]]:
     """Return the connection and the scopes that it can do without; whatever fails is revoked again."""
     chosen = chosen.model_copy(update={"zoho_refresh_token": granted.refresh_token})
     try:
         return _check(parts, chosen, granted, meter)
     except ZohoError:
-        revoke_quietly(line, _connection(chosen, "", "", ()))
+        revoke_quietly(desk, _connection(chosen, "", "", ()))
         raise
 
 

@@ -224,6 +224,23 @@ def test_taking_it_back_ends_the_token_at_zoho_and_the_row_here(client, zoho):
         reached(client)
 
 
+def test_codes_tokens_and_revocations_stand_in_the_budget_of_all_nodes(client, zoho):
+    connected(client, zoho)
+    connected_again = call(client, "connect", "--replace", told=code_of(zoho) + "\n")
+    assert connected_again[0] == 0, connected_again[2]
+    out = call(client, "connect", "--revoke")[1]
+    assert "booked: 1 of oauth calls, 0 credits; estimated 1 calls" in out
+    with closing(sqlite3.connect(client["CONSENT_DATABASE_URL"].removeprefix("sqlite:///"))) as db:
+        booked = db.execute(
+            "SELECT account, sum(units) FROM quota_block WHERE account LIKE 'oauth:%' GROUP BY account"
+        ).fetchall()
+    assert dict(booked) == {
+        "oauth:POST /oauth/v2/token": 2,
+        "oauth:POST /oauth/v2/token (code)": 2,
+        "oauth:POST /oauth/v2/token/revoke": 2,
+    }
+
+
 def test_the_environment_wins_over_what_is_stored_and_connect_says_so(client, zoho):
     environment = client | {"CONSENT_ZOHO_REFRESH_TOKEN": "1000.of.the.environment"}
     out = connected(environment, zoho)

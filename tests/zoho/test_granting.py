@@ -6,7 +6,10 @@ import pytest
 from pydantic import SecretStr
 
 from service.errors import QuotaExhausted, Unreachable, ZohoDenied
-from service.zoho.granting import Client, consent_url, exchange, revoke
+from service.reconciler.port import Meter
+from service.zoho.granting import Client, Desk, consent_url, exchange, revoke
+from service.zoho.pace import utc_now
+from service.zoho.quota import Alone
 from service.zoho.scopes import ASKED
 from service.zoho.wire import Line
 from tests.zoho.stub import Said
@@ -16,9 +19,9 @@ CODE = SecretStr("1000.the.code")
 
 
 @pytest.fixture
-def line():
+def desk():
     line = Line()
-    yield line
+    yield Desk(line, Alone(utc_now), Meter())
     line.close()
 
 
@@ -31,9 +34,9 @@ def says(**fields) -> Said:
     return Said(json.dumps(fields).encode())
 
 
-def test_the_code_and_the_secret_travel_in_the_body_alone(stub, line, client):
+def test_the_code_and_the_secret_travel_in_the_body_alone(stub, desk, client):
     stub.says(TOKEN, says(access_token="a", refresh_token="1000.r", scope="X.y.READ,X.z.READ"))
-    granted = exchange(line, client, CODE, redirect_uri="http://localhost:1/callback")
+    granted = exchange(desk, client, CODE, redirect_uri="http://localhost:1/callback")
     assert (granted.refresh_token.get_secret_value(), granted.scopes) == ("1000.r", ("X.y.READ", "X.z.READ"))
     (heard,) = stub.calls(TOKEN)
     assert heard.path == "/oauth/v2/token"
@@ -43,47 +46,47 @@ def test_the_code_and_the_secret_travel_in_the_body_alone(stub, line, client):
     )
 
 
-def test_a_self_clients_code_names_no_redirect(stub, line, client):
+def test_a_self_clients_code_names_no_redirect(stub, desk, client):
     stub.says(TOKEN, says(access_token="a", refresh_token="1000.r"))
-    assert exchange(line, client, CODE).scopes is None
+    assert exchange(desk, client, CODE).scopes is None
     assert b"redirect_uri" not in stub.calls(TOKEN)[0].body
 
 
 @pytest.mark.parametrize("answer", [Said(status=0), Said(b"<html>", status=502), Said(b"<html>sign in")])
-def test_a_code_whose_answer_was_lost_is_not_sent_again(stub, line, client, answer):
+def test_a_code_whose_answer_was_lost_is_not_sent_again(stub, desk, client, answer):
     stub.says(TOKEN, answer)
     with pytest.raises(Unreachable) as caught:
-        exchange(line, client, CODE)
+        exchange(desk, client, CODE)
     assert len(stub.calls(TOKEN)) == 1
     assert "1000.the.code" not in str(caught.value)
 
 
-def test_an_answer_without_a_refresh_token_is_no_success(stub, line, client):
+def test_an_answer_without_a_refresh_token_is_no_success(stub, desk, client):
     stub.says(TOKEN, says(access_token="a"))
     with pytest.raises(ZohoDenied, match="no refresh token"):
-        exchange(line, client, CODE)
+        exchange(desk, client, CODE)
 
 
 @pytest.mark.parametrize("status", [200, 400, 401])
-def test_a_refusal_is_one_under_any_status(stub, line, client, status):
+def test_a_refusal_is_one_under_any_status(stub, desk, client, status):
     stub.says(TOKEN, Said(b'{"error":"invalid_redirect_uri"}', status=status))
     with pytest.raises(ZohoDenied, match="register exactly this redirect address"):
-        exchange(line, client, CODE)
+        exchange(desk, client, CODE)
 
 
-def test_a_throttled_exchange_says_until_when(stub, line, client):
+def test_a_throttled_exchange_says_until_when(stub, desk, client):
     throttled = {"error": "Access Denied", "error_description": "You have made too many requests"}
     stub.says(TOKEN, Said(json.dumps(throttled).encode(), status=400))
     with pytest.raises(QuotaExhausted):
-        exchange(line, client, CODE)
+        exchange(desk, client, CODE)
 
 
-def test_revoking_tells_whether_zoho_knew_the_token(stub, line):
+def test_revoking_tells_whether_zoho_knew_the_token(stub, desk):
     stub.says(REVOKE, says(status="success"), says(error="invalid_code"), Said(status=0))
-    assert revoke(line, stub.url, SecretStr("1000.r")) is True
-    assert revoke(line, stub.url, SecretStr("1000.r")) is False
+    assert revoke(desk, stub.url, SecretStr("1000.r")) is True
+    assert revoke(desk, stub.url, SecretStr("1000.r")) is False
     with pytest.raises(Unreachable):
-        revoke(line, stub.url, SecretStr("1000.r"))
+        revoke(desk, stub.url, SecretStr("1000.r"))
     heard = stub.calls(REVOKE)[0]
     assert (heard.path, heard.body) == ("/oauth/v2/token/revoke", b"token=1000.r")
 
@@ -93,3 +96,13 @@ def test_the_consent_page_is_asked_for_a_token_that_lasts():
     assert url.startswith("https://accounts.zoho.eu/oauth/v2/auth?response_type=code&client_id=1000.C&scope=")
     assert "&access_type=offline&prompt=consent&state=x+y" in url
     assert ASKED.replace(",", "%2C") in url
+
+
+def test_each_call_is_booked_before_it_is_sent_and_the_tenth_in_ten_minutes_is_not(stub, desk, client):
+    stub.says(TOKEN, Said(b"<html>", status=502))
+    for _ in range(9):
+        with pytest.raises(Unreachable):
+            exchange(desk, client, CODE)
+    with pytest.raises(QuotaExhausted, match="run again after"):
+        exchange(desk, client, CODE)
+    assert len(stub.calls(TOKEN)) == 9
