@@ -71,13 +71,15 @@ def compare(
     unconsented: Counter[tuple[str, str]] = Counter()
     found = tx.execute(disagreement.select_all(policy, now, without), execution_options={"yield_per": CHUNK})
     for part in found.partitions():
-        shown = [row for row in part if row.address_index is not None]
-        places = places_of(tx, [row for row in shown if row.kind in DATED], policy, vault)
-        rows = [_row(row, run_id, policy, places.get(row.address_index)) for row in shown]
+        placed = [row for row in part if row.kind in DATED or row.doubtful]
+        places = places_of(tx, placed, policy, vault)
+        kept = [_row(row, run_id, policy, places.get(row.address_index)) for row in part]
+        rows = [row for row in kept if row["kind"] is not None]
         insert_rows(tx, drift, rows)
         kinds.update(row["kind"] for row in rows)
         for row in part:
-            unconsented[known(row.jurisdiction), row.state] += row.unconsented
+            where, _address = places.get(row.address_index, (row.jurisdiction, ""))
+            unconsented[known(where), row.state] += row.unconsented
     return Found(
         kinds=kinds,
         without_consent={
@@ -106,22 +108,27 @@ def new_since(tx: Connection, run_id: int, previous: int | None) -> dict[str, in
 
 
 def _row(row: Any, run_id: int, policy: PolicySet, place: tuple[str, str] | None) -> dict[str, Any]:  # noqa: ANN401  # a result row
-    """Return a `drift` row; `place` is the jurisdiction and the address of who has a clock."""
-    due_at, rule, where = None, None, row.jurisdiction
-    if place is not None:
-        where, address = place
+    """Return a `drift` row; `place` is the jurisdiction and the address of who has a clock or is doubtful.
+
+    Its kind is None where nothing disagrees.
+    """
+    due_at, rule, (where, address) = None, None, place or (row.jurisdiction, None)
+    kind = row.kind
+    if row.doubtful and policy.enforcement.choice(where, row.state) == "stop":
+        kind = disagreement.WITHOUT_CONSENT
+    if kind in DATED:
         due_at, deadline = policy.stop_by(row.since, where, address=address)
         rule = deadline.id
     return {
         "run_id": run_id,
-        "kind": row.kind,
+        "kind": kind,
         "address_index": row.address_index,
         "sub": row.sub,
         "jurisdiction": known(where),
         "since": row.since,
         "due_at": due_at,
         "due_rule": rule,
-        "action": _action(row.kind),
+        "action": _action(kind),
         "state": "found",
     }
 

@@ -6,16 +6,33 @@ Pure SQL over `people`; one kind per person. Nothing is read here; the caller ru
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, Subquery, and_, case, false, func, literal, or_, select, true
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    Subquery,
+    and_,
+    case,
+    false,
+    func,
+    literal,
+    not_,
+    or_,
+    select,
+    true,
+)
 
 from service.consent import State
 from service.db import Moment
-from service.policy import PolicySet
+from service.policy import UNKNOWN, PolicySet
 from service.reconciler.people import people
 from service.reconciler.sealed import sealed_address
 
 RE_PERMISSION = "re_permission"
 """Held back by a product although a newer live consent permits."""
+WITHOUT_CONSENT = "permitted_without_consent"
+"""Nobody said stop; the policy does, for where they are."""
+WAITING = ("unknown", "pending", "expired")
+"""States of people whom nobody may mail yet, or any more, and who refused nothing."""
 
 
 def select_all(policy: PolicySet, now: datetime, without: frozenset[str] = frozenset()) -> Select[Any]:
@@ -23,17 +40,19 @@ def select_all(policy: PolicySet, now: datetime, without: frozenset[str] = froze
 
     `unconsented` counts, by jurisdiction and state, the people whom a product permits although the ledger
     knows no permission; rows without an address stand for those of them about whom nothing disagrees. The
-    people are gone through once: that is why both come from one grouping.
+    people are gone through once: that is why both come from one grouping. Of who is `doubtful` the caller
+    must ask where they are: CRM alone does not tell, and it decides whether the policy says stop.
     """
     named = _named(policy, now, without)
     n = named.c
-    odd = n.kind.is_not(None)
+    odd = or_(n.kind.is_not(None), n.doubtful == 1)
     keys = {
         "address_index": case((odd, n.address_index)),
         "sub": case((odd, n.sub)),
         "jurisdiction": n.jurisdiction,
         "state": n.state,
         "kind": n.kind,
+        "doubtful": n.doubtful,
         "since": case((odd, _since(named, now))),
     }
     found = (
@@ -60,11 +79,13 @@ def _named(policy: PolicySet, now: datetime, without: frozenset[str]) -> Subquer
     p = person.c
     waiting = p.state.in_([State.UNKNOWN.value, State.PENDING.value, State.EXPIRED.value])
     unconsented = and_(p.permits == 1, p.stop != 1, waiting)
+    doubtful = and_(unconsented, _differs(person, policy))
     return (
         select(
             *(p[name] for name in ("address_index", "sub", "jurisdiction", "state", *TIMES)),
             _kind(person, policy, whole=not without).label("kind"),
             case((unconsented, 1), else_=0).label("unconsented"),
+            case((doubtful, 1), else_=0).label("doubtful"),
         )
         .offset(0)
         .subquery("named")
@@ -99,7 +120,7 @@ def _kind(person: Any, policy: PolicySet, *, whole: bool) -> ColumnElement[str |
         (stop, "withdrawn_not_enforced"),
         (p.stop == 1, None),
         (and_(seen, p.state == State.PERMITTED.value, held_back), RE_PERMISSION),
-        (and_(p.permits == 1, _stop_without_consent(person, policy)), "permitted_without_consent"),
+        (and_(p.permits == 1, _stop_without_consent(person, policy)), WITHOUT_CONSENT),
         (and_(seen, missing), "list_lag_missing"),
         (and_(seen, stale), "list_lag_stale"),
         else_=None,
@@ -107,10 +128,10 @@ def _kind(person: Any, policy: PolicySet, *, whole: bool) -> ColumnElement[str |
 
 
 def _stop_without_consent(person: Any, policy: PolicySet) -> ColumnElement[bool]:  # noqa: ANN401  # as above
-    """Return for whom the policy says stop although nobody said so: by jurisdiction and state."""
+    """Return for whom the policy says stop although nobody said so, as far as CRM tells where they are."""
     chosen = policy.enforcement.without_consent
     states = {
-        where: [state for state in ("unknown", "pending", "expired") if getattr(choice, state) == "stop"]
+        where: [state for state in WAITING if getattr(choice, state) == "stop"]
         for where, choice in chosen.items()
     }
     named = [
@@ -122,7 +143,20 @@ def _stop_without_consent(person: Any, policy: PolicySet) -> ColumnElement[bool]
         person.c.jurisdiction.not_in([where for where in chosen if where != "default"]),
         person.c.state.in_(states["default"]),
     )
-    return or_(elsewhere, *named)
+    return and_(not_(_differs(person, policy)), or_(elsewhere, *named))
+
+
+def _differs(person: Any, policy: PolicySet) -> ColumnElement[bool]:  # noqa: ANN401  # as above
+    """Return of whom CRM alone cannot tell what the policy says, because that depends on the country.
+
+    An event may tell another country than CRM, and where neither tells one, the address's domain may.
+    """
+    chosen = policy.enforcement.without_consent.values()
+    mixed = [state for state in WAITING if len({getattr(one, state) for one in chosen}) > 1]
+    if not mixed:
+        return false()
+    untold = person.c.jurisdiction == UNKNOWN
+    return and_(person.c.state.in_(mixed), or_(person.c.sub.is_not(None), untold))
 
 
 SINCE = (
