@@ -79,8 +79,7 @@ def of_push(parts: Parts, zoho: Zoho) -> Estimate:
     waiting = _waiting_for_lists(parts)
     with parts.db.read() as tx:
         active = pushing.active(tx, list(waiting))
-    reading = sum(listings.calls(active[name] + count) for name, count in waiting.items() if count)
-    return _with_token(errands.of_push(sum(waiting.values()), reading=reading), zoho)
+    return _with_token(errands.of_push(waiting, active, zoho.quota.ranges.known), zoho)
 
 
 def of_harm(parts: Parts, zoho: Zoho) -> Estimate:
@@ -112,7 +111,9 @@ def known_harm(parts: Parts, zoho: Zoho) -> Estimate | None:
         for key, recipients in harming.waiting(context, sent).items()
     ]
     listing = sum(one.calls["recentcampaigns"] for one in noted) or listings.calls(len(mailings))
-    return _with_token(errands.of_harm(listing=listing, mailings=mailings), zoho)
+    return _with_token(
+        errands.of_harm(listing=listing, mailings=mailings, ranges=zoho.quota.ranges.known), zoho
+    )
 
 
 def _mailing(noted: Noted | None, recipients: int) -> Mailing:
@@ -142,7 +143,7 @@ def of_approved(parts: Parts, zoho: Zoho) -> Estimate:
         size, approved = sizes.sizes(tx, parts.context(zoho)), sizes.approved(tx)
     held = {} if size is None else size.members
     active = [rows for (name, one), rows in held.items() if name in governed and one == Member.ACTIVE.value]
-    return _with_token(errands.of_permits(approved, active), zoho)
+    return _with_token(errands.of_permits(approved, active, ranges=zoho.quota.ranges.known), zoho)
 
 
 def of_connecting(parts: Parts, *, replacing: bool, revoking: bool = False) -> Estimate:

@@ -155,7 +155,11 @@ def keep_facts(tx: Connection, account: str, facts: str, now: datetime) -> None:
     tx.execute(update(quota_account).where(mine).values(facts=facts, learned_at=now))
 
 
-def facts(tx: Connection, account: str) -> tuple[str, datetime] | None:
+Facts = tuple[str, datetime]
+"""What was learnt as JSON, and when."""
+
+
+def facts(tx: Connection, account: str) -> Facts | None:
     """Return what was learnt about an account, and when."""
     row = tx.execute(
         select(quota_account.c.facts, quota_account.c.learned_at).where(quota_account.c.name == account)

@@ -19,6 +19,7 @@ from service.zoho.crm_answers import scrub
 from service.zoho.envelopes import Envelope, Row, text
 from service.zoho.listings import BASE, Listings, Note
 from service.zoho.mails import ZohoMails
+from service.zoho.ranges import Ranges
 from service.zoho.transport import Call, Transport
 from service.zoho.wire import NO_ANSWER, Answer
 
@@ -40,9 +41,16 @@ class MailingList:
 class ZohoCampaigns:
     """The Campaigns client of one organisation; errors are `ZohoError`s."""
 
-    def __init__(self, transport: Transport, mapping: ZohoMapping, *, note: Note | None = None) -> None:
+    def __init__(
+        self,
+        transport: Transport,
+        mapping: ZohoMapping,
+        *,
+        note: Note | None = None,
+        ranges: Ranges | None = None,
+    ) -> None:
         self._transport = transport
-        self._listings = Listings(transport, note)
+        self._listings = Listings(transport, note, ranges)
         self._mapping = mapping.campaigns
         self._keys = {entry.name: entry.key for entry in mapping.campaigns.lists}
         self.meter: Meter = transport.till.meter

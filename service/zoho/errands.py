@@ -3,7 +3,7 @@
 Follows what each command does, call by call; `estimate` does the same for readings and repairs.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 
@@ -31,13 +31,15 @@ class Mailing:
     recipients: int
 
 
-def of_permits(changes: Stops, active: Iterable[int] = ()) -> Estimate:
+def of_permits(
+    changes: Stops, active: Iterable[int] = (), *, ranges: Mapping[str, int] | None = None
+) -> Estimate:
     """Return what letting people go costs, whose lists hold so many `active` contacts.
 
     Each record is read, written alone (a person may be at it) and read again; each contact is put on the
-    lists, and these are read to their end.
+    lists, and these are read to their end, by the rows that Campaigns gives at once (`ranges`).
     """
-    found = Estimate(oauth=1)
+    found = Estimate(oauth=1, ranges=ranges or {})
     for module, count in changes.records.items():
         found.ask_crm(f"PUT /crm/v8/{module}", count, count * write_credits(1))
         reads = 2 * ceil(count / CRM_READ)
@@ -45,25 +47,33 @@ def of_permits(changes: Stops, active: Iterable[int] = ()) -> Estimate:
     if changes.contacts:
         sizes = list(active)
         found.campaigns["json/listsubscribe"] += changes.contacts * len(sizes)
-        found.campaigns["getlistsubscribers"] += sum(listings.calls(n + changes.contacts) for n in sizes)
+        for count in sizes:
+            found.list_all("getlistsubscribers", count + changes.contacts)
     return found
 
 
-def of_push(contacts: int, *, reading: int = 0) -> Estimate:
-    """Return what putting so many people on a list costs, and as many calls that read the lists back."""
-    found = Estimate(oauth=1)
-    found.campaigns["json/listsubscribe"] += contacts
-    found.campaigns["getlistsubscribers"] += reading
+def of_push(waiting: Mapping[str, int], active: Mapping[str, int], ranges: Mapping[str, int]) -> Estimate:
+    """Return what putting so many `waiting` people on each list costs, and reading these lists back.
+
+    `active` are who is on each list already, `ranges` the rows that Campaigns gives at once.
+    """
+    found = Estimate(oauth=1, ranges=ranges)
+    for name, count in waiting.items():
+        found.campaigns["json/listsubscribe"] += count
+        if count:
+            found.list_all("getlistsubscribers", active[name] + count)
     return found
 
 
-def of_harm(*, listing: int, mailings: Iterable[Mailing]) -> Estimate:
+def of_harm(
+    *, listing: int, mailings: Iterable[Mailing], ranges: Mapping[str, int] | None = None
+) -> Estimate:
     """Return what looking for harm costs: `listing` calls list what was sent, `mailings` are to be read."""
-    found = Estimate(oauth=1)
+    found = Estimate(oauth=1, ranges=ranges or {})
     found.campaigns["recentcampaigns"] += listing
     for one in mailings:
         found.campaigns["getcampaigndetails"] += one.asked
-        found.campaigns[listings.RECIPIENTS] += one.keys * listings.calls(ceil(one.recipients / one.keys))
+        found.list_all(listings.RECIPIENTS, ceil(one.recipients / one.keys), times=one.keys)
     return found
 
 

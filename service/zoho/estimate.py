@@ -5,7 +5,7 @@ and calls of Campaigns too where nothing changed since the last reading, which n
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from math import ceil
@@ -25,6 +25,7 @@ from service.zoho.crm_reads import DELETED_CREDITS
 from service.zoho.crm_sweeps import POLLS, bulk_credits, sweep_credits
 from service.zoho.listings import Noted
 from service.zoho.quota import CAMPAIGNS_DEFAULT, CAMPAIGNS_LIMITS, Quota, coql_credits, write_credits
+from service.zoho.ranges import PAGE
 from service.zoho.shared import SharedQuota
 
 SECONDS_PER_CALL = 0.4
@@ -43,11 +44,17 @@ class Estimate:
     exact: bool = True
     lasts_s: float | None = None
     """How long it goes on, where that is chosen and no call waits for another."""
+    ranges: Mapping[str, int] = field(default_factory=dict)
+    """Rows that Campaigns gives at once, by endpoint, where they are fewer than usual."""
 
     def ask_crm(self, endpoint: str, calls: int, credit: int) -> None:
         """Add calls that cost so many credits together."""
         self.crm[endpoint] += calls
         self.credits += credit
+
+    def list_all(self, endpoint: str, rows: int, *, times: int = 1) -> None:
+        """Add the pages of a listing of Campaigns: the last one finds it empty."""
+        self.campaigns[endpoint] += times * listings.calls(rows, self.ranges.get(endpoint, PAGE))
 
     def learn(self) -> None:
         """Add asking for the edition and for the prices of calls."""
@@ -92,14 +99,15 @@ def of_run(
     learning: bool = False,
     job_credits: int = JOB_CREDITS,
     outcomes: Sequence[Noted] | None = None,
+    ranges: Mapping[str, int] | None = None,
 ) -> Estimate:
     """Return what reading everything costs, and when `applying` what is to be stopped by the last reading.
 
     `by` is how modules are read (`policies/zoho.toml`); `learning`: the edition is asked for first;
     `job_credits` is what a bulk read costs in this organisation; `outcomes` are the calls that the last
-    reading of outcomes took.
+    reading of outcomes took, `ranges` the rows that Campaigns gives at once.
     """
-    found = Estimate(exact=size.read_at is not None, oauth=1)
+    found = Estimate(exact=size.read_at is not None, oauth=1, ranges=ranges or {})
     if learning:
         found.learn()
     for module, rows in size.records.items():
@@ -126,6 +134,7 @@ def of_next(context: Context, quota: Quota, *, applying: bool, contacts: int = 0
         learning=not quota.is_learned,
         job_credits=quota.gate("crm").price(CREATE, JOB_CREDITS),
         outcomes=quota.outcome_calls if found is not None and isinstance(quota, SharedQuota) else None,
+        ranges=quota.ranges.known,
     )
     _drive(expected, context, applying=applying)
     return expected
@@ -202,9 +211,9 @@ def _bulk(found: Estimate, rows: int, job_credits: int) -> None:
 def _read_campaigns(found: Estimate, size: Sizes, outcomes: Sequence[Noted] | None) -> None:
     """Add every listing, each with the page that says that it has ended."""
     for count in size.permissions.values():
-        found.campaigns["getsegmentcontacts"] += _pages(count)
+        found.list_all("getsegmentcontacts", count)
     for count in size.members.values():
-        found.campaigns["getlistsubscribers"] += _pages(count)
+        found.list_all("getlistsubscribers", count)
     if outcomes is not None:
         since = None if size.read_at is None else size.read_at - OVERLAP - listings.LATE
         for one in outcomes:
@@ -212,10 +221,10 @@ def _read_campaigns(found: Estimate, size: Sizes, outcomes: Sequence[Noted] | No
                 found.campaigns.update(one.calls)
         return
     campaigns = {key for key, _ in size.outcomes}
-    found.campaigns["recentcampaigns"] += _pages(len(campaigns))
+    found.list_all("recentcampaigns", len(campaigns))
     for key in campaigns:
         for kind in OutcomeKind:
-            found.campaigns[listings.RECIPIENTS] += _pages(size.outcomes.get((key, kind.value), 0))
+            found.list_all(listings.RECIPIENTS, size.outcomes.get((key, kind.value), 0))
 
 
 def _write(found: Estimate, size: Sizes) -> None:
@@ -230,7 +239,7 @@ def _write(found: Estimate, size: Sizes) -> None:
         found.campaigns["json/contactdonotmail"] += contacts
     else:
         active = sum(count for (_, status), count in size.members.items() if status == "unsub") + contacts
-        found.campaigns["getlistsubscribers"] += _pages(active)
+        found.list_all("getlistsubscribers", active)
 
 
 def _write_records(found: Estimate, module: str, count: int) -> None:
@@ -238,11 +247,6 @@ def _write_records(found: Estimate, module: str, count: int) -> None:
     writes = [CRM_BATCH] * (count // CRM_BATCH) + ([count % CRM_BATCH] if count % CRM_BATCH else [])
     found.ask_crm(f"PUT /crm/v8/{module}", len(writes), sum(map(write_credits, writes)))
     found.ask_crm("POST /crm/v8/coql", reads, reads)
-
-
-def _pages(rows: int) -> int:
-    """Return the calls that read a listing: the last one finds it empty."""
-    return listings.calls(rows)
 
 
 def _waits_s(endpoint: str, calls: int) -> float:

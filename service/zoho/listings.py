@@ -15,12 +15,10 @@ from service.reconciler.port import Outcome, OutcomeKind
 from service.zoho import envelopes
 from service.zoho.envelopes import Envelope, Row, text
 from service.zoho.outcomes import TIME_KEYS, Campaign, campaign, child_keys, lacks_times, outcome
+from service.zoho.ranges import PAGE, OwnRanges, Ranges
 from service.zoho.transport import Call, Transport
 
 BASE = "/api/v1.1/"
-PAGE = 500
-"""Rows asked for at once; verified on the live service, while the default is 20."""
-
 SEAM = 10
 """Rows of a full page that the next one repeats: so many may leave a listing while a page is under way."""
 
@@ -50,13 +48,17 @@ LATE = timedelta(days=120)
 """How long after the sending a link may still be clicked, or a mail may still bounce."""
 
 
-def calls(rows: int) -> int:
+def calls(rows: int, page: int = PAGE) -> int:
     """Return the calls that read a listing of so many rows: the last one finds it empty."""
-    if rows < PAGE:
+    if rows < page:
         return 2 if rows else 1
-    return (rows - PAGE) // (
-        PAGE - SEAM
-    ) + 3  # the first page, whole ones, one that shows the seam or the rest, and the empty one
+    # The first page, whole ones, one that shows the seam or the rest, and the empty one.
+    return (rows - page) // (page - overlap(page)) + 3
+
+
+def overlap(page: int) -> int:
+    """Return the rows of a full page that the next one repeats."""
+    return min(SEAM, page // 10)
 
 
 @dataclass(slots=True)
@@ -85,9 +87,9 @@ class Place:
         self.steps = 0
         if self.start > 1 and not self.seam and len(page) < self.full:
             self.full = max(len(page), 1)
-        overlap = min(SEAM, len(page) // 10) if len(page) >= self.full else 0
-        keys = frozenset(key for row in page[len(page) - overlap :] if (key := _key(row)))
-        self.seam, self.start = keys, self.start + len(page) - (overlap if keys else 0)
+        again = overlap(len(page)) if len(page) >= self.full else 0
+        keys = frozenset(key for row in page[len(page) - again :] if (key := _key(row)))
+        self.seam, self.start = keys, self.start + len(page) - (again if keys else 0)
 
     def step_back(self, endpoint: str) -> None:
         """Begin the page earlier: more rows have left than the seam is long."""
@@ -104,20 +106,23 @@ class Place:
 class Listings:
     """Reads the listings of one organisation."""
 
-    def __init__(self, transport: Transport, note: Note | None = None) -> None:
-        """`note` hears how many calls, by endpoint, a whole reading of outcomes took."""
+    def __init__(self, transport: Transport, note: Note | None = None, ranges: Ranges | None = None) -> None:
+        """`note` hears how many calls, by endpoint, a whole reading of outcomes took.
+
+        `ranges` is where it is kept how many rows Campaigns gives at once; without it, this object knows.
+        """
         self._transport = transport
         self._note = note
         self._asked: Counter[str] = Counter()
         self._times_in_json = True
-        self._range: dict[str, int] = {}
+        self._ranges = ranges or OwnRanges()
 
     def rows(self, endpoint: str, params: Mapping[str, str]) -> Iterator[Row]:
         """Yield all rows of a listing; raises `ZohoError` for an error or for a page that comes again.
 
         Rows that leave a listing while it is read move the others up: each full page is therefore begun a
         few rows early, and has to show one of those that were read last. Where Campaigns refuses so many rows
-        at once, the page is halved, for this endpoint from now on.
+        at once, the page is halved, for this endpoint from now on, on all nodes.
         """
         place, before = Place(), None
         for _ in range(MOST_PAGES):
@@ -215,13 +220,14 @@ class Listings:
     def _page(self, endpoint: str, params: Mapping[str, str], place: Place) -> Envelope:
         """Return the page at a place, as long as Campaigns takes it."""
         while True:
-            rows = self._range.get(endpoint, PAGE)
+            rows = self._ranges.known.get(endpoint, PAGE)
             place.narrow(rows)
             asked = {**params, "fromindex": str(place.start), "range": str(rows)}
             envelope = self._get(endpoint, asked)
             if envelope.ok or envelope.code != OVER_MAXIMUM or rows == SMALLEST:
                 return envelope
-            self._range[endpoint] = max(rows // 2, SMALLEST)
+            self._ranges.keep(endpoint, max(rows // 2, SMALLEST))
+            self._asked[endpoint] -= 1  # it is not asked again
 
     def _get(self, endpoint: str, params: Mapping[str, str]) -> Envelope:
         self._asked[endpoint] += 1

@@ -103,7 +103,10 @@ def connect(
     return Zoho(
         crm=ZohoCrm(crm, mapping),
         campaigns=ZohoCampaigns(
-            campaigns, mapping, note=quota.note_outcomes if isinstance(quota, SharedQuota) else None
+            campaigns,
+            mapping,
+            note=quota.note_outcomes if isinstance(quota, SharedQuota) else None,
+            ranges=quota.ranges,
         ),
         meter=till.meter,
         oauth=oauth,

@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from typing import Final, Protocol
 
 from service.reconciler.port import Meter
+from service.zoho.ranges import OwnRanges, Ranges
 from service.zoho.wire import Clock
 
 Budget = Callable[[str, str, int], None]
@@ -110,6 +111,10 @@ class Quota(Protocol):
     @property
     def is_learned(self) -> bool:
         """Return whether nobody has to ask for the edition now."""
+
+    @property
+    def ranges(self) -> Ranges:
+        """Return how many rows of a listing Campaigns gives at once."""
 
     def gate(self, product: str) -> Gate:
         """Return what the calls of a product pass."""
@@ -228,6 +233,7 @@ class Alone:
 
     def __init__(self, clock: Clock, *, campaigns: Windows | None = None) -> None:
         self.slots: Slots = Unlimited()
+        self.ranges: Ranges = OwnRanges()
         self._gates: Mapping[str, Gate] = {
             "crm": Windows(clock),
             "campaigns": campaigns or campaigns_windows(clock),

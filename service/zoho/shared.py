@@ -28,6 +28,7 @@ from service.zoho.listings import Noted
 from service.zoho.pace import utc_now
 from service.zoho.places import PATIENCE_S, SharedSlots
 from service.zoho.quota import CAMPAIGNS_DEFAULT, CAMPAIGNS_LIMITS, DAY_S, HEAVY, OAUTH_LIMITS, Limit
+from service.zoho.shared_ranges import SharedRanges
 from service.zoho.transport import Transport
 from service.zoho.wire import Clock
 
@@ -79,6 +80,7 @@ class SharedQuota:
         self.slots = SharedSlots(
             db, clock=clock, node=self._name, limit=self._at_a_time, patience_s=patience_s
         )
+        self.ranges = SharedRanges(db, clock=clock)
         node = Node(
             db=db,
             now=clock,

@@ -172,6 +172,13 @@ def test_creating_canaries_is_estimated_to_the_call(connected, zoho, tmp_path):
     assert told_and_charged(chosen, zoho, "reconcile", "--apply")["crm"] > 0
 
 
+def test_shorter_pages_of_campaigns_are_found_out_once_and_reckoned_with(connected, zoho):
+    zoho.control("switches", {"campaigns.range_over_max": "6502", "campaigns.largest_range": 40})
+    assert call(connected, "reconcile")[0] == 0
+    told_and_charged(connected, zoho, "reconcile")
+    told_and_charged(connected, zoho, "audit")
+
+
 def test_a_mapping_is_estimated_to_the_call(connected, zoho):
     assert told_and_charged(connected, zoho, "mapping")["crm"] > 0
 

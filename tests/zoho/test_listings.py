@@ -97,6 +97,18 @@ def test_a_page_that_is_too_long_for_campaigns_is_halved_until_it_is_not(sim, zo
     assert zoho.meter.calls["campaigns"] - before == 1
 
 
+@pytest.mark.parametrize(("largest", "page"), [(300, 250), (125, 125), (61, 31), (20, 20)])
+@pytest.mark.parametrize("count", [0, 19, 20, 250, 251, 700])
+def test_a_listing_of_shorter_pages_takes_as_many_calls_as_is_said(sim, zoho, largest, page, count):
+    sim.control("switches", {"campaigns.range_over_max": "6502", "campaigns.largest_range": largest})
+    keep(sim, count)
+    next(read(zoho), None)
+    assert zoho.quota.ranges.known == {"getlistsubscribers": page}
+    before = zoho.meter.calls["campaigns"]
+    assert set(read(zoho)) == addresses(sim)
+    assert zoho.meter.calls["campaigns"] - before == listings.calls(count, page)
+
+
 def test_a_maximum_below_the_shortest_page_is_an_error(sim, zoho):
     sim.control("switches", {"campaigns.range_over_max": "6502", "campaigns.largest_range": 19})
     with pytest.raises(ZohoError) as caught:

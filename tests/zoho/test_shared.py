@@ -332,6 +332,17 @@ def test_two_processes_in_a_hurry_never_meet_a_crowd(sim, db, mapping):
     assert sim.control("/_control/meter")["by_endpoint"]["GET /crm/v8/org"] == 24
 
 
+def test_pages_that_campaigns_refused_are_known_to_all_nodes_for_a_month(node, time):
+    first, second = node(), node()
+    first.ranges.keep("getlistsubscribers", 250)
+    second.ranges.keep("getsegmentcontacts", 125)
+    assert (
+        node().ranges.known == second.ranges.known == {"getlistsubscribers": 250, "getsegmentcontacts": 125}
+    )
+    time.sleep(30 * 86_400)
+    assert node().ranges.known == {}
+
+
 def test_what_crm_says_is_left_counts_for_everybody(sim, node, mapping, time):
     sim.control("/_control/switches", {"crm.credits_per_day": 100})
     mass = time.pace(spare=0.2, who="nightly")
