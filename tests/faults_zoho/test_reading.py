@@ -57,8 +57,12 @@ def test_pages_that_break_off_in_the_middle_are_asked_for_again(org, what):
     org.converges()
 
 
-@pytest.mark.parametrize("step", ["read permission refused", "read list active", BETWEEN_PAGES])
-def test_a_list_that_somebody_deletes_while_it_is_read_costs_nobody_their_refusal(org, step):
+@pytest.mark.parametrize(
+    ("step", "code"),
+    [("read permission refused", "2501"), ("read list active", "2203"), (BETWEEN_PAGES, "2206")],
+)
+def test_a_list_that_somebody_deletes_while_it_is_read_costs_nobody_their_refusal(org, step, code):
+    org.switch(campaigns__deleted_list=code)
     db = org.sim.world.db
     kept = db.execute("SELECT * FROM lists WHERE listkey = ?", (LIST_KEY,)).fetchone()
     members = db.execute("SELECT * FROM members WHERE list_id = ?", kept[:1]).fetchall()

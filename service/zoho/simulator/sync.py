@@ -33,6 +33,8 @@ class Mapping(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     every: Literal["daily", "weekly", "monthly"] = "daily"
     fields: dict[str, str] = {}
     opted_out: Literal["exclude", "remove_from_list", "remove_from_campaigns"] = "exclude"
+    converted: Literal["exclude", "remove_from_list", "remove_from_campaigns"] = "exclude"
+    """What happens to leads that were converted since they came to the list."""
 
 
 class Sync(msgspec.Struct, forbid_unknown_fields=True):

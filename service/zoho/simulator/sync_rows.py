@@ -25,6 +25,10 @@ class Mapped(Protocol):
     def opted_out(self) -> str:
         """What happens to records that are opted out."""
 
+    @property
+    def converted(self) -> str:
+        """What happens to leads that were converted."""
+
 
 def push(world: World, mapping: Mapped, *, since: int, until: int, salt: int) -> Counter[str]:
     """Bring the records of the view to the list; return how many were added, updated or skipped, and why."""
@@ -37,6 +41,8 @@ def push(world: World, mapping: Mapped, *, since: int, until: int, salt: int) ->
     for address, rows in by_address.items():
         did["skipped: duplicate"] += len(rows) - 1
         did[_push_one(world, mapping, list_id, address, rng.choice(rows))] += 1
+    for address in _converted(world, mapping.module) - by_address.keys():
+        did[_kept_off(world, mapping.converted, list_id, contacts.find(world, address), "converted")] += 1
     if world.on("sync.removes_departed") and not since:
         did["departed"] = _remove_departed(world, list_id, by_address)
     return +did
@@ -92,7 +98,7 @@ def _push_one(world: World, mapping: Mapped, list_id: int, address: str, row: _R
         return "skipped: Do-Not-Mail"
     opted_out, *values = row
     if opted_out:
-        return _opted_out(world, mapping.opted_out, list_id, contact)
+        return _kept_off(world, mapping.opted_out, list_id, contact, "opted out")
     is_new = contact is None
     contact = contact or contacts.add(world, address)
     given = {label: value for label, value in zip(mapping.fields.values(), values, strict=True) if value}
@@ -103,9 +109,17 @@ def _push_one(world: World, mapping: Mapped, list_id: int, address: str, row: _R
     return "updated"
 
 
-def _opted_out(world: World, policy: str, list_id: int, contact: contacts.Contact | None) -> str:
+def _converted(world: World, module: str) -> set[str]:
+    """Return the addresses of the view's records that were converted."""
+    rows = world.db.execute(
+        f"SELECT lower(trim(Email)) FROM converted_{module} WHERE Newsletter = 1 AND Email <> ''"
+    )
+    return {str(email) for (email,) in rows}
+
+
+def _kept_off(world: World, policy: str, list_id: int, contact: contacts.Contact | None, why: str) -> str:
     if contact is None or policy == "exclude":
-        return "skipped: opted out"
+        return f"skipped: {why}"
     if policy == "remove_from_list":
         world.db.execute("DELETE FROM members WHERE list_id = ? AND contact_id = ?", (list_id, contact.id))
         return "removed from list"

@@ -71,6 +71,8 @@ def test_client_credentials_need_the_organisation_and_give_no_refresh_token(acco
     body = accounts.post(TOKEN, data={**wanted, "soid": f"ZohoCRM.{names.ORG_ZGID}"}).json()
     assert body["scope"] == "ZohoCRM.org.READ"
     assert "refresh_token" not in body
+    unknown = {**wanted, "soid": f"ZohoCRM.{names.ORG_ZGID}", "scope": "ZohoCRM.org.READ,Nonsense.ALL"}
+    assert accounts.post(TOKEN, data=unknown).json() == {"error": "invalid_scope"}
 
 
 def test_a_revoked_refresh_token_buys_nothing(accounts, credentials):

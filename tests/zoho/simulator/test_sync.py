@@ -8,6 +8,13 @@ from service.zoho.simulator import names
 DAY_S = 86_400
 
 
+DONE = {
+    "exclude": "skipped: converted",
+    "remove_from_list": "removed from list",
+    "remove_from_campaigns": "removed from Campaigns",
+}
+
+
 def mapping(**more):
     return {"name": "m", "module": "Contacts", "fields": {"First_Name": "First Name"}, **more}
 
@@ -104,6 +111,27 @@ def test_opted_out_records_are_left_or_taken_off(sim, policy, lists, known):
     (email, *_) = sim.control("truth/opted_out_by_hand")["emails"]
     sync(sim, mappings=[mapping(module=of(sim, email)["crm"][0]["module"], opted_out=policy)], run=True)
     person = of(sim, email)["campaigns"]
+    assert person["lists"] == lists
+    assert bool(person["fields"]) is known
+
+
+@pytest.mark.parametrize(
+    ("policy", "lists", "known"),
+    [
+        ("exclude", {names.LIST_KEY: "active"}, True),
+        ("remove_from_list", {}, True),
+        ("remove_from_campaigns", {}, False),
+    ],
+)
+def test_converted_leads_are_left_or_taken_off(sim, zoho, policy, lists, known):
+    lead = {"Last_Name": "Lund", "First_Name": "Ina", "Email": "Ina@example.com", "Newsletter": True}
+    number = zoho.post("/crm/v8/Leads", json={"data": [lead]}).json()["data"][0]["details"]["id"]
+    sync(sim, mappings=[mapping(module="Leads", converted=policy)], run=True)
+    assert of(sim, "ina@example.com")["campaigns"]["lists"] == {names.LIST_KEY: "active"}
+    zoho.post(f"/crm/v8/Leads/{number}/actions/convert", json={"data": [{}]})
+    did = sync(sim, run=True)
+    assert did[DONE[policy]] >= 1
+    person = of(sim, "ina@example.com")["campaigns"]
     assert person["lists"] == lists
     assert bool(person["fields"]) is known
 

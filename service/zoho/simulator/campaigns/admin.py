@@ -2,11 +2,9 @@
 
 from typing import Any
 
-import msgspec
-
 from service.zoho.simulator import names, shelf
 from service.zoho.simulator.campaigns import contacts, envelope
-from service.zoho.simulator.campaigns.gate import required
+from service.zoho.simulator.campaigns.gate import named, required
 from service.zoho.simulator.wire import Call, Reply
 from service.zoho.simulator.world import World
 
@@ -79,12 +77,12 @@ def getlistadvanceddetails(world: World, call: Call) -> Reply:
 
 def create_topic(world: World, call: Call) -> Reply:
     """Answer `POST topics`, whose parameters stand in `details`."""
-    details = _details(world, call)
+    details = _details(world, envelope.as_json(call))
     name = details.get("topic_name")
     if not name:
-        raise envelope.failure(world, call, "4010", "The topic's name is missing.")
+        raise envelope.failure(world, envelope.as_json(call), "4010", "The topic's name is missing.")
     if name == names.TOPIC_NAME or shelf.get(world.db, TOPIC, str(name)):
-        raise envelope.failure(world, call, "4011", "The topic exists already.")
+        raise envelope.failure(world, envelope.as_json(call), "4011", "The topic exists already.")
     topic_id = str(80696000000100001 + world.next_record_id() % 10**6)
     shelf.put(world.db, TOPIC, str(name), {"topicId": topic_id, "topicName": name})
     body: envelope.Json = {"topicId": topic_id, "code": "200", "message": "Success", "uri": call.path}
@@ -111,7 +109,7 @@ def _list(world: World, call: Call, listkey: str, code: str) -> int:
 
 def _details(world: World, call: Call) -> dict[str, Any]:
     (text,) = required(world, call, "details")
-    try:
-        return msgspec.json.decode(text, type=dict[str, Any])
-    except msgspec.DecodeError:
-        raise envelope.failure(world, call, "1001", "Pattern doesn't match.") from None
+    details = named(text)
+    if not isinstance(details, dict):
+        raise envelope.failure(world, call, "1001", "Pattern doesn't match.")
+    return details

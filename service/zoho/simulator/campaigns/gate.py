@@ -1,5 +1,9 @@
 """Campaigns' door: token and scope (the only honest 401s), then the endpoint's own call windows."""
 
+import re
+
+import msgspec
+
 from service.zoho.simulator.campaigns import envelope
 from service.zoho.simulator.tokens import covers
 from service.zoho.simulator.wire import Call, Endpoint, Reply, template, told_when
@@ -33,6 +37,14 @@ def required(world: World, call: Call, *names: str) -> list[str]:
     if not all(params.get(name) for name in names):
         raise envelope.failure(world, call, "903", "Mandatory fields are missing.")
     return [params[name] for name in names]
+
+
+def named(text: str) -> object:
+    """Return what a parameter's JSON holds, or its pairs where it is `{Label:value,Label:value}`."""
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        return dict(re.findall(r"\s*([^:{},]+?)\s*:\s*([^,{}]*)", text))
 
 
 def window(world: World, call: Call, *, most: int) -> tuple[int, int]:

@@ -15,6 +15,7 @@ MOST = 650
 TOPICS = 100
 DAY_S = 86_400
 SEGMENTS = {names.GRANTED_SEGMENT: names.GRANTED, names.REFUSED_SEGMENT: names.REFUSED}
+COUNTED = ("active", "unsub", "bounce", "spam")
 STATUSES = ("active", "recent", "most recent", "mostrecent", "unsub", "bounce")
 
 
@@ -73,6 +74,8 @@ def listsubscriberscount(world: World, call: Call) -> Reply:
     if list_id is None:
         raise envelope.failure(world, call, "2202", "List id is empty or invalid.")
     status = call.params.get("status", "active")
+    if status not in COUNTED:
+        raise envelope.failure(world, call, "1001", "Pattern doesn't match.")
     if status == "spam":
         query = (
             "SELECT count(*) FROM members m JOIN contacts c ON c.id = m.contact_id"

@@ -1,11 +1,7 @@
 """Writing to Campaigns: subscribe, unsubscribe, Do-Not-Mail, and the bulk that takes bare addresses."""
 
-import re
-
-import msgspec
-
 from service.zoho.simulator.campaigns import contacts, envelope
-from service.zoho.simulator.campaigns.gate import required
+from service.zoho.simulator.campaigns.gate import named, required
 from service.zoho.simulator.wire import Call, Reply
 from service.zoho.simulator.world import World
 
@@ -122,10 +118,7 @@ def _list(world: World, call: Call, listkey: str) -> tuple[int, bool]:
 
 def _contact(world: World, call: Call, info: str) -> tuple[str, dict[str, object]]:
     """Return the address and the other fields of `contactinfo`, JSON or `{Label:value,Label:value}`."""
-    try:
-        fields = msgspec.json.decode(info)
-    except msgspec.DecodeError:
-        fields = dict(re.findall(r"\s*([^:{},]+)\s*:\s*([^,{}]*)", info))
+    fields = named(info)
     if not isinstance(fields, dict):
         raise envelope.failure(world, call, "2001", "Please enter correct XML/JSON format.")
     email = str(fields.pop("Contact Email", "")).strip().lower()

@@ -3,7 +3,7 @@
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error as Base64Error
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -183,8 +183,11 @@ def check_json(media_type: str) -> None:
         raise problem("MEDIA_TYPE_NOT_SUPPORTED", "media type is not supported", status=415)
 
 
-def check_callback(asked: Mapping[str, Any]) -> None:
-    """Refuse a callback that is no address, or not to be posted to."""
+Refuse = Callable[[str, str, Mapping[str, object]], AnswerError]
+
+
+def check_callback(asked: Mapping[str, Any], refuse: Refuse = refuse) -> None:
+    """Refuse a callback that is no address, or not to be posted to; `refuse` gives the error its shape."""
     callback = asked.get("callback")
     if callback is None:
         return

@@ -10,7 +10,7 @@ from service.zoho.simulator.clock import iso
 from service.zoho.simulator.crm import archive
 from service.zoho.simulator.crm.bulk_query import check_callback, check_json
 from service.zoho.simulator.crm.bulk_rows import Outcome, write_row
-from service.zoho.simulator.crm.fields import MODULE_IDS
+from service.zoho.simulator.crm.fields import MODULE_IDS, name_field
 from service.zoho.simulator.crm.gate import error_item, problem
 from service.zoho.simulator.crm.jobs import STARTED_AT, Job, call_back, find, finish_due, progress
 from service.zoho.simulator.crm.records import API_USER
@@ -31,7 +31,7 @@ def create(world: World, call: Call) -> Reply:
     """Answer `POST /crm/bulk/v8/write` with 201 and the new job's id, not wrapped in `data`."""
     check_json(call.headers.get("content-type", ""))
     asked = _asked(call)
-    check_callback(asked)
+    check_callback(asked, problem)
     resource = _resource(world, asked)
     key = str(world.next_record_id())
     job: Job = {
@@ -93,7 +93,8 @@ def _resource(world: World, asked: Mapping[str, Any]) -> Job:
     if asked["operation"] != "insert" and not resource.get("find_by"):
         raise _missing("find_by")
     mappings = resource.get("field_mappings") or []
-    if not mappings:
+    names_mapped = [mapping.get("api_name") for mapping in mappings]
+    if not mappings or (asked["operation"] == "insert" and name_field(module) not in names_mapped):
         raise problem("MANDATORY_FIELDS_NOT_MAPPED", "Mandatory fields are not mapped")
     for mapping in mappings:
         if mapping.get("api_name") not in fields_of(world, module):

@@ -115,6 +115,6 @@ def _by_criteria(world: World, text: str, module: str) -> _Where:
         raise read_problem(world, "INVALID_QUERY", "Invalid query formed", details) from None
     limit = world.number("crm.search_criteria")
     if criteria.count > limit:
-        details = {"limit": str(limit), "param_name": "criteria"}
-        raise read_problem(world, "LIMIT_EXCEEDED", "limit exceeded", details)
+        too_many = {"limit": limit, "param_name": "criteria"}
+        raise read_problem(world, "LIMIT_EXCEEDED", "limit exceeded", too_many)
     return criteria.sql, criteria.values

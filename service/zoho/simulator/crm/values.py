@@ -49,9 +49,17 @@ def _refusal(world: World, field: Field, position: int, value: object) -> Item |
     if field.read_only and world.text("crm.read_only_fields") == "refused":
         details = {"api_name": name, "json_path": f"$.data[{position}].{name}"}
         return error_item("INVALID_DATA", "the field is read only", details)
+    if not field.read_only and isinstance(value, str) and len(value) > field.length:
+        return _too_long(position, field)
     if value is not None and not field.read_only and not _fits(field, value):
         return bad(position, name, "boolean" if field.kind is Kind.BOOLEAN else str(field.kind))
     return None
+
+
+def _too_long(position: int, field: Field) -> Item:
+    path = f"$.data[{position}].{field.api_name}"
+    details = {"api_name": field.api_name, "json_path": path, "maximum_length": field.length}
+    return error_item("INVALID_DATA", "invalid data", details)
 
 
 def _fits(field: Field, value: object) -> bool:
@@ -59,11 +67,11 @@ def _fits(field: Field, value: object) -> bool:
         case Kind.BOOLEAN:
             return isinstance(value, bool)
         case Kind.EMAIL:
-            return isinstance(value, str) and value.count("@") == 1 and len(value) <= field.length
+            return isinstance(value, str) and value.count("@") == 1
         case Kind.USER:
             return isinstance(value, dict) and str(value.get("id")).isdigit()
         case _:
-            return isinstance(value, str) and len(value) <= field.length
+            return isinstance(value, str)
 
 
 def _column_value(kind: Kind, value: Any) -> object:  # noqa: ANN401 - what JSON held, checked by _fits

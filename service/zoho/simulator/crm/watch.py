@@ -47,6 +47,9 @@ def change(world: World, call: Call) -> Reply:
 
 def details(world: World, call: Call) -> Reply:
     """Answer `GET /actions/watch`: one entry per channel and module; 204 when none."""
+    if world.on("watch.details_need_channel") and "channel_id" not in call.query:
+        message = "One of the expected parameter is missing"
+        raise problem("REQUIRED_PARAM_MISSING", message, {"param_name": "channel_id"})
     found = [
         _entry(world, channel, module)
         for channel in living(world)

@@ -248,6 +248,11 @@ CRM = MappingProxyType(
         "watch.delay_ms": Switch(
             default=0, why="how late notifications come is not promised", facts="zoho-crm 4.2"
         ),
+        "watch.details_need_channel": Switch(
+            default=False,
+            why="channel_id of GET is mandatory by the page's text, and absent from its own sample",
+            facts="zoho-crm 4.1",
+        ),
         "watch.duplicate_every": Switch(
             default=0, why="no guarantee of once: every n-th comes twice, 0 none", facts="zoho-crm 4.2"
         ),

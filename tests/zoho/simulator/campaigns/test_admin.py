@@ -42,6 +42,13 @@ def test_a_topic_is_made_once(zoho):
     assert [topic["topicName"] for topic in listed["topicDetails"]] == [names.TOPIC_NAME, "Fairs"]
 
 
+def test_a_topic_is_made_as_the_page_writes_it_and_told_in_json(zoho):
+    answer = zoho.post(f"{API}/topics", params={"details": "{topic_name:Open days,topic_desc:All of them}"})
+    assert (answer.json()["code"], answer.json()["message"]) == ("200", "Success")
+    refused = zoho.post(f"{API}/topics", params={"details": "{topic_name:Open days}"})
+    assert refused.json()["code"] == "4011"
+
+
 def test_a_contact_field_is_added_once_and_listed(zoho):
     assert call(zoho, "custom/add", type="json", fieldname="Shoe size")["response"]["status"] == "success"
     assert call(zoho, "custom/add", type="json", fieldname="Shoe size")["code"] == "916"

@@ -93,6 +93,7 @@ def test_mandatory_parameters_and_bad_keys_have_codes_by_endpoint(reader):
     assert code("getlistsubscribers") == "903"
     assert code("getlistsubscribers", listkey=names.LIST_KEY.upper()) == "2501"
     assert code("listsubscriberscount", listkey="x") == "2202"
+    assert code("listsubscriberscount", listkey=names.LIST_KEY, status="gone") == "1001"
     assert code("getsegmentdetails", listkey="x", cvid=names.GRANTED_SEGMENT) == "2202"
     assert code("getsegmentcontacts", cvid="1") == "2603"
 

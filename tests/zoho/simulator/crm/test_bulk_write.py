@@ -165,6 +165,14 @@ def test_a_job_that_makes_no_sense_is_refused(zoho, change, code):
     assert zoho.post(WRITE, content=b"{}").status_code == 415
 
 
+def test_an_insert_maps_the_mandatory_field_and_a_bad_callback_is_told_at_the_top(zoho):
+    refused = write(zoho, "Email\na@example.com\n", "Email", operation="insert")
+    assert (refused.status_code, refused.json()["code"]) == (400, "MANDATORY_FIELDS_NOT_MAPPED")
+    job = {"operation": "update", "resource": [], "callback": {"url": "nowhere", "method": "post"}}
+    told = zoho.post(WRITE, json=job).json()
+    assert (told["code"], told["status"]) == ("INVALID_CALLBACK_URL", "error")
+
+
 @pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize(
     ("code", "error"), [("RECORD_LOCKED", "BLOCKED_RECORD-id"), ("NOT_APPROVED", "NOT_APPROVED-id")]

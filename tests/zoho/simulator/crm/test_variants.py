@@ -87,6 +87,23 @@ def test_several_errors_of_a_record_come_as_one(zoho, record):
     assert [error["details"]["api_name"] for error in item["details"]["errors"]] == list(wrong)[1:]
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "length"),
+    [("Email", f"{'x' * 90}@example.com", 100), ("Last_Name", "x" * 81, 80), ("Phone", "1" * 31, 30)],
+)
+def test_a_value_that_is_too_long_names_the_most_there_is(zoho, record, name, value, length):
+    (item,) = zoho.put(CONTACTS, json={"data": [{"id": record, name: value}]}).json()["data"]
+    assert item["code"] == "INVALID_DATA"
+    assert item["details"] == {"api_name": name, "json_path": f"$.data[0].{name}", "maximum_length": length}
+
+
+@pytest.mark.parametrize(("needed", "status"), [(False, 204), (True, 400)])
+def test_channels_may_have_to_be_asked_for_by_number(zoho, switch, needed, status):
+    switch("watch.details_need_channel", needed)
+    assert zoho.get(f"{V8}/actions/watch").status_code == status
+    assert zoho.get(f"{V8}/actions/watch", params={"channel_id": "7"}).status_code == 204
+
+
 @pytest.mark.parametrize(("told", "keys"), [("old", {"api_name", "id"}), ("new", {"duplicate_record"})])
 def test_a_duplicate_names_its_record_or_only_its_field(sim, zoho, switch, told, keys):
     switch("crm.duplicate_details", told)
