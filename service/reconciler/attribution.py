@@ -5,15 +5,27 @@ opted out and are open again, the newest ones' timelines are read, one credit ea
 whether it was a person, an import, a sync or another application.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, case, func, select, update
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    Connection,
+    LargeBinary,
+    Row,
+    and_,
+    case,
+    func,
+    literal,
+    select,
+    update,
+)
 
 from service.consent import Category
-from service.db import batches, crm_address, crm_record, drift, happening, member, run
+from service.db import chunks, crm_address, crm_record, drift, happening, member, run
 from service.errors import ZohoError
 from service.reconciler.actors import called
 from service.reconciler.context import Context
@@ -21,7 +33,8 @@ from service.reconciler.port import Member
 
 MOST = 50
 """Timelines that one run reads; the rest is attributed by the mirror alone."""
-BATCH = 500
+BATCH = 4_000
+"""Drifts that are read at once; those of one cause are written by one statement."""
 
 
 class Cause(StrEnum):
@@ -72,11 +85,19 @@ BY_KIND: Mapping[str, Cause] = {
 """What a kind of drift comes from where no record tells more."""
 
 
+class _Told(NamedTuple):
+    """What is told of one drift."""
+
+    cause: Cause
+    actor: str | None
+    reopened: bool
+
+
 def attribute(tx: Connection, run_id: int) -> None:
     """Say for every drift of a run what caused it, from the mirror alone."""
     found = tx.execute(_asked(run_id), execution_options={"yield_per": BATCH})
     for part in found.partitions():
-        tx.execute(_PUT, [_told(row, run_id) for row in part])
+        _put(tx, run_id, ((row.kind, row.address_index, _told(row)) for row in part))
 
 
 def read_timelines(context: Context, run_id: int) -> int:
@@ -86,7 +107,7 @@ def read_timelines(context: Context, run_id: int) -> int:
     """
     with context.db.read() as tx:
         wanted = tx.execute(_reopened(run_id)).all()
-    told = []
+    told: list[tuple[str, bytes, _Told]] = []
     for row in wanted:
         try:
             flip = context.crm.last_flip(row.module, row.record_id)
@@ -94,10 +115,10 @@ def read_timelines(context: Context, run_id: int) -> int:
             break
         if flip is not None:
             cause = SOURCES.get(flip.source, Cause.UNKNOWN)
-            told.append(_row(run_id, row, cause, flip.who or row.modified_by, reopened=True))
+            opened = _Told(cause, called(flip.who or row.modified_by), reopened=True)
+            told.append((row.kind, row.address_index, opened))
     with context.db.begin() as tx:
-        for part in batches(told):
-            tx.execute(_PUT, part)
+        _put(tx, run_id, told)
     return len(told)
 
 
@@ -159,24 +180,28 @@ def _active_again() -> ColumnElement[bool]:
     )
 
 
-def _told(row: Row[Any], run_id: int) -> dict[str, object]:
+def _told(row: Row[Any]) -> _Told:
     if row.action == "stop" and row.reopened:
-        return _row(run_id, row, Cause.STAFF, row.opened_by, reopened=True)
+        return _Told(Cause.STAFF, called(row.opened_by), reopened=True)
     if row.action == "stop" and row.back_in_campaigns:
-        return _row(run_id, row, Cause.CAMPAIGNS, None, reopened=True)
+        return _Told(Cause.CAMPAIGNS, None, reopened=True)
     cause = cause_of(row.kind, mode=row.mode)
-    return _row(run_id, row, cause, row.closed_by if cause is Cause.STAFF else None, reopened=False)
+    return _Told(cause, called(row.closed_by) if cause is Cause.STAFF else None, reopened=False)
 
 
-def _row(run_id: int, row: Row[Any], cause: Cause, actor: str | None, *, reopened: bool) -> dict[str, object]:
-    return {
-        "of_run": run_id,
-        "of_kind": row.kind,
-        "of_index": row.address_index,
-        "new_cause": cause.value,
-        "new_actor": called(actor),
-        "new_reopened": int(reopened),
-    }
+def _put(tx: Connection, run_id: int, told: Iterable[tuple[str, bytes, _Told]]) -> None:
+    """Write what is told of drifts, each named by its kind and its address: one statement for all alike."""
+    alike: dict[tuple[str, _Told], list[bytes]] = {}
+    for kind, index, one in told:
+        alike.setdefault((kind, one), []).append(index)
+    for (kind, one), indexes in alike.items():
+        new = {"cause": one.cause.value, "actor": one.actor, "reopened": int(one.reopened)}
+        of_kind = update(drift).where(drift.c.run_id == run_id, drift.c.kind == kind).values(new)
+        if tx.dialect.name == "postgresql":
+            tx.execute(of_kind.where(drift.c.address_index == func.any(literal(indexes, ARRAY(LargeBinary)))))
+            continue
+        for part in chunks(indexes):
+            tx.execute(of_kind.where(drift.c.address_index.in_(part)))
 
 
 def _reopened(run_id: int) -> Any:  # noqa: ANN401  # as above
@@ -206,17 +231,6 @@ def _same_record() -> Any:  # noqa: ANN401  # a condition
     return and_(
         crm_record.c.module == crm_address.c.module, crm_record.c.record_id == crm_address.c.record_id
     )
-
-
-_PUT = (
-    update(drift)
-    .where(
-        drift.c.run_id == bindparam("of_run"),
-        drift.c.kind == bindparam("of_kind"),
-        drift.c.address_index == bindparam("of_index"),
-    )
-    .values(cause=bindparam("new_cause"), actor=bindparam("new_actor"), reopened=bindparam("new_reopened"))
-)
 
 
 def top_openers(

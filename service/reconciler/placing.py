@@ -1,13 +1,14 @@
 """Where the people of a comparison are: by what events told, then CRM, then the address's domain."""
 
 from collections.abc import Sequence
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import Connection
 
-from service.consent import SubjectId
+from service.db import happening, rows_in
 from service.intake.places import crm_countries
-from service.intake.projection import events_of
+from service.ledger.store import LOG_ID
 from service.policy import UNKNOWN, PolicySet
 from service.policy.places import ELSEWHERE
 from service.vault import Vault
@@ -21,15 +22,27 @@ def places_of(
     Addresses are opened, a chunk of people at a time, for their domains: these tell a country where nothing
     else does, and may carry a deadline of their own.
     """
-    events = events_of(tx, [SubjectId(row.sub) for row in rows if row.sub is not None])
-    crm = crm_countries(tx, [row.address_index for row in rows])
+    told = _told(tx, [row.sub for row in rows if row.sub is not None])
+    # What the comparison says of CRM is CRM's country, unless it is unknown: then records may be torn.
+    unsure = crm_countries(tx, [row.address_index for row in rows if row.jurisdiction == UNKNOWN])
     found: dict[bytes, tuple[str, str]] = {}
     for row in rows:
-        address, told = vault.open_address(row.address), crm.get(row.address_index)
-        hint = policy.atlas.hint(address)
-        mine = events.get(row.sub)
-        place = policy.place_of(mine, told) if mine else policy.atlas.place(crm=told, hint=hint)
+        address = vault.open_address(row.address)
+        country, hint = told.get(row.sub) or (None, policy.atlas.hint(address))
+        crm = unsure.get(row.address_index) if row.jurisdiction == UNKNOWN else row.jurisdiction
+        place = policy.atlas.place(country=country, crm=crm, hint=hint)
         found[row.address_index] = place.jurisdiction, address
+    return found
+
+
+def _told(tx: Connection, subs: Sequence[bytes]) -> dict[bytes, tuple[str | None, str | None]]:
+    """Return the newest country and the newest hint that the events of each person tell."""
+    columns = (happening.c.sub, happening.c.idx, happening.c.country, happening.c.hint)
+    events = sorted(rows_in(tx, columns, happening.c.sub, subs, f"log_id = {LOG_ID}"), key=itemgetter(1))
+    found: dict[bytes, tuple[str | None, str | None]] = {}
+    for sub, _, country, hint in events:
+        before = found.get(sub, (None, None))
+        found[sub] = country or before[0], hint or before[1]
     return found
 
 

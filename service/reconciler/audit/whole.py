@@ -8,7 +8,7 @@ from sqlalchemy import Connection, select
 from service.db import run
 from service.errors import NotFound
 from service.policy import PolicySet
-from service.reconciler import runs
+from service.reconciler import roomy, runs
 from service.reconciler.audit import budget, duplicates, fields, flowback, keeping, lag
 from service.reconciler.audit.budget import Spending
 from service.reconciler.audit.counting import count
@@ -47,6 +47,7 @@ def audit(tx: Connection, policy: PolicySet, asked: Asked, *, now: datetime) -> 
 
 def _points(tx: Connection, policy: PolicySet, asked: Asked, now: datetime) -> tuple[Point, ...]:
     rules, mapping = policy.enforcement, policy.zoho
+    roomy.prepare(tx)
     fact = facts(policy, now)
     found = count(tx, fact, flowback.measures(fact, soft_limit=rules.soft_bounce_limit))
     planned = budget.forecast(asked.spending, contacts=asked.push, now=now)
