@@ -173,6 +173,16 @@ def test_notifications_in_the_wrong_order_end_where_the_records_are(calling):
     assert agrees(calling)
 
 
+@pytest.mark.parametrize("version", ["v2", "v8"])
+def test_a_notification_counts_whichever_version_its_address_names(calling, version):
+    calling.world.sim.control("switches", {"watch.resource_version": version})
+    (email,) = members(calling, 1)
+    (told, *_) = changed(calling, email)
+    assert f"/crm/{version}/" in told["resource_uri"]
+    look(calling)
+    assert stopped(calling.world, email)
+
+
 @pytest.mark.parametrize("lost", ["all", "every other", "since the channel lapsed"])
 def test_what_notifications_lost_the_next_run_finds_to_the_last(calling, lost):
     if lost == "since the channel lapsed":
