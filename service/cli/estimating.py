@@ -136,14 +136,9 @@ def of_canaries(parts: Parts, zoho: Zoho) -> Estimate:
 
 def of_approved(parts: Parts, zoho: Zoho) -> Estimate:
     """Return what writing everything that was approved costs."""
-    governed = {
-        one.name for one in parts.policy.zoho.campaigns.lists if one.purpose == parts.policy.zoho.governs
-    }
     with parts.db.read() as tx:
-        size, approved = sizes.sizes(tx, parts.context(zoho)), sizes.approved(tx)
-    held = {} if size is None else size.members
-    active = [rows for (name, one), rows in held.items() if name in governed and one == Member.ACTIVE.value]
-    return _with_token(errands.of_permits(approved, active, ranges=zoho.quota.ranges.known), zoho)
+        approved = sizes.approved(tx, parts.policy)
+    return _with_token(errands.of_permits(approved, zoho.quota.ranges.known), zoho)
 
 
 def of_connecting(parts: Parts, *, replacing: bool, revoking: bool = False) -> Estimate:

@@ -8,14 +8,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, case, func, select
 
 from service.db import change, contact, crm_address, crm_record, drift, member, outcome, plan
 from service.policy import PolicySet
 from service.reconciler import runs
 from service.reconciler.context import Context
 from service.reconciler.crm_reading import FOLLOWED_FROM, base_of
-from service.reconciler.enforcement import CRM
+from service.reconciler.enforcement import CAMPAIGNS, CRM
 from service.reconciler.observe import OVERLAP
 from service.reconciler.port import Member
 
@@ -91,17 +91,55 @@ def sizes(tx: Connection, context: Context) -> Sizes | None:
     )
 
 
-def approved(tx: Connection) -> Stops:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Joining:
+    """How many contacts are written to one list, and how many it shows as active once they are on it."""
+
+    writes: int
+    shown: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Approved:
+    """What people have approved to be let go: records of CRM by module, and contacts by list."""
+
+    records: Mapping[str, int] = field(default_factory=dict)
+    lists: Mapping[str, Joining] = field(default_factory=dict)
+
+
+def approved(tx: Connection, policy: PolicySet) -> Approved:
     """Return what people have approved to be let go and is not written yet."""
-    waiting = (change.c.direction == "permit") & change.c.state.in_(["proposed", "planned"])
-    begun = plan.c.state.in_(["approved", "applying"])
-    targets = tx.scalars(
-        select(change.c.target).join(plan, plan.c.run_id == change.c.run_id).where(waiting, begun)
-    ).all()
-    modules = Counter(
-        name.removeprefix(CRM).partition("/")[0] for name in set(targets) if name.startswith(CRM)
+    targets = set(
+        tx.scalars(
+            select(change.c.target).join(plan, plan.c.run_id == change.c.run_id).where(_IS_APPROVED)
+        ).all()
     )
-    return Stops(records=modules, contacts=sum(not name.startswith(CRM) for name in targets))
+    modules = Counter(name.removeprefix(CRM).partition("/")[0] for name in targets if name.startswith(CRM))
+    return Approved(records=modules, lists=_joining(tx, _governed(policy)))
+
+
+_IS_APPROVED = (
+    (change.c.direction == "permit")
+    & change.c.state.in_(["proposed", "planned"])
+    & plan.c.state.in_(["approved", "applying"])
+)
+
+
+def _joining(tx: Connection, lists: tuple[str, ...]) -> Mapping[str, Joining]:
+    """Return what is written to each list: to those that know a contact already, whatever it is on them."""
+    active = func.coalesce(func.sum(case((member.c.status == Member.ACTIVE.value, 1), else_=0)), 0)
+    rows = tx.execute(
+        select(member.c.list_name, func.count(), active)
+        .join(change, change.c.address_index == member.c.address_index)
+        .join(plan, plan.c.run_id == change.c.run_id)
+        .where(_IS_APPROVED, change.c.target == CAMPAIGNS, member.c.list_name.in_(lists))
+        .group_by(member.c.list_name)
+    ).all()
+    held = _by_list(tx)
+    return {
+        name: Joining(writes=count, shown=held.get((name, Member.ACTIVE.value), 0) + count - int(already))
+        for name, count, already in rows
+    }
 
 
 def _governed(policy: PolicySet) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from math import ceil
 
 from service.reconciler import natures
 from service.reconciler.plan import CRM_READ
-from service.reconciler.sizes import Stops
+from service.reconciler.sizes import Approved
 from service.zoho import listings
 from service.zoho.estimate import Estimate
 from service.zoho.notifications import RENEWED_EVERY
@@ -31,24 +31,20 @@ class Mailing:
     recipients: int
 
 
-def of_permits(
-    changes: Stops, active: Iterable[int] = (), *, ranges: Mapping[str, int] | None = None
-) -> Estimate:
-    """Return what letting people go costs, whose lists hold so many `active` contacts.
+def of_permits(changes: Approved, ranges: Mapping[str, int]) -> Estimate:
+    """Return what letting people go costs.
 
     Each record is read, written alone (a person may be at it) and read again; each contact is put on the
-    lists, and these are read to their end, by the rows that Campaigns gives at once (`ranges`).
+    lists that know it, and these are read to their end, by the rows that Campaigns gives at once (`ranges`).
     """
-    found = Estimate(oauth=1, ranges=ranges or {})
+    found = Estimate(oauth=1, ranges=ranges)
     for module, count in changes.records.items():
         found.ask_crm(f"PUT /crm/v8/{module}", count, count * write_credits(1))
         reads = 2 * ceil(count / CRM_READ)
         found.ask_crm("POST /crm/v8/coql", reads, reads)
-    if changes.contacts:
-        sizes = list(active)
-        found.campaigns["json/listsubscribe"] += changes.contacts * len(sizes)
-        for count in sizes:
-            found.list_all("getlistsubscribers", count + changes.contacts)
+    for joining in changes.lists.values():
+        found.campaigns["json/listsubscribe"] += joining.writes
+        found.list_all("getlistsubscribers", joining.shown)
     return found
 
 
@@ -65,11 +61,9 @@ def of_push(waiting: Mapping[str, int], active: Mapping[str, int], ranges: Mappi
     return found
 
 
-def of_harm(
-    *, listing: int, mailings: Iterable[Mailing], ranges: Mapping[str, int] | None = None
-) -> Estimate:
+def of_harm(*, listing: int, mailings: Iterable[Mailing], ranges: Mapping[str, int]) -> Estimate:
     """Return what looking for harm costs: `listing` calls list what was sent, `mailings` are to be read."""
-    found = Estimate(oauth=1, ranges=ranges or {})
+    found = Estimate(oauth=1, ranges=ranges)
     found.campaigns["recentcampaigns"] += listing
     for one in mailings:
         found.campaigns["getcampaigndetails"] += one.asked

@@ -12,6 +12,7 @@ from math import ceil
 
 from service.errors import QuotaExhausted
 from service.reconciler import canaries, natures, sizes
+from service.reconciler.canaries import Canary
 from service.reconciler.context import Context
 from service.reconciler.observe import OVERLAP
 from service.reconciler.plan import CRM_BATCH, CRM_READ, FEW
@@ -127,8 +128,9 @@ def of_next(context: Context, quota: Quota, *, applying: bool, contacts: int = 0
         found = sizes.sizes(tx, context)
     if found is None and not contacts:
         return None
+    size = found or sizes.guessed(contacts, context.policy)
     expected = of_run(
-        found or sizes.guessed(contacts, context.policy),
+        size,
         applying=applying,
         by=context.policy.zoho.crm.sweep,
         learning=not quota.is_learned,
@@ -136,22 +138,36 @@ def of_next(context: Context, quota: Quota, *, applying: bool, contacts: int = 0
         outcomes=quota.outcome_calls if found is not None and isinstance(quota, SharedQuota) else None,
         ranges=quota.ranges.known,
     )
-    _drive(expected, context, applying=applying)
+    _drive(expected, context, applying=applying, segments=size.permissions)
     return expected
 
 
-def _drive(found: Estimate, context: Context, *, applying: bool) -> None:
-    """Add what the canaries take: all are read back, and written again by a run that applies."""
-    known = canaries.everybody(context)
-    if applying:
-        alike = Counter((one.module, natures.OPTED_OUT[one.state]) for one in known)  # goes apart from stops
-        for (module, _), count in alike.items():
-            found.ask_crm(f"PUT /crm/v8/{module}", 1, write_credits(count))
+def _drive(found: Estimate, context: Context, *, applying: bool, segments: Mapping[str, int]) -> None:
+    """Add what the canaries take: all are read back, and written again by a run that applies.
+
+    Under a mapping that is new to some, a run that applies writes all once more, and reads them and the
+    segments again.
+    """
+    known, current = canaries.everybody(context), canaries.fingerprint(context.policy)
+    trusted = [one for one in known if one.mapping == current]
     modules = len({one.module for one in known})
     found.ask_crm("POST /crm/v8/coql", modules, modules)
-    if applying:
-        states = [one.state for one in known]
-        found.campaigns += natures.calls(states, lists=len(context.lists), making=False)
+    if not applying:
+        return
+    _write_canaries(found, context, trusted)
+    if len(trusted) < len(known):
+        _write_canaries(found, context, known)
+        found.ask_crm("POST /crm/v8/coql", modules, modules)
+        for count in segments.values():
+            found.list_all("getsegmentcontacts", count)
+
+
+def _write_canaries(found: Estimate, context: Context, them: Sequence[Canary]) -> None:
+    alike = Counter((one.module, natures.OPTED_OUT[one.state]) for one in them)  # goes apart from stops
+    for (module, _), count in alike.items():
+        found.ask_crm(f"PUT /crm/v8/{module}", 1, write_credits(count))
+    states = [one.state for one in them]
+    found.campaigns += natures.calls(states, lists=len(context.lists), making=False)
 
 
 def require_off_hours(context: Context, quota: Quota, *, longest: timedelta) -> None:

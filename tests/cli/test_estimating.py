@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import sqlite3
 
 import pytest
 
@@ -143,8 +144,29 @@ def test_a_push_is_estimated_to_the_call(connected, zoho):
     assert told_and_charged(connected, zoho, "push", "--apply", "--now")["campaigns"] > 0
 
 
-def test_writing_what_was_approved_is_estimated_to_the_call(connected, zoho):
+def with_second_list(environment, zoho, folder, emails):
+    """Return an environment of two governed lists, the second of which knows these people as gone."""
+    shutil.copytree(HERE / "policies", folder)
+    second = (
+        f'[[campaigns.lists]]\nname = "offers"\nkey = "{names.SIGNUP_LIST_KEY}"\npurpose = "marketing"\n\n'
+    )
+    file = folder / "zoho.toml"
+    file.write_text(file.read_text().replace("[[campaigns.lists]]", second + "[[campaigns.lists]]", 1))
+    for email in emails:
+        zoho.world.db.execute(
+            "INSERT INTO members (list_id, contact_id, status, added_at)"
+            " SELECT lists.id, contacts.id, 'unsub', 0 FROM lists, contacts WHERE listkey = ? AND lower(email) = ?",
+            (names.SIGNUP_LIST_KEY, email.lower()),
+        )
+    zoho.world.db.execute("UPDATE lists SET signup_form = 0")
+    return environment | {"CONSENT_POLICIES_DIR": str(folder)}
+
+
+@pytest.mark.parametrize("on_second", [None, 2])
+def test_writing_what_was_approved_is_estimated_to_the_call(connected, zoho, on_second, tmp_path):
     emails = zoho.control("truth/opted_out_both")["emails"]
+    if on_second:
+        connected = with_second_list(connected, zoho, tmp_path / "policies", emails[:on_second])
     consented(connected, emails)
     _, out, _ = call(connected, "reconcile", "--apply", "--json")
     plan = json.loads(out)["plan"]
@@ -154,6 +176,8 @@ def test_writing_what_was_approved_is_estimated_to_the_call(connected, zoho):
     approve = ("plan", "approve", number, "--digest", plan["digest"], "--as", "ana")
     assert call(connected, *approve, told=password)[0] == 0
     assert told_and_charged(connected, zoho, "plan", "apply")["crm"] == 1 + len(emails) + 1
+    joined = "SELECT count(*) FROM members JOIN lists ON id = list_id WHERE listkey = ? AND status = 'active'"
+    assert not on_second or zoho.world.db.execute(joined, (names.SIGNUP_LIST_KEY,)).fetchone()[0] >= on_second
 
 
 def test_creating_canaries_is_estimated_to_the_call(connected, zoho, tmp_path):
@@ -170,6 +194,13 @@ def test_creating_canaries_is_estimated_to_the_call(connected, zoho, tmp_path):
     call(chosen, "reconcile")
     assert told_and_charged(chosen, zoho, "reconcile")["crm"] > 0
     assert told_and_charged(chosen, zoho, "reconcile", "--apply")["crm"] > 0
+    with sqlite3.connect(connected["CONSENT_DATABASE_URL"].removeprefix("sqlite:///")) as db:
+        db.execute("UPDATE canary SET mapping = x'00'")  # as after a change of the mapping
+    db.close()
+    twice = told_and_charged(chosen, zoho, "reconcile", "--apply")
+    once = told_and_charged(chosen, zoho, "reconcile", "--apply")
+    assert twice["crm"] == once["crm"] + 1
+    assert twice["campaigns"] > once["campaigns"]
 
 
 def test_shorter_pages_of_campaigns_are_found_out_once_and_reckoned_with(connected, zoho):

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from service.reconciler.port import Member
-from service.reconciler.sizes import Sizes, Stops
+from service.reconciler.sizes import Approved, Joining, Sizes, Stops
 from service.zoho.bulk_read import CREATE
 from service.zoho.errands import of_permits, of_push, of_watching
 from service.zoho.estimate import of_run
@@ -84,10 +84,11 @@ def test_the_duration_counts_the_waits_for_windows():
 
 
 def test_letting_people_go_is_read_before_and_after_and_written_one_by_one():
-    found = of_permits(Stops(records={"Contacts": 120}, contacts=40), [1_000])
+    lists = {"newsletter": Joining(writes=40, shown=1_040), "offers": Joining(writes=3, shown=90)}
+    found = of_permits(Approved(records={"Contacts": 120}, lists=lists), {"getlistsubscribers": 250})
     assert found.credits == 120 + 3 + 3
-    assert found.campaigns["json/listsubscribe"] == 40
-    assert found.campaigns["getlistsubscribers"] == 4
+    assert found.campaigns["json/listsubscribe"] == 43
+    assert found.campaigns["getlistsubscribers"] == 6 + 2
 
 
 def test_watching_without_notifications_costs_a_credit_a_module_and_look():
