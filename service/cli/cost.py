@@ -15,7 +15,7 @@ def tell(found: Estimate, zoho: Zoho | None) -> str:
     `zoho` is None where no organisation is connected yet.
     """
     calls = found.calls
-    sure = "" if found.exact else " (a guess: nothing was read yet)"
+    sure = "" if found.exact else f" (a guess: {found.guessed})"
     asked = f"{calls['crm']:,} calls of CRM, {calls['campaigns']:,} of Campaigns"
     accounts = f", and {calls['oauth']} calls of Zoho Accounts" if calls["oauth"] else ""
     lines = [f"estimate{sure}: {asked}, {found.credits:,} credits{accounts}"]

@@ -106,14 +106,19 @@ def known_harm(parts: Parts, zoho: Zoho) -> Estimate | None:
     known = {one.key: one for one in noted if one.key}
     sent = [Sent(key=key, sent_at=one.sent_at) for key, one in known.items() if one.sent_at is not None]
     largest = max((rows for (_, one), rows in size.members.items() if one == Member.ACTIVE.value), default=0)
+    waiting = harming.waiting(context, sent)
     mailings = [
         _mailing(known.get(key), largest if recipients is None else recipients)
-        for key, recipients in harming.waiting(context, sent).items()
+        for key, recipients in waiting.items()
     ]
     listing = sum(one.calls["recentcampaigns"] for one in noted) or listings.calls(len(mailings))
-    return _with_token(
-        errands.of_harm(listing=listing, mailings=mailings, ranges=zoho.quota.ranges.known), zoho
-    )
+    expected = errands.of_harm(listing=listing, mailings=mailings, ranges=zoho.quota.ranges.known)
+    if None in waiting.values():
+        expected.exact, expected.guessed = (
+            False,
+            "campaigns that were never read count as sent to a whole list",
+        )
+    return _with_token(expected, zoho)
 
 
 def _mailing(noted: Noted | None, recipients: int) -> Mailing:

@@ -36,13 +36,14 @@ AT_A_TIME = 8
 
 @dataclass(slots=True, kw_only=True)
 class Estimate:
-    """Calls by endpoint and credits; `exact` is False where the organisation was never read."""
+    """Calls by endpoint and credits; `exact` is False where something was never read: `guessed` says what."""
 
     crm: Counter[str] = field(default_factory=Counter)
     campaigns: Counter[str] = field(default_factory=Counter)
     oauth: int = 0
     credits: int = 0
     exact: bool = True
+    guessed: str = "nothing was read yet"
     lasts_s: float | None = None
     """How long it goes on, where that is chosen and no call waits for another."""
     ranges: Mapping[str, int] = field(default_factory=dict)

@@ -138,6 +138,13 @@ def test_looking_for_harm_is_estimated_to_the_call(connected, zoho):
     assert call(connected, "harm", "--last", "--estimate")[1].startswith("estimate: 0 calls of CRM, 0 of Ca")
 
 
+def test_campaigns_that_were_never_read_make_the_estimate_of_harm_a_guess(connected, zoho):
+    call(connected, "reconcile")
+    assert "(a guess: campaigns that were never read count" in call(connected, "harm", "--estimate")[1]
+    call(connected, "harm")
+    assert "a guess" not in call(connected, "harm", "--estimate")[1]
+
+
 def test_a_push_is_estimated_to_the_call(connected, zoho):
     consented(connected, zoho.control("truth/list_lag_missing")["emails"])
     call(connected, "reconcile")
@@ -155,7 +162,8 @@ def with_second_list(environment, zoho, folder, emails):
     for email in emails:
         zoho.world.db.execute(
             "INSERT INTO members (list_id, contact_id, status, added_at)"
-            " SELECT lists.id, contacts.id, 'unsub', 0 FROM lists, contacts WHERE listkey = ? AND lower(email) = ?",
+            " SELECT lists.id, contacts.id, 'unsub', 0 FROM lists, contacts"
+            " WHERE listkey = ? AND lower(email) = ?",
             (names.SIGNUP_LIST_KEY, email.lower()),
         )
     zoho.world.db.execute("UPDATE lists SET signup_form = 0")
