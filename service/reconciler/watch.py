@@ -27,7 +27,7 @@ OVERLAP = timedelta(minutes=10)
 """How far behind the last look CRM is asked for again: clocks differ, and its index lags. A watch whose clock
 were further ahead would see nothing; `doctor` tells."""
 SENT_WITHIN = timedelta(days=14)
-"""How old a campaign may be to be asked about at once: nearly all clicks come within days."""
+"""How old a campaign may be at the last look to be asked about at once: most clicks come within days."""
 HINTED_WITHIN = timedelta(days=60)
 """The same where Campaigns itself says that somebody left, complained or bounced."""
 LONGEST_LIST = 5_000
@@ -46,6 +46,7 @@ class Watch:
     sweep: timedelta = timedelta(0)
     """How rarely CRM is asked while its notifications can be relied on; zero: at every look."""
     looked_at: datetime | None = None
+    counted_at: datetime | None = None
     counts: dict[str, int] = field(default_factory=dict)
 
     def look(self) -> int:
@@ -58,7 +59,11 @@ class Watch:
         if breakers.CRM not in out and self._due(at):
             recorded = self._record(self._crm(run_id, (self.looked_at or began_at) - OVERLAP))
             self.looked_at = at
-        return recorded if CAMPAIGNS in out else recorded + self._record(self._campaigns(run_id))
+        if CAMPAIGNS in out:
+            return recorded
+        # Who left while nobody looked did so in a mail that was young then: its report tells when.
+        unseen = at - (self.counted_at or began_at) + OVERLAP
+        return recorded + self._record(self._campaigns(run_id, SENT_WITHIN + unseen))
 
     def left_out(self) -> frozenset[str]:
         """Return the products that the newest run could not believe: what they show is no news either."""
@@ -124,19 +129,18 @@ class Watch:
             if late.keys() - told:
                 channels.miss(tx, at=at)
 
-    def _campaigns(self, run_id: int, sent_within: timedelta = SENT_WITHIN) -> set[bytes]:
+    def _campaigns(self, run_id: int, sent_within: timedelta) -> set[bytes]:
         """Put who left, if the number of unsubscribed moved on any list; return whom we did not know of."""
         context = self.context
-        counts = dict(context.campaigns.unsubscribed_counts())
+        at, counts = context.now(), dict(context.campaigns.unsubscribed_counts())
+        changed: set[bytes] = set()
         moved = [name for name in context.lists if counts.get(name) != self.counts.get(name)]
-        if not moved:
-            return set()
-        at = context.now()
-        changed = self._departures(at, sent_within)
+        if moved:
+            changed |= self._departures(at, sent_within)
         for name in moved:
             if counts.get(name, 0) <= LONGEST_LIST:
                 changed |= self._left(run_id, name, at)
-        self.counts = counts
+        self.counts, self.counted_at = counts, at
         return changed
 
     def _departures(self, at: datetime, sent_within: timedelta) -> set[bytes]:

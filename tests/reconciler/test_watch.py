@@ -13,6 +13,7 @@ from service.db import task, tick
 from service.jobs import Worker
 from service.reconciler.enforce import Carried, carry_out
 from service.reconciler.watch import Watch
+from service.reports.deadlines import Kept, deadlines
 from tests.reconciler.conftest import World, stopped
 from tests.running import claim, withdrawal
 
@@ -93,6 +94,30 @@ def test_a_clock_that_differs_from_the_products_by_minutes_hides_nothing(small, 
     act(small, email, "crm")
     assert watch.look() == 1
     assert watch.look() == 0
+
+
+@pytest.mark.parametrize("where", ["crm", "campaigns"])
+def test_the_clocks_of_what_is_seen_late_began_when_the_product_was_told(small, where):
+    email = small.ordinary()
+    small.sim.control("crm/set", {"email": email, "fields": {"Mailing_Country": "Germany"}})
+    small.run()
+    watch = Watch(context=small.context)
+    watch.look()
+    told_at = small.clock()
+    act(small, email, where)
+    small.clock.ahead = timedelta(hours=60)
+    assert watch.look() == 1
+    carry_out(small.context, worker="a")
+    with small.db.read() as tx:
+        begun = tx.execute(select(task.c.received_at, task.c.due_at).where(task.c.stopped_at > told_at)).one()
+        report = deadlines(
+            tx, small.intake.policy, small.intake.vault, since=told_at - timedelta(days=1), now=small.clock()
+        )
+    assert abs(begun.received_at - told_at) <= timedelta(minutes=1)
+    assert begun.due_at - begun.received_at == timedelta(days=2)
+    [case] = [one for one in report.breaches if one.received_at == begun.received_at]
+    assert (case.received_at, case.clocks[0].stopped) == (begun.received_at, Kept.LATE)
+    assert report.overall.stopped.slowest > timedelta(hours=59)
 
 
 def act(made: World, email: str, where: str) -> None:
