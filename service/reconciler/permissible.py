@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, literal, not_, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, func, literal, not_, or_, select
 
 from service.consent import GRANTS, Category, Provenance, State
 from service.db import (
@@ -31,7 +31,7 @@ from service.ledger.store import LOG_ID
 from service.policy import PolicySet
 from service.reconciler.diff import RE_PERMISSION
 from service.reconciler.enforcement import CAMPAIGNS, CRM
-from service.reconciler.plan import Change, basis_in_crm, urgency
+from service.reconciler.plan import AGAIN, COUNTS_AGAIN, Change, basis_in_crm, urgency
 from service.reconciler.planning import change_of, governed_lists, in_crm, on_lists, person_rows, undone
 from service.reconciler.port import Member, OutcomeKind
 
@@ -92,6 +92,7 @@ def _crm_permits(run_id: int, policy: PolicySet, now: datetime) -> Select[Any]:
         standing.c.decided_by.label("cause_idx"),
         undone(target, "permit", standing.c.decided_by, policy, now).label("undone"),
         happening.c.grade,
+        _correction(),
         crm_record.c.modified_by,
         crm_record.c.unsubscribed_mode,
         crm_record.c.unsubscribed_at,
@@ -108,6 +109,7 @@ def _list_permits(run_id: int, policy: PolicySet, now: datetime) -> Select[Any]:
         standing.c.decided_by.label("cause_idx"),
         undone(literal(CAMPAIGNS), "permit", standing.c.decided_by, policy, now).label("undone"),
         happening.c.grade,
+        _correction(),
         literal(None).label("modified_by"),
         contact.c.permission,
     )
@@ -132,6 +134,22 @@ def _ever_hurt() -> ColumnElement[bool]:
     ever = happening.alias("ever")
     told = ever.c.category.in_([Category.COMPLAINT.value, Category.BOUNCE_HARD.value])
     return select(ever.c.idx).where(ever.c.sub == standing.c.sub, told).correlate(standing).exists()
+
+
+def _correction() -> ColumnElement[int | None]:
+    """Return the correction by which something later than the deciding consent does not count any more."""
+    later = happening.alias("later")
+    return (
+        select(func.max(later.c.idx))
+        .where(
+            later.c.log_id == LOG_ID,
+            later.c.sub == standing.c.sub,
+            later.c.corrects > standing.c.decided_by,
+        )
+        .correlate(standing)
+        .scalar_subquery()
+        .label("correction")
+    )
 
 
 def _decided(rows: Select[Any]) -> Select[Any]:
@@ -239,4 +257,9 @@ def _list_permit(row: Any, policy: PolicySet, statuses: Mapping[str, str]) -> Ch
 
 
 def _newer(row: Any) -> str:  # noqa: ANN401  # a result row
-    return f"consented again, entry {row.cause_idx} with evidence {row.grade}"
+    if row.correction is None:
+        return f"{AGAIN}, entry {row.cause_idx} with evidence {row.grade}"
+    return (
+        f"{COUNTS_AGAIN}, entry {row.cause_idx} with evidence {row.grade}: "
+        f"entry {row.correction} corrects what stood against it"
+    )

@@ -23,6 +23,10 @@ FEW = 100
 LIST_PAGE = 500
 """Members of one page of a list, for the estimate."""
 
+AGAIN = "consented again"
+COUNTS_AGAIN = "the original consent counts again"
+"""Why somebody may be let go: a newer word of theirs, or a correction of what stood against the older one."""
+
 Direction = Literal["stop", "permit"]
 
 

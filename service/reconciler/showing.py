@@ -16,6 +16,7 @@ from service.errors import NotFound
 from service.reconciler import breakers
 from service.reconciler.breakers import Trip
 from service.reconciler.lasting import lasting
+from service.reconciler.plan import AGAIN, COUNTS_AGAIN
 from service.reconciler.sealed import addresses_of
 from service.vault import Vault
 
@@ -211,7 +212,9 @@ def _totals(tx: Connection, run_id: int) -> tuple[Total, ...]:
     product = case((change.c.target.startswith("crm:"), "CRM"), else_="Campaigns")
     direction = case((change.c.state == "contested", "contested"), else_=change.c.direction)
     # Of permissive changes each names its own entry, so that only what stops is told apart by its reason.
-    reason = case((change.c.direction == "permit", "consented again"), else_=change.c.reason)
+    corrected = change.c.reason.startswith(COUNTS_AGAIN)
+    permits = change.c.direction == "permit"
+    reason = case((permits & corrected, COUNTS_AGAIN), (permits, AGAIN), else_=change.c.reason)
     rows = tx.execute(
         select(
             direction.label("direction"),

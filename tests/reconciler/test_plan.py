@@ -14,6 +14,7 @@ from service.policy import PolicySet
 from service.reconciler import breakers, enforce, plans, showing
 from service.reconciler.breakers import Trip
 from service.reconciler.letting import between_runs
+from service.reconciler.plan import urgency
 from service.reconciler.plans import Person
 from tests.reconciler.conftest import CrashError, World, fresh_clients, stopped
 from tests.running import claim, withdrawal
@@ -93,6 +94,44 @@ def test_stops_are_written_by_the_very_run_that_plans_them_whatever_waits_for_ap
     assert result.plan.permits
     assert not result.remaining
     assert state_of(small, result.run_id) == "open"
+
+
+class Noted:
+    """CRM as it is, noting which records are written, in which order."""
+
+    def __init__(self, crm) -> None:
+        self._crm, self.written = crm, []
+
+    def __getattr__(self, name: str):
+        return getattr(self._crm, name)
+
+    def enforce(self, changes):
+        self.written += [f"crm:{one.module}/{one.record_id}" for one in changes]
+        return self._crm.enforce(changes)
+
+
+def test_stops_are_written_by_deadline_and_those_without_one_last(small):
+    crm, begun = Noted(small.zoho.crm), []
+    run_id = small.run(crm=crm, progress=lambda name, *_: begun.append(name)).run_id
+    with small.db.read() as tx:
+        rows = tx.execute(select(change.c.target, change.c.due_at).where(change.c.run_id == run_id)).all()
+    due = {}
+    for target, at in rows:
+        due.setdefault(target.partition("/")[0], {})[target] = (at is None, at.timestamp() if at else 0.0)
+    for module in [name for name in due if name != "campaigns"]:
+        mine = [due[module][target] for target in crm.written if target in due[module]]
+        assert mine == sorted(mine)
+    assert len({at for found in due.values() for at in found.values()}) > 2
+    first = [name.removeprefix("write ").rstrip("/") for name in begun if name.startswith("write ")]
+    heads = {module: min(found.values()) for module, found in due.items()}
+    assert list(dict.fromkeys(first)) == sorted(heads, key=lambda one: (heads[one], one == "campaigns"))
+
+
+def test_of_two_stops_with_one_deadline_the_cheaper_write_comes_first(small):
+    dear, *_ = (one for one in small.run(applying=False).plan.changes if one.target == "campaigns")
+    cheap = replace(dear, target="crm:Contacts/1")
+    earlier = replace(dear, due_at=(dear.due_at or small.clock()) - timedelta(days=400))
+    assert sorted([dear, cheap, earlier], key=urgency) == [earlier, cheap, dear]
 
 
 def test_nobody_is_let_go_without_an_approval(small):
