@@ -19,7 +19,7 @@ from service.reconciler.audit.duplicates import write_csv
 from service.reconciler.context import Context
 from service.reconciler.run import reconcile as run_once
 from service.reports.audit import audit_html, audit_json, mapping_html, mapping_markdown
-from service.reports.audit.showing import HEADLINES, trend
+from service.reports.audit.showing import facts, headline
 from service.reports.render import harm_title
 from service.zoho.estimate import Estimate
 
@@ -89,7 +89,7 @@ def _read(context: Context) -> None:
 def as_table(found: Audit) -> Table:
     """Return an audit for a terminal: verdict, people, what it is and what to do."""
     table = Table(
-        title=f"Sync audit: {HEADLINES[found.verdict]}",
+        title=f"Sync audit: {headline(found)}",
         caption=f"read {found.read_at:%Y-%m-%d %H:%M} UTC, run {found.run_id}",
         box=None,
         title_justify="left",
@@ -110,12 +110,10 @@ def as_table(found: Audit) -> Table:
 
 
 def _told(point: Point) -> Text:
-    facts = [f"oldest {point.oldest:%Y-%m-%d}"] if point.oldest else []
-    facts += [trend(point)] if trend(point) else []
     told = Text(point.title, style="bold")
     told.append(f"\n{point.summary}", style="not bold")
-    if facts:
-        told.append(f"\n{', '.join(facts)}", style="not bold dim")
+    if facts(point):
+        told.append(f"\n{facts(point)}", style="not bold dim")
     for line in point.advice:
         told.append(f"\n→ {line}", style="not bold")
     return told

@@ -14,7 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from service.reconciler.audit import Verdict as Found
 from service.reconciler.harm import WITHDRAWN
 from service.reports import picture, sheet, wording
-from service.reports.audit.showing import trend
+from service.reports.audit.showing import facts
 from service.reports.drift import DriftReport, Verdict
 from service.reports.drift.kinds import describe
 
@@ -102,7 +102,7 @@ def _context(report: DriftReport) -> Mapping[str, Any]:
             (harm_title(kind), people)
             for kind, people in sorted(report.harm.people.items(), key=lambda pair: -pair[1])
         ],
-        "audit_trend": trend,
+        "audit_facts": facts,
         "audit_inks": _INKS,
         "trend_text": picture.describe_trend(report.trend),
         "trend_cid": TREND,

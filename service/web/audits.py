@@ -16,7 +16,7 @@ from service.errors import Unauthenticated, Unavailable
 from service.reconciler.audit import Audit
 from service.reconciler.audit.keeping import last
 from service.reports.audit import audit_json, points_html
-from service.reports.audit.showing import HEADLINES
+from service.reports.audit.showing import headline
 from service.web import sessions
 from service.web.auth import AUDIT_WRITE
 from service.web.edge import Edge
@@ -61,7 +61,7 @@ async def show_audit(request: AnyRequest, edge: NamedDependency[Edge]) -> Respon
         "audit.html",
         who=who,
         audit=found,
-        headline="" if found is None else HEADLINES[found.verdict],
+        headline="" if found is None else headline(found),
         points="" if found is None else Markup(points_html(found)),  # noqa: S704  # escaped by its template
         can_audit=edge.audit is not None,
     )

@@ -4,6 +4,8 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from datetime import UTC, datetime
+from importlib.resources import files
 from pathlib import Path
 
 import httpx
@@ -12,6 +14,8 @@ import uvicorn
 from playwright.sync_api import Browser, Error, Page, expect, sync_playwright
 
 from service.ledger.verify import State, verify_bundle
+from service.reconciler.audit import Audit, Figure, Point, Verdict
+from service.reports.audit.showing import audit_html, points_html
 from service.web.auth import EVENTS_WRITE, create_account, create_key
 from service.web.edge import Edge
 from service.web.site import create_site
@@ -218,3 +222,29 @@ def test_an_approver_reads_a_plan_and_approves_it_without_javascript(
     page.get_by_role("button", name="Approve").click()
     expect(page.get_by_text("ana approved it on")).to_be_visible()
     expect(page.get_by_role("button", name="Approve")).to_have_count(0)
+
+
+def test_on_paper_an_audit_says_how_we_know_whatever_is_folded_on_the_screen(page: Page):
+    figure = Figure(label="left in Campaigns, open in CRM", value=3)
+    point = Point(
+        number=1,
+        key="unsubscribes",
+        title="Unsubscribes",
+        verdict=Verdict.FAIL,
+        people=3,
+        oldest=None,
+        summary="",
+        how="Lists by status.",
+        advice=(),
+        figures=(figure,),
+    )
+    now = datetime(2026, 5, 4, tzinfo=UTC)
+    found = Audit(id=1, at=now, run_id=1, read_at=now, points=(point,))
+    style = f"<style>{(files('service.web') / 'static' / 'ledger.css').read_text(encoding='utf-8')}</style>"
+    for shown in (style + points_html(found), audit_html(found, controller="Acme")):
+        page.set_content(shown)
+        page.emulate_media(media="screen")
+        expect(page.get_by_text("Lists by status.")).to_be_hidden()
+        page.emulate_media(media="print")
+        expect(page.get_by_text("Lists by status.")).to_be_visible()
+        expect(page.get_by_text(figure.label)).to_be_visible()

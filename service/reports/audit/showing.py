@@ -9,11 +9,32 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from service.ledger.entry import format_time
 from service.reconciler.audit import Audit, Point, Verdict
 
-HEADLINES = {
-    Verdict.PASS: "Both products agree where we can see",
-    Verdict.WARN: "Nobody is mailed wrongly; something lags or will",
-    Verdict.FAIL: "The two products contradict each other",
+FAILED = {
+    "unsubscribes": "Somebody who left may still be mailed",
+    "bounces": "CRM still mails dead mailboxes",
+    "duplicates": "Records of one address contradict each other",
+    "permission": "The two products contradict each other",
+    "lists": "Lists lag behind their CRM views",
+    "mapping": "Values do not reach the other product",
+    "budget": "The API allowance does not last",
 }
+"""What a failed point means, the worst first."""
+
+
+def headline(found: Audit) -> str:
+    """Return the worst that an audit found, in a sentence, and how many other points failed."""
+    failed = {point.key for point in found.points if point.verdict is Verdict.FAIL}
+    told = [words for key, words in FAILED.items() if key in failed]
+    if not told:
+        return (
+            "Nobody is mailed wrongly; something lags or will"
+            if found.verdict is Verdict.WARN
+            else "Both products agree where we can see"
+        )
+    others = len(failed) - 1
+    return (
+        f"{told[0]}; {others} other {'point fails' if others == 1 else 'points fail'}" if others else told[0]
+    )
 
 
 def audit_json(found: Audit) -> dict[str, Any]:
@@ -71,8 +92,14 @@ def trend(point: Point) -> str:
     return f"{abs(point.trend):,} {'more' if point.trend > 0 else 'fewer'} than before"
 
 
+def facts(point: Point) -> str:
+    """Return since when there are such people and how their number moved, as far as there is any to tell."""
+    oldest = [] if point.oldest is None else [f"oldest {point.oldest:%d %b %Y}"]
+    return ", ".join([*oldest, *filter(None, [trend(point)])])
+
+
 def _shown(found: Audit) -> dict[str, Any]:
-    return {"audit": found, "headline": HEADLINES[found.verdict], "trend": trend}
+    return {"audit": found, "headline": headline(found), "trend": trend}
 
 
 @lru_cache(maxsize=1)
