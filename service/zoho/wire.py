@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import cache
 from http import HTTPStatus
+from queue import Empty, LifoQueue
 from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
@@ -33,6 +34,11 @@ LONGEST_FILE_S = 1_800.0
 """Bytes and seconds of an answer that is written to a file; 200,000 rows of a bulk read are some ten MiB."""
 
 DAY_S = 86_400.0
+
+CONNECTIONS = 10
+"""At a time: CRM's sub-concurrency of every edition (facts, section 6)."""
+HOSTS = 3
+"""Accounts, CRM and Campaigns: each client keeps a connection to each of them."""
 
 Clock = Callable[[], datetime]
 
@@ -94,19 +100,32 @@ def _authorities() -> ssl.SSLContext:
 
 
 class Line:
-    """A pool of kept-alive HTTP/1.1 connections; no proxies from the environment, no redirects."""
+    """Ten kept-alive HTTP/1.1 connections; no proxies from the environment, no redirects.
+
+    Each is a client of its own and in one thread's hands at a time. A pool that threads share looks at every
+    connection whenever it lends one, and may take the answer that just comes in on another thread's for the
+    other side's farewell, and close it: the answer to a write is lost.
+    """
 
     def __init__(self, *, connect_timeout_s: float = 5.0, read_timeout_s: float = 30.0) -> None:
-        # Ten connections: CRM's sub-concurrency of every edition (facts, section 6). Idle ones are
+        # Idle ones are
         # dropped before common servers (5 s) drop them, so that no write is lost to a dying connection.
-        self._client = httpx.Client(
-            http2=False,
-            trust_env=False,
-            verify=_authorities(),
-            follow_redirects=False,
-            timeout=httpx.Timeout(read_timeout_s, connect=connect_timeout_s),
-            limits=httpx.Limits(max_connections=10, max_keepalive_connections=10, keepalive_expiry=4.0),
-        )
+        self._patience_s = read_timeout_s
+        authorities = _authorities()
+        self._clients = [
+            httpx.Client(
+                http2=False,
+                trust_env=False,
+                verify=authorities,
+                follow_redirects=False,
+                timeout=httpx.Timeout(read_timeout_s, connect=connect_timeout_s),
+                limits=httpx.Limits(max_connections=HOSTS, keepalive_expiry=4.0),
+            )
+            for _ in range(CONNECTIONS)
+        ]
+        self._free: LifoQueue[httpx.Client] = LifoQueue()  # the last used is the likeliest to be open still
+        for client in self._clients:
+            self._free.put(client)
 
     def exchange(
         self,
@@ -123,23 +142,30 @@ class Line:
 
         With `into`, the body of a 200 replaces that file's content, and the answer's own body is empty.
         """
-        request = self._client.build_request(
-            method, url, headers=headers, params=params or None, data=form, content=body
-        )
         try:
-            return self._read(request, into)
+            client = self._free.get(timeout=self._patience_s)
+        except Empty:
+            return Lost(sent=False, why="NoConnectionFree")
+        try:
+            request = client.build_request(
+                method, url, headers=headers, params=params or None, data=form, content=body
+            )
+            return self._read(client, request, into)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
             return Lost(sent=False, why=_why(error))
         except httpx.RequestError as error:
             return Lost(sent=True, why=type(error).__name__)
+        finally:
+            self._free.put(client)
 
     def close(self) -> None:
         """Close all connections."""
-        self._client.close()
+        for client in self._clients:
+            client.close()
 
-    def _read(self, request: httpx.Request, into: BinaryIO | None) -> Answer | Lost:
+    def _read(self, client: httpx.Client, request: httpx.Request, into: BinaryIO | None) -> Answer | Lost:
         started = time.monotonic()
-        response = self._client.send(request, stream=True)
+        response = client.send(request, stream=True)
         to_file = into if response.status_code == HTTPStatus.OK else None
         longest_s, largest = (
             (LONGEST_ANSWER_S, LARGEST_ANSWER) if to_file is None else (LONGEST_FILE_S, LARGEST_FILE)

@@ -1,5 +1,6 @@
 import hashlib
 import io
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 import pytest
@@ -46,6 +47,20 @@ def test_connections_are_used_again(stub, line):
         line.exchange("GET", stub.url + "/x")
     assert {heard.headers["connection"] for heard in stub.heard} == {"keep-alive"}
     assert len({heard.port for heard in stub.heard}) == 1
+
+
+def test_many_threads_lose_no_answer_to_each_other_and_take_ten_connections(stub):
+    stub.says("GET /x", Said(b"ok"))
+    line = Line()
+
+    def ask(_number: int) -> Answer | Lost:
+        return line.exchange("GET", stub.url + "/x")
+
+    with ThreadPoolExecutor(max_workers=24) as threads:
+        told = list(threads.map(ask, range(2_400)))
+    line.close()
+    assert [one for one in told if isinstance(one, Lost)] == []
+    assert len({heard.port for heard in stub.heard}) <= wire.CONNECTIONS
 
 
 def test_a_file_is_written_where_it_belongs_and_a_repetition_replaces_it(stub, line):
