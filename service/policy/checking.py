@@ -51,9 +51,12 @@ def check(files: Files) -> list[Problem]:
 def _compared(files: Files, laws: Mapping[str, Jurisdiction]) -> Iterator[Problem]:
     purposes = reading.decode(files, "purposes.toml", Purposes)
     zoho = reading.decode(files, "zoho.toml", ZohoMapping)
-    yield from contradictions(
-        files, purposes, zoho, reading.decode(files, "enforcement.toml", Enforcement), laws
-    )
+    enforcement = reading.decode(files, "enforcement.toml", Enforcement)
+    yield from contradictions(files, purposes, zoho, enforcement, laws)
+    codes = {"default", *(law.code for law in laws.values())}
+    for where in sorted(enforcement.without_consent.keys() - codes):
+        message = f"no file of jurisdictions/ has the code {where!r}, so this table holds for nobody"
+        yield problem(files, "enforcement.toml", ("without_consent", where), message)
 
 
 def _strangers(files: Files) -> Iterator[Problem]:
@@ -133,6 +136,11 @@ def _unsigned(files: Files, name: str, law: Jurisdiction) -> Iterator[Problem]:
         where = ("rules", number)
         if rule.status == "active" and not rule.verified_by.strip():
             message = f"rule {rule.id}: an active rule names in verified_by who read it, and when"
+            yield problem(files, name, (*where, "status"), message)
+        if rule.status == "active" and not rule.in_force:
+            message = (
+                f"rule {rule.id}: read from memory it may only warn; read its source before it is active"
+            )
             yield problem(files, name, (*where, "status"), message)
         if rule.effective_from and rule.effective_until and rule.effective_until <= rule.effective_from:
             message = f"rule {rule.id}: effective_until lies before effective_from"

@@ -9,6 +9,7 @@ from service.policy import files, load
 from service.policy.checking import check
 from service.policy.lines import line_of, path_in
 from service.settings import HERE
+from tests.policy.switching import switch_on
 
 TEXT = '''\
 code = "X"  # a comment with = in it
@@ -210,3 +211,22 @@ def test_what_stands_for_two_things_or_for_nothing_is_refused(folder, old, new, 
 def test_a_folder_that_is_not_there_is_named(tmp_path):
     with pytest.raises(Misconfigured, match="there is no folder"):
         load(tmp_path / "nowhere")
+
+
+def test_what_is_said_of_a_country_that_no_file_has_would_hold_for_nobody(folder):
+    file = folder / "enforcement.toml"
+    choices = 'unknown = "stop"\npending = "stop"\nexpired = "stop"\n'
+    file.write_text(
+        file.read_text() + f"\n[without_consent.CA]\n{choices}\n[without_consent.Germany]\n{choices}"
+    )
+    line = file.read_text().splitlines().index("[without_consent.Germany]") + 1
+    [problem] = told(folder)
+    assert problem.startswith(f"policies/enforcement.toml:{line}: ")
+    assert "'Germany'" in problem
+
+
+def test_a_rule_from_memory_is_not_switched_on_by_its_status(folder):
+    switch_on(folder, "eu.eprivacy.soft_optin")
+    [problem] = told(folder)
+    assert problem.startswith("policies/jurisdictions/eu.toml:")
+    assert "rule eu.eprivacy.soft_optin: read from memory it may only warn" in problem
