@@ -24,7 +24,7 @@ def _require_keys_of(settings: Settings) -> None:
     """Raise `Misconfigured` before new keys are made beside a ledger that was begun with others."""
     keys = settings.keys_path
     fences = [path for path in (settings.fence_path, settings.former_fence_path) if path.exists()]
-    if keys.exists() or not (fences or database.exists(settings.database_url)):
+    if keys.exists() or not (fences or database.begun(settings.database_url)):
         return
     if not keys.exists():  # asked again: another process may be making both, the keys first
         anew = f"; to begin another ledger in its place, remove {fences[0]}" if fences else ""

@@ -32,7 +32,7 @@ from service.db.plans import approval, breaker, canary, plan
 from service.db.quota import quota_account, quota_block
 from service.db.rows import CHUNK, batches, chunks, insert_all, insert_rows, rows_between, rows_in
 from service.db.runs import attestor, change, drift, mailing, run, tick
-from service.db.schema import MIGRATIONS, exists, migrate, require_current
+from service.db.schema import MIGRATIONS, begun, exists, migrate, require_current
 from service.db.triggering import triggering
 from service.db.vault import payload, subject, subject_key
 
@@ -53,6 +53,7 @@ __all__ = [
     "attestor",
     "audit",
     "batches",
+    "begun",
     "breaker",
     "canary",
     "change",

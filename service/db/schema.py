@@ -3,15 +3,18 @@
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from sqlalchemy import select
+from sqlalchemy.exc import DBAPIError
 
 from service.db.engine import Database, parse_url
+from service.db.ledger import leaf
 from service.errors import Misconfigured
 
 MIGRATIONS = Path(__file__).resolve().parent.parent.parent / "migrations"
@@ -49,6 +52,18 @@ def exists(url: str) -> bool:
     """Return whether this is a SQLite file that holds something already."""
     path = Path(parse_url(url).database or "")
     return url.startswith("sqlite") and path.is_file() and path.stat().st_size > 0
+
+
+def begun(url: str) -> bool:
+    """Return whether entries stand in this database; an unreadable SQLite file is taken to hold some."""
+    if url.startswith("sqlite") and not exists(url):
+        return False  # looking would make the file
+    with closing(Database(url)) as database:
+        try:
+            with database.read() as tx:
+                return tx.scalar(select(leaf.c.idx).limit(1)) is not None
+        except DBAPIError:
+            return exists(url)
 
 
 def require_current(database: Database) -> None:

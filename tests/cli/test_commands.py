@@ -215,6 +215,12 @@ def test_new_keys_are_never_made_beside_a_ledger_that_has_lost_its_own(told, tmp
     assert call(told, "key", "show")[0] == 0
 
 
+def test_a_database_that_was_only_migrated_holds_no_ledger_and_gets_its_keys(told, tmp_path):
+    assert call(told, "migrate")[0] == 0
+    assert not (tmp_path / "state" / "keys").exists()
+    assert call(told, "key", "show")[0] == 0
+
+
 def test_two_services_that_start_together_on_a_new_folder_both_come_up(told):
     both = [start(told, "key", "show") for _ in range(3)]
     answers = [process.communicate(timeout=90) for process in both]
