@@ -79,7 +79,7 @@ def _duties(parts: Parts, stack: ExitStack, *, watch: bool) -> Duties:
     looking, heed = _watching(parts, modest, second, name) if watch else (None, None)
     return Duties(
         carry_out=lambda: enforce.carry_out(quick, worker=name, others=modest).total,
-        prove=_proving(quick, name),
+        prove=_proving(quick, name, Watch(context=modest) if watch else None),
         look=looking and (lambda: _informed(second, looking)),
         heed=heed,
         opening=lambda _night: nights.fill(parts, slow),
@@ -92,11 +92,16 @@ def _duties(parts: Parts, stack: ExitStack, *, watch: bool) -> Duties:
     )
 
 
-def _proving(context: Context, name: str) -> Callable[[], float] | None:
-    """Return what looks for those whom a workflow stopped, None where the mapping names none."""
+def _proving(context: Context, name: str, watch: Watch | None) -> Callable[[], float] | None:
+    """Return what looks for those whom a workflow stopped, None where the mapping names none.
+
+    Its reading of the lists is the watch's as well, where there is one.
+    """
     if context.policy.zoho.campaigns.workflow is None:
         return None
-    return lambda: enforce.look_back(context, worker=name)
+    if watch is None:
+        return lambda: enforce.look_back(context, worker=name)
+    return lambda: enforce.look_back(context, worker=name, others=watch.shown)
 
 
 def _let_go(context: Context) -> None:

@@ -49,10 +49,17 @@ def carry_out(context: Context, *, worker: str, limit: int = LIMIT, others: Cont
         return turn.run()
 
 
-def look_back(context: Context, *, worker: str, found: Callable[[Carried], None] = lambda _: None) -> float:
+def look_back(
+    context: Context,
+    *,
+    worker: str,
+    found: Callable[[Carried], None] = lambda _: None,
+    others: many.Others = lambda _: None,
+) -> float:
     """Look on Campaigns' lists for those whom the workflow was triggered for; return how long to rest, in s.
 
     Who is seen is recorded and done; the others are looked for again, until they are stopped one by one.
+    `others` hears who else has left each list: the watch does not read it meanwhile.
     Raises `ZohoError` where a list cannot be read.
     """
     began = context.now()
@@ -60,7 +67,7 @@ def look_back(context: Context, *, worker: str, found: Callable[[Carried], None]
         awaited = tasks.awaited(tx)
     if not awaited:
         return IDLE_S
-    seen, calls = many.read_lists(context, awaited)
+    seen, rest, calls = many.read_lists(context, awaited)
     after = 0
     while True:
         with context.db.begin() as tx:
@@ -68,6 +75,8 @@ def look_back(context: Context, *, worker: str, found: Callable[[Carried], None]
                 tx, worker=worker, now=context.now(), before=began, after=after, limit=LIMIT
             )
         if not claimed:
+            for members in rest:
+                others(members)
             return max(IDLE_S, calls * CALL_S)
         after = max(item.id for mine in claimed.values() for item in mine)
         steps = {"campaigns_at": lambda context, stops, _still: many.confirm(context, stops, seen)}

@@ -6,7 +6,7 @@ before, who could not, and who is not seen in time goes the other way, one by on
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 import structlog
@@ -18,7 +18,7 @@ from service.reconciler import mirror, refusing, tasks
 from service.reconciler.apply import active_lists
 from service.reconciler.context import Context
 from service.reconciler.enforcement import CAMPAIGNS
-from service.reconciler.port import Member
+from service.reconciler.port import ListMember, Member
 from service.reconciler.stopping import Awaited, Ended, Still, Stop, enforced
 from service.reconciler.tasks import Triggering
 from service.vault.address import fold
@@ -32,6 +32,9 @@ APART = timedelta(seconds=1)
 
 WINDOW = timedelta(minutes=5)
 """How long each window of the calls about one person is (facts zoho-campaigns, section 7)."""
+
+Others = Callable[[Sequence[ListMember]], object]
+"""Hears whom else a list shows as unsubscribed, a list at a time."""
 
 Seen = Mapping[str, set[bytes]]
 """By list: which of the awaited (keyed hashes) it shows as unsubscribed."""
@@ -54,20 +57,24 @@ def stop_in_campaigns(context: Context, stops: Sequence[Stop], still: Still) -> 
     return ended | _trigger(context, workflow, shut, still)
 
 
-def read_lists(context: Context, awaited: set[bytes]) -> tuple[Seen, int]:
-    """Return which of the awaited each list shows as unsubscribed, and the calls that it took."""
+def read_lists(context: Context, awaited: set[bytes]) -> tuple[Seen, list[Sequence[ListMember]], int]:
+    """Return which of the awaited each list shows as unsubscribed, who else is there, and the calls."""
     seen: dict[str, set[bytes]] = {}
+    rest: list[Sequence[ListMember]] = []
     calls = 0
     for entry in context.policy.zoho.campaigns.lists:
-        rows, found = 0, set[bytes]()
+        rows, found, strangers = 0, set[bytes](), list[ListMember]()
         for shown in context.campaigns.members(entry.name, Member.UNSUBSCRIBED):
             rows += 1
             index = context.vault.address_index(shown.address)
             if index in awaited:
                 found.add(index)
+            else:
+                strangers.append(shown)
+        rest.append(strangers)
         seen[entry.name] = found
         calls += 2 + rows // refusing.PAGE
-    return seen, calls
+    return seen, rest, calls
 
 
 def confirm(context: Context, stops: Sequence[Stop], seen: Seen) -> Mapping[SubjectId, Ended]:

@@ -4,6 +4,7 @@ Looks at what changed only, beside the nightly run and by the same rules: CRM's 
 lately, and Campaigns' lists whose number of unsubscribed moved. While CRM's notifications can be relied on,
 CRM is asked rarely, to find what they missed; then often again. Begins once a run has recorded an
 organisation's history. What it misses (a list too long to read, a click on an old mail), the night finds.
+While many are looked for on the lists, that one reading serves the watch too: `shown` hears whom it found.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,10 +16,10 @@ from typing import TypeVar
 from sqlalchemy import Connection, select
 
 from service.db import crm_record, member, outcome, run
-from service.reconciler import breakers, channels, hints, mirror, news, runs
+from service.reconciler import breakers, channels, hints, mirror, news, runs, tasks
 from service.reconciler.context import Context
 from service.reconciler.enforcement import CAMPAIGNS
-from service.reconciler.port import CrmRecord, Member
+from service.reconciler.port import CrmRecord, ListMember, Member
 from service.reconciler.runs import KIND
 
 T = TypeVar("T")
@@ -135,8 +136,13 @@ class Watch:
         at, counts = context.now(), dict(context.campaigns.unsubscribed_counts())
         changed: set[bytes] = set()
         moved = [name for name in context.lists if counts.get(name) != self.counts.get(name)]
-        if moved:
-            changed |= self._departures(at, sent_within)
+        if not moved:
+            self.counted_at = at
+            return changed
+        changed |= self._departures(at, sent_within)
+        with context.db.read() as tx:
+            if tasks.awaited(tx):
+                return changed  # the lists are read for the proof; as `counts` stays, they are read after it
         for name in moved:
             if counts.get(name, 0) <= LONGEST_LIST:
                 changed |= self._left(run_id, name, at)
@@ -169,16 +175,30 @@ class Watch:
         self, run_id: int, list_name: str, at: datetime, status: Member = Member.UNSUBSCRIBED
     ) -> set[bytes]:
         """Put those of one list who left, or who bounced, as far as the list can be read at once."""
+        return self._put(run_id, islice(self.context.campaigns.members(list_name, status), LONGEST_LIST), at)
+
+    def shown(self, members: Iterable[ListMember]) -> int:
+        """Record of those whom somebody else read on a list, for another purpose, what is new.
+
+        Returns how many events. Nothing before a run recorded the history, nor of a product not believed.
+        """
+        started = self.last_run()
+        if started is None or CAMPAIGNS in self.left_out():
+            return 0
+        return self._record(self._put(started[0], members, self.context.now()))
+
+    def _put(self, run_id: int, members: Iterable[ListMember], at: datetime) -> set[bytes]:
+        """Put members, all of one list and status, whom the mirror does not have so; return who they are."""
         context, changed = self.context, set()
-        for found in _chunks(islice(context.campaigns.members(list_name, status), LONGEST_LIST)):
+        for found in _chunks(members):
             indexes = {self._index(item.address): item for item in found}
             with context.db.begin() as tx:
                 known = set(
                     tx.scalars(
                         select(member.c.address_index).where(
-                            member.c.list_name == list_name,
+                            member.c.list_name == found[0].list_name,
                             member.c.address_index.in_(indexes),
-                            member.c.status == status.value,
+                            member.c.status == found[0].status.value,
                         )
                     )
                 )

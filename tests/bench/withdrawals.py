@@ -1,7 +1,7 @@
 """How long a withdrawal takes to be at both products, at a steady rate, against the simulator over HTTP.
 
     python -m tests.bench.withdrawals --rate 50 --seconds 300 --contacts 20000 [--url postgresql+psycopg://...]
-        [--outage 3600] [--single [--lifted]]
+        [--outage 3600] [--single [--lifted]] [--no-watch]
 
 Vendor, ledger, poster and worker share the machine. The vendor's call windows are in force, and many at once
 go through the workflow of the mapping. `--single` stops each by calls of their own: then Campaigns' windows
@@ -37,6 +37,7 @@ from service.reconciler.context import Context
 from service.reconciler.enforce import carry_out, look_back
 from service.reconciler.port import Member
 from service.reconciler.run import reconcile
+from service.reconciler.watch import Watch
 from service.settings import Settings
 from service.zoho.mapping import connect
 from service.zoho.quota import CAMPAIGNS_DEFAULT
@@ -55,6 +56,7 @@ def main() -> None:
     parser.add_argument("--url", help="an empty PostgreSQL database; default: SQLite in a temporary folder")
     parser.add_argument("--outage", type=float, default=0.0, help="seconds for which both products are down")
     parser.add_argument("--single", action="store_true", help="without the workflow: everybody one by one")
+    parser.add_argument("--no-watch", action="store_true", help="without the watch beside it")
     parser.add_argument("--lifted", action="store_true", help="without Campaigns' call windows")
     told = parser.parse_args()
     with ExitStack() as stack:
@@ -113,7 +115,8 @@ def _measure(url: str, vendor: str, told: argparse.Namespace, stack: ExitStack) 
     wanted = int(told.rate * told.seconds)
     assert len(people) >= wanted, f"only {len(people)} people are there; give more --contacts"
     before = dict(zoho.meter.calls), zoho.meter.credits
-    with working(context), outage(vendor, told.outage) as ends:
+    watch = None if told.no_watch else Watch(context=context)
+    with working(context, watch), outage(vendor, told.outage) as ends:
         began, cpu_s = time.monotonic(), time.process_time()
         post(intake, people[:wanted], told.rate)
         posted_s = time.monotonic() - began
@@ -173,9 +176,10 @@ def now() -> datetime:
 
 
 @contextmanager
-def working(context: Context) -> Iterator[None]:
+def working(context: Context, watch: Watch | None) -> Iterator[None]:
     """Carry out what comes, as the service does."""
     stop, workflow = threading.Event(), context.policy.zoho.campaigns.workflow
+    others = (lambda _: None) if watch is None else watch.shown
     worker = Worker(
         db=context.db,
         carry_out=lambda: carry_out(context, worker="bench").total,
@@ -183,7 +187,8 @@ def working(context: Context) -> Iterator[None]:
         hour=0,
         now=now,
         name="bench",
-        prove=None if workflow is None else lambda: look_back(context, worker="bench"),
+        prove=None if workflow is None else lambda: look_back(context, worker="bench", others=others),
+        look=None if watch is None else watch.look,
     )
     context.intake.ring_for_tasks(worker.tasks.ring)
     thread = threading.Thread(target=worker.run, args=(stop,))

@@ -14,6 +14,7 @@ from service.db import task, triggering
 from service.policy import PolicySet, Workflow
 from service.reconciler import tasks
 from service.reconciler.enforce import Carried, carry_out, look_back
+from service.reconciler.watch import Watch
 from service.reports.audit import mapping_markdown
 from service.zoho.mapping import connect
 from service.zoho.quota import Limit, Windows
@@ -229,6 +230,41 @@ def test_nobody_to_look_for_costs_no_call(few):
     before = calls(few, "getlistsubscribers")
     assert look_back(few.context, worker="b") > 0
     assert calls(few, "getlistsubscribers") == before
+
+
+@pytest.fixture
+def leaving(few: World):
+    """Six who wait for their proof, and somebody who just left in Campaigns itself, as the watch sees it."""
+    few.run()
+    watch = Watch(context=few.context)
+    watch.look()
+    *emails, other = members(few, 7)
+    withdraw(few, *emails)
+    carry(few)
+    few.sim.control("campaigns/unsubscribe", {"email": other})
+    return few, watch, other
+
+
+def test_while_many_are_looked_for_the_watch_leaves_the_lists_to_their_proof(leaving):
+    few, watch, other = leaving
+    before = calls(few, "getlistsubscribers")
+    watch.look()
+    assert calls(few, "getlistsubscribers") == before
+    look(few)
+    before = calls(few, "getlistsubscribers")
+    watch.look()
+    assert calls(few, "getlistsubscribers") > before
+    assert few.events(other).count(Category.WITHDRAWN.value) == 1
+
+
+def test_who_leaves_meanwhile_is_found_by_the_reading_that_proves_the_others(leaving):
+    few, watch, other = leaving
+    look_back(few.context, worker="b", others=watch.shown)
+    assert few.events(other).count(Category.WITHDRAWN.value) == 1
+    assert [row.state for row in rows(few)].count("done") == 6
+    assert carry(few).total == 1
+    assert stopped(few, other)
+    assert watch.look() == 0
 
 
 def test_several_workers_trigger_nobody_twice_and_all_are_proved(drawn):
