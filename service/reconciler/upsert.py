@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Table, case, literal
+from sqlalchemy import ARRAY, ColumnElement, Connection, Select, Table, case, column, func, literal, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from service.db import Moment
@@ -23,9 +23,14 @@ def insert_into(tx: Connection, table: Table) -> Any:  # noqa: ANN401  # two dia
 
 
 def upsert(tx: Connection, table: Table, rows: Rows, changes: Mapping[str, Any]) -> None:
-    """Insert rows or apply `changes` to those that exist; None means: take the new value."""
+    """Insert rows or apply `changes` to those that exist; None means: take the new value.
+
+    Of several rows with one key the last counts. On PostgreSQL each column travels as one array.
+    """
     if not rows:
         return
+    keys = [key.name for key in table.primary_key.columns]
+    single = list({tuple(row[key] for key in keys): row for row in rows}.values())
     insert = insert_into(tx, table)
     values: dict[str, ColumnElement[Any] | Any] = {
         name: insert.excluded[name] if change is None else change for name, change in changes.items()
@@ -33,5 +38,18 @@ def upsert(tx: Connection, table: Table, rows: Rows, changes: Mapping[str, Any])
     if "seen_run" in table.c:
         newer = insert.excluded.seen_run > table.c.seen_run
         values["seen_run"] = case((newer, insert.excluded.seen_run), else_=table.c.seen_run)
-    keys = [column.name for column in table.primary_key.columns]
-    tx.execute(insert.on_conflict_do_update(index_elements=keys, set_=values), list(rows))
+    on_conflict: dict[str, Any] = {"index_elements": keys, "set_": values}
+    if tx.dialect.name == "postgresql":
+        names = list(single[0])
+        tx.execute(
+            insert.from_select(names, _unnested(table, names, single)).on_conflict_do_update(**on_conflict)
+        )
+    else:
+        tx.execute(insert.on_conflict_do_update(**on_conflict), single)
+
+
+def _unnested(table: Table, names: Sequence[str], rows: Rows) -> Select[Any]:
+    """Select rows that travel as an array for each column."""
+    arrays = [literal([row[name] for row in rows], ARRAY(table.c[name].type)) for name in names]
+    fresh = func.unnest(*arrays).table_valued(*(column(name, table.c[name].type) for name in names))
+    return select(fresh.render_derived(name="fresh"))
