@@ -185,6 +185,9 @@ class Crm(Protocol):
     def at_once(self, waiting: int) -> int:
         """Return how many stops of one module are best handed to `enforce` together when so many wait."""
 
+    def keeps_conditions(self, changes: Sequence[CrmChange]) -> bool:
+        """Return whether `enforce` would heed `read_as_of` of these changes; a bulk write cannot."""
+
     def enforce(self, changes: Sequence[CrmChange]) -> Sequence[Result]:
         """Write the changes in batches of 100 with `trigger: []`; one result per change, in order.
 

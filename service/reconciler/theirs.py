@@ -3,6 +3,7 @@
 A batch says when the newest of its records had been written as they were read, one condition for all, which
 costs no call. What CRM then refuses as ALREADY_MODIFIED, and what the mirror does not know under the
 address, is read again: still theirs, and it is stopped at once; somebody else's by now, and it is left.
+A bulk write knows no condition, so what it is to write is all read again right before.
 """
 
 from collections import defaultdict
@@ -33,7 +34,8 @@ def stop(
     for item in batch:
         people[item.record].add(item.address_index)
     known = _last_written(context, people)
-    results = _write(context, reasons, known)
+    first = _changes(reasons, known)
+    results = _write(context, first) if context.crm.keeps_conditions(first) else {}
     unsure = [target for target in reasons if target not in results or results[target].code == MODIFIED]
     if not unsure:
         return results
@@ -46,14 +48,12 @@ def stop(
     }
     # What is gone is written all the same: CRM's own refusal is the evidence of it.
     as_of = {target: now_there[target].modified_at if target in now_there else None for target in unsure}
-    again = _write(context, reasons, {t: at for t, at in as_of.items() if t not in moved})
+    again = _write(context, _changes(reasons, {t: at for t, at in as_of.items() if t not in moved}))
     return {**results, **again, **dict.fromkeys(moved)}
 
 
-def _write(
-    context: Context, reasons: Mapping[Target, str], as_of: Mapping[Target, datetime | None]
-) -> dict[Target, Result]:
-    changes = [
+def _changes(reasons: Mapping[Target, str], as_of: Mapping[Target, datetime | None]) -> Sequence[CrmChange]:
+    return [
         CrmChange(
             module=target[0],
             record_id=target[1],
@@ -64,6 +64,9 @@ def _write(
         for target in reasons
         if target in as_of
     ]
+
+
+def _write(context: Context, changes: Sequence[CrmChange]) -> dict[Target, Result]:
     written = context.crm.enforce(changes) if changes else ()
     return {(c.module, c.record_id): result for c, result in zip(changes, written, strict=True)}
 

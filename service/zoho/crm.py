@@ -197,6 +197,10 @@ class ZohoCrm:
         """Return how many stops of one module are best written together when so many wait."""
         return MOST_ROWS if 0 < self._bulk_write_from <= waiting else crm_writes.BATCH
 
+    def keeps_conditions(self, changes: Sequence[CrmChange]) -> bool:
+        """Return whether `enforce` would heed `read_as_of` of these changes; a bulk write cannot."""
+        return not self._in_bulk(changes)
+
     def _in_bulk(self, changes: Sequence[CrmChange]) -> bool:
         """Return whether a job is to write these: policy allows it, all are stops, enough of each."""
         if not self._bulk_write_from or any(c.unmodified_since or not c.opted_out for c in changes):

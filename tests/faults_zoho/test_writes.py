@@ -3,10 +3,11 @@
 from collections import Counter
 
 import pytest
+from msgspec import structs
 from sqlalchemy import select
 
 from service.db import change
-from tests.faults_zoho.conftest import A_DAY
+from tests.faults_zoho.conftest import A_DAY, reconnected
 from tests.faults_zoho.doors import disagreements, twice_enforced
 from tests.reconciler.conftest import stopped
 
@@ -156,6 +157,19 @@ def test_a_record_that_went_to_somebody_else_is_theirs_and_nobody_withdraws_for_
     org.converges()
     assert not any(record["Email_Opt_Out"] for record in org.person("moved@example.net")["crm"])
     assert "consent.withdrawn" not in org.events("moved@example.net")
+
+
+def test_a_bulk_write_leaves_out_whose_record_went_to_somebody_else(org):
+    email = org.emails("unsubscribed_not_in_crm")[0]
+    org.switch(bulk__duration_ms=0)
+    policy = org.intake.policy
+    zoho = structs.replace(policy.zoho, crm=structs.replace(policy.zoho.crm, bulk_write_from=1))
+    with reconnected(org, structs.replace(policy, zoho=zoho, digest=bytes(32))) as made:
+        made.attempt(progress=made.at("write crm:Contacts/", lambda: moved(made, email)))
+        assert outcomes(made, "/crm/bulk/v8/write")[201]
+        assert not any(record["Email_Opt_Out"] for record in made.person("moved@example.net")["crm"])
+        made.converges()
+        assert "consent.withdrawn" not in made.events("moved@example.net")
 
 
 def test_a_plan_that_waited_while_its_record_went_to_somebody_else_leaves_them_alone(org):
