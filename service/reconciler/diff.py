@@ -5,15 +5,16 @@ that stop somebody are repaired by the plan; the rest is listed for people to de
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import Connection, func, select
 
 from service.db import drift, insert_rows
-from service.policy import PolicySet
+from service.policy import Deadline, PolicySet
 from service.reconciler import disagreement, roomy
 from service.reconciler.placing import known, places_of
 from service.vault import Vault
@@ -42,7 +43,11 @@ DATED = frozenset(STOPPING) - {
 }
 """Kinds in which somebody said stop, so that a legal clock runs."""
 
-CHUNK = 1_000
+CHUNK = 4_000
+"""People looked up at once, and deadlines remembered."""
+
+Due = Callable[[datetime, str, str | None], tuple[datetime, Deadline]]
+"""When mail to somebody must have stopped, by time, place and domain, and under which rule."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,11 +74,12 @@ def compare(
     roomy.prepare(tx)
     kinds: Counter[str] = Counter()
     unconsented: Counter[tuple[str, str]] = Counter()
+    due = _remembered(policy)
     found = tx.execute(disagreement.select_all(policy, now, without), execution_options={"yield_per": CHUNK})
     for part in found.partitions():
         placed = [row for row in part if row.kind in DATED or row.doubtful]
         places = places_of(tx, placed, policy, vault)
-        kept = [_row(row, run_id, policy, places.get(row.address_index)) for row in part]
+        kept = [_row(row, run_id, policy, places.get(row.address_index), due) for row in part]
         rows = [row for row in kept if row["kind"] is not None]
         insert_rows(tx, drift, rows)
         kinds.update(row["kind"] for row in rows)
@@ -107,7 +113,23 @@ def new_since(tx: Connection, run_id: int, previous: int | None) -> dict[str, in
     return dict(tx.execute(fresh).all())
 
 
-def _row(row: Any, run_id: int, policy: PolicySet, place: tuple[str, str] | None) -> dict[str, Any]:  # noqa: ANN401  # a result row
+def _remembered(policy: PolicySet) -> Due:
+    """Return the deadlines of a policy; those asked for last are not counted anew: many stand on one time."""
+
+    @lru_cache(maxsize=CHUNK)
+    def due(since: datetime, where: str, domain: str | None) -> tuple[datetime, Deadline]:
+        return policy.stop_by(since, where, address=domain)
+
+    return due
+
+
+def _row(
+    row: Any,  # noqa: ANN401  # a result row
+    run_id: int,
+    policy: PolicySet,
+    place: tuple[str, str] | None,
+    due: Due,
+) -> dict[str, Any]:
     """Return a `drift` row; `place` is the jurisdiction and the address of who has a clock or is doubtful.
 
     Its kind is None where nothing disagrees.
@@ -117,7 +139,7 @@ def _row(row: Any, run_id: int, policy: PolicySet, place: tuple[str, str] | None
     if row.doubtful and policy.enforcement.choice(where, row.state) == "stop":
         kind = disagreement.WITHOUT_CONSENT
     if kind in DATED:
-        due_at, deadline = policy.stop_by(row.since, where, address=address)
+        due_at, deadline = due(row.since, where, address and address.rpartition("@")[2])
         rule = deadline.id
     return {
         "run_id": run_id,
