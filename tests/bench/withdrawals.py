@@ -108,7 +108,7 @@ def _measure(url: str, vendor: str, told: argparse.Namespace, stack: ExitStack) 
     zoho = stack.enter_context(connect(settings, policy, **lifted))
     context = Context(db=made, intake=intake, policy=policy, crm=zoho.crm, campaigns=zoho.campaigns, now=now)
     began = time.monotonic()
-    reconcile(context)
+    reconcile(context, applying=not told.no_watch)  # the watch begins where a run recorded the history
     print(f"mirrors of {told.contacts} filled in {time.monotonic() - began:.1f} s", flush=True)
     lists = intake.policy.zoho.campaigns.lists
     people = [m.address for m in zoho.campaigns.members(lists[0].name, Member.ACTIVE)]
