@@ -4,11 +4,13 @@ from typing import Any
 
 from service.zoho.simulator import names, shelf
 from service.zoho.simulator.campaigns import contacts, envelope
-from service.zoho.simulator.campaigns.gate import named, required
+from service.zoho.simulator.campaigns.gate import named, required, window
 from service.zoho.simulator.wire import Call, Reply
 from service.zoho.simulator.world import World
 
 BULK = 10
+MOST = 500
+FILTERS = ("sentcampaigns", "scheduledcampaigns", "recentcampaigns")
 TOPIC, FIELD = "campaigns_topic", "campaigns_field"
 
 
@@ -60,17 +62,24 @@ def deletemailinglist(world: World, call: Call) -> Reply:
 
 
 def getlistadvanceddetails(world: World, call: Call) -> Reply:
-    """Answer `getlistadvanceddetails`: the list, and the campaigns that went to it."""
+    """Answer `getlistadvanceddetails`: the list, and its campaigns of a kind; none are ever scheduled."""
     (listkey,) = required(world, call, "listkey")
+    wanted = call.params.get("filtertype") or FILTERS[0]
+    if wanted not in FILTERS:
+        raise envelope.failure(world, call, "1001", "Pattern doesn't match.")
+    start, count = window(world, call, most=MOST)
     list_id = _list(world, call, listkey, "2202")
     name, form = world.db.execute("SELECT name, signup_form FROM lists WHERE id = ?", (list_id,)).fetchone()
-    sent = world.db.execute("SELECT campaign_key, name FROM campaigns WHERE parent_id IS NULL").fetchall()
-    found = sent if listkey == names.LIST_KEY else []
+    sent = world.db.execute(
+        "SELECT campaign_key, name FROM campaigns WHERE parent_id IS NULL AND ? ORDER BY sent_at DESC",
+        (listkey == names.LIST_KEY and wanted != "scheduledcampaigns",),
+    ).fetchall()
+    found = sent[start - 1 : start - 1 + count]
     details = {
         "listkey": listkey,
         "listname": name,
         "is_public": str(bool(form)).lower(),
-        "sentcampaigns": [{"campaign_key": key, "campaign_name": title} for key, title in found],
+        wanted: [{"campaign_key": key, "campaign_name": title} for key, title in found],
     }
     return envelope.success(world, call, {"list_details": details})
 

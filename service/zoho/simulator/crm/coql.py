@@ -183,11 +183,19 @@ class _Parser:
         first = self.whole_number()
         if self.peek() == ",":
             self.at += 1
-            return self.whole_number(), first
+            return self.some(self.whole_number()), first
+        self.some(first)
         if self.peek() == "offset":
             self.at += 1
             return first, self.whole_number()
         return first, 0
+
+    def some(self, rows: int) -> int:
+        """Return a LIMIT, which is one row at least."""
+        if rows:
+            return rows
+        self.at -= 1
+        raise self.problem()
 
     def whole_number(self) -> int:
         token = self.take()

@@ -2,6 +2,7 @@
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error as Base64Error
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 
@@ -39,7 +40,10 @@ class PageToken(msgspec.Struct, array_like=True):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listing:
-    """One page that was asked for: `offset` rows precede it, of which the statement skips `skip`."""
+    """One page that was asked for: `offset` rows precede it, of which the statement skips `skip`.
+
+    Where a token leads, `after` is the sorted column and the id of the row before.
+    """
 
     module: str
     source: str
@@ -52,6 +56,11 @@ class Listing:
     where: list[str]
     values: list[object]
     digest: str
+    after: tuple[int, int] | None = None
+
+    def beyond(self, *, back: bool = False) -> str:
+        """Return the condition of the rows behind another, or before it."""
+        return f"({self.sort_by}, id) {'<' if (self.order == 'desc') != back else '>'} (?, ?)"
 
 
 def get_records(world: World, call: Call) -> Reply:
@@ -70,8 +79,10 @@ def get_records(world: World, call: Call) -> Reply:
         record.update(consents.asked_for(world, number, wanted))
         record.update(system.asked_for(world, listing.module, number, wanted))
         record["$locked_for_me"] = str(number) in locked
-    token = _encode(world, listing, rows[-1]) if more else None
-    return json_reply({"data": data, "info": _info(world, call, listing, count=len(data), token=token)})
+    onward = page_token(world, listing.offset + listing.per_page, rows[-1], listing.digest)
+    token = encode_token(onward) if more else None
+    info = _info(world, listing, count=len(data), token=token, back=_back(world, listing, rows[0]))
+    return json_reply({"data": data, "info": info})
 
 
 def _listing(world: World, call: Call) -> Listing:
@@ -188,22 +199,38 @@ def _after(world: World, listing: Listing, text: str) -> Listing:
         raise read_problem(world, "EXPIRED_VALUE", "The page token has expired", details)
     if token.offset + listing.per_page > BY_TOKEN:
         raise read_problem(world, "PAGINATION_LIMIT_EXCEEDED", "limit exceeded", {"limit": BY_TOKEN})
-    sign = "<" if listing.order == "desc" else ">"
-    where = [*listing.where, f"({listing.sort_by}, id) {sign} (?, ?)"]
-    values = [*listing.values, token.last_value, token.last_id]
-    return replace(listing, offset=token.offset, where=where, values=values)
+    after = (token.last_value, token.last_id) if token.offset else None
+    return replace(listing, offset=token.offset, after=after)
 
 
 def _page(world: World, listing: Listing) -> list[tuple[int, ...]]:
     key, order = listing.sort_by, listing.order
+    where = [*listing.where, *([listing.beyond()] if listing.after else [])]
+    values = (*listing.values, *(listing.after or ()), listing.per_page + 1, listing.skip)
     query = (
         f"SELECT {key}, id, {select_list(listing.module, listing.names)} FROM {listing.source}"
-        f" WHERE {' AND '.join(listing.where)} ORDER BY {key} {order}, id {order} LIMIT ? OFFSET ?"
+        f" WHERE {' AND '.join(where)} ORDER BY {key} {order}, id {order} LIMIT ? OFFSET ?"
     )
-    return world.db.execute(query, (*listing.values, listing.per_page + 1, listing.skip)).fetchall()
+    return world.db.execute(query, values).fetchall()
 
 
-def _info(world: World, call: Call, listing: Listing, *, count: int, token: str | None) -> dict[str, object]:
+def _back(world: World, listing: Listing, first: tuple[int, ...]) -> str | None:
+    """Return the token of the page before the one that begins with `first`; None where none is before."""
+    if not listing.offset:
+        return None
+    key, order = listing.sort_by, "asc" if listing.order == "desc" else "desc"
+    row = world.db.execute(
+        f"SELECT {key}, id FROM {listing.source} WHERE {' AND '.join(listing.where)}"
+        f" AND {listing.beyond(back=True)} ORDER BY {key} {order}, id {order} LIMIT 1 OFFSET ?",
+        (*listing.values, *first[:2], listing.per_page),
+    ).fetchone()
+    offset = max(0, listing.offset - listing.per_page) if row else 0
+    return encode_token(page_token(world, offset, row or (0, 0), listing.digest))
+
+
+def _info(
+    world: World, listing: Listing, *, count: int, token: str | None, back: str | None
+) -> dict[str, object]:
     return {
         "call": False,
         "per_page": listing.per_page,
@@ -211,7 +238,7 @@ def _info(world: World, call: Call, listing: Listing, *, count: int, token: str 
         "count": count,
         "sort_by": listing.sort_by,
         "page": listing.offset // listing.per_page + 1,
-        "previous_page_token": call.query.get("page_token"),
+        "previous_page_token": back,
         "page_token_expiry": iso(world.clock.seconds() + TOKEN_LIFE_S) if token else None,
         "sort_order": listing.order,
         "email": False,
@@ -226,10 +253,9 @@ def digest_of(call: Call) -> str:
     return sha256(text).hexdigest()[:16]
 
 
-def _encode(world: World, listing: Listing, last: tuple[int, ...]) -> str:
-    expires = world.clock.seconds() + TOKEN_LIFE_S
-    token = PageToken(listing.offset + listing.per_page, last[0], last[1], listing.digest, expires)
-    return encode_token(token)
+def page_token(world: World, offset: int, last: Sequence[int], digest: str) -> PageToken:
+    """Return the token of the page behind `offset` rows, of which `last` is the last; it lives for a day."""
+    return PageToken(offset, last[0], last[1], digest, world.clock.seconds() + TOKEN_LIFE_S)
 
 
 def encode_token(token: PageToken) -> str:

@@ -1,7 +1,9 @@
 """The table of CRM calls: address, scope, price."""
 
 from collections.abc import Callable
+from typing import Literal
 
+import msgspec
 from litestar.types import Method
 
 from service.zoho.simulator.crm import (
@@ -28,6 +30,7 @@ from service.zoho.simulator.crm import (
     workflows,
     writes,
 )
+from service.zoho.simulator.crm.gate import read_problem
 from service.zoho.simulator.wire import (
     Call,
     Endpoint,
@@ -46,8 +49,12 @@ _MODULE = f"{_V8}/{{module:str}}"
 _RECORD = f"{_MODULE}/{{record_id:str}}"
 
 
-def costs(world: World, _call: Call) -> Reply:
-    """Answer `GET /__apis`: the price of every call that we serve, the most and the least of it."""
+def costs(world: World, call: Call) -> Reply:
+    """Answer `GET /__apis?filters=`: the price of the calls that we serve, the most and the least of it.
+
+    A filter says of `path` what it equals or contains, as elsewhere; what it may say is not published.
+    """
+    keep = _filtered(world, call)
     return json_reply(
         {
             "__apis": [
@@ -66,9 +73,31 @@ def costs(world: World, _call: Call) -> Reply:
                     ],
                 }
                 for endpoint in ENDPOINTS
+                if keep(endpoint.path.replace(":str", ""))
             ]
         }
     )
+
+
+class _Filter(msgspec.Struct):
+    field: dict[str, str]
+    comparator: Literal["equal", "contains"]
+    value: str
+
+
+def _filtered(world: World, call: Call) -> Callable[[str], bool]:
+    """Return which paths the `filters` let through; what is none of them is refused."""
+    text = call.query.get("filters")
+    if text is None:
+        return lambda _path: True
+    try:
+        wanted = msgspec.json.decode(text, type=_Filter)
+    except msgspec.DecodeError:
+        wanted = None
+    if wanted is None or wanted.field.get("api_name") != "path":
+        raise read_problem(world, "INVALID_DATA", "invalid data", {"param_name": "filters"})
+    value = wanted.value
+    return value.__eq__ if wanted.comparator == "equal" else lambda path: value in path
 
 
 def _listing_price(call: Call) -> int:

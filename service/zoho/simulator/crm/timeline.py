@@ -8,7 +8,7 @@ import msgspec
 from service.zoho.simulator.clock import iso, parse
 from service.zoho.simulator.crm.fields import MODULES, Kind
 from service.zoho.simulator.crm.gate import module_of, read_problem
-from service.zoho.simulator.crm.listing import TOKEN_LIFE_S, PageToken, decode_token, digest_of, encode_token
+from service.zoho.simulator.crm.listing import PageToken, decode_token, digest_of, encode_token, page_token
 from service.zoho.simulator.crm.paging import whole_number
 from service.zoho.simulator.crm.rows import user_objects
 from service.zoho.simulator.wire import Call, Reply, json_reply
@@ -33,26 +33,25 @@ def get_timeline(world: World, call: Call) -> Reply:
     per_page = whole_number(world, call, "per_page", PAGE)
     where, values = _filters(world, call)
     token = _token(world, call)
-    if token is not None:
-        where += " AND (audited_at, id) < (?, ?)"
-        values += [token.last_value, token.last_id]
+    after = (token.last_value, token.last_id) if token and token.offset else None
     rows = world.db.execute(
         "SELECT id, audited_at, action, source, done_by, history FROM timeline"
-        f" WHERE module = ? AND record_id = ? AND {where} ORDER BY audited_at DESC, id DESC LIMIT ?",
-        (module, call.slots["record_id"], *values, per_page + 1),
+        f" WHERE module = ? AND record_id = ? AND {where}{' AND (audited_at, id) < (?, ?)' if after else ''}"
+        " ORDER BY audited_at DESC, id DESC LIMIT ?",
+        (module, call.slots["record_id"], *values, *(after or ()), per_page + 1),
     ).fetchall()
     if not rows:
         return Reply(status=204)
     found = rows[:per_page]
     offset = token.offset if token else 0
-    after = _next(world, call, found[-1], offset + per_page) if len(rows) > per_page else None
+    onward = _token_of(world, call, found[-1], offset + per_page) if len(rows) > per_page else None
     info = {
         "per_page": per_page,
-        "next_page_token": after,
+        "next_page_token": onward,
         "count": len(found),
         "page": offset // per_page + 1,
-        "previous_page_token": call.query.get("page_token"),
-        "more_records": after is not None,
+        "previous_page_token": _back(world, call, found[0], offset, per_page) if offset else None,
+        "more_records": onward is not None,
     }
     users = user_objects(world.db)
     return json_reply(
@@ -98,9 +97,19 @@ def _token(world: World, call: Call) -> PageToken | None:
     return token
 
 
-def _next(world: World, call: Call, last: tuple[Any, ...], offset: int) -> str:
-    expires = world.clock.seconds() + TOKEN_LIFE_S
-    return encode_token(PageToken(offset, last[1], last[0], digest_of(call), expires))
+def _token_of(world: World, call: Call, last: tuple[Any, ...], offset: int) -> str:
+    return encode_token(page_token(world, offset, (last[1], last[0]), digest_of(call)))
+
+
+def _back(world: World, call: Call, first: tuple[Any, ...], offset: int, per_page: int) -> str:
+    """Return the token of the page before the one that begins with `first`."""
+    where, values = _filters(world, call)
+    row = world.db.execute(
+        f"SELECT id, audited_at FROM timeline WHERE module = ? AND record_id = ? AND {where}"
+        " AND (audited_at, id) > (?, ?) ORDER BY audited_at, id LIMIT 1 OFFSET ?",
+        (module_of(call), call.slots["record_id"], *values, first[1], first[0], per_page),
+    ).fetchone()
+    return _token_of(world, call, row or (0, 0), max(0, offset - per_page) if row else 0)
 
 
 def _filters(world: World, call: Call) -> tuple[str, list[object]]:

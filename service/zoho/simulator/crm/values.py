@@ -51,6 +51,8 @@ def _refusal(world: World, field: Field, position: int, value: object) -> Item |
         return error_item("INVALID_DATA", "the field is read only", details)
     if not field.read_only and isinstance(value, str) and len(value) > field.length:
         return _too_long(position, field)
+    if isinstance(value, str) and field.picks and not field.read_only and value not in field.picks:
+        return _no_pick(position, field)
     if value is not None and not field.read_only and not _fits(field, value):
         return bad(position, name, "boolean" if field.kind is Kind.BOOLEAN else str(field.kind))
     return None
@@ -59,6 +61,12 @@ def _refusal(world: World, field: Field, position: int, value: object) -> Item |
 def _too_long(position: int, field: Field) -> Item:
     path = f"$.data[{position}].{field.api_name}"
     details = {"api_name": field.api_name, "json_path": path, "maximum_length": field.length}
+    return error_item("INVALID_DATA", "invalid data", details)
+
+
+def _no_pick(position: int, field: Field) -> Item:
+    path = f"$.data[{position}].{field.api_name}"
+    details = {"api_name": field.api_name, "json_path": path, "supported_values": field.picks}
     return error_item("INVALID_DATA", "invalid data", details)
 
 

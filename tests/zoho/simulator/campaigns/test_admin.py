@@ -34,6 +34,19 @@ def test_an_unknown_list_has_another_code_on_every_call(zoho, path, code):
     assert call(zoho, path, listkey="3zno", newlistname="x", signupform="public")["code"] == code
 
 
+def test_the_details_of_a_list_name_its_campaigns_of_the_kind_and_range_asked_for(zoho):
+    def told(kind, **more):
+        answer = call(zoho, "getlistadvanceddetails", listkey=names.LIST_KEY, filtertype=kind, **more)
+        return [one["campaign_key"] for one in answer["list_details"][kind]]
+
+    every = told("sentcampaigns", range=500)
+    assert len(every) > 2
+    assert told("recentcampaigns", fromindex=2, range=1) == every[1:2]
+    assert told("scheduledcampaigns") == []
+    wrong = call(zoho, "getlistadvanceddetails", listkey=names.LIST_KEY, filtertype="drafts")
+    assert wrong["code"] == "1001"
+
+
 def test_a_topic_is_made_once(zoho):
     details = json.dumps({"topic_name": "Fairs", "topic_desc": "x"})
     assert call(zoho, "topics", details=details)["code"] == "200"

@@ -71,6 +71,8 @@ def test_every_comparison_is_understood(text, condition):
         "select id from Contacts where Email = 'a",
         "select id from Contacts where Email ~ 'a'",
         "select id from Contacts where id > 0 limit x",
+        "select id from Contacts where id > 0 limit 0",
+        "select id from Contacts where id > 0 limit 5, 0",
         "select id from Contacts where id > 0 limit 1 offset",
         "select id from Contacts where id > 0; drop table crm_Contacts",
         "update Contacts",

@@ -59,6 +59,22 @@ def test_page_tokens_reach_every_record_once(reader, still):
 
 
 @pytest.mark.parametrize("order", ["asc", "desc"])
+def test_the_token_of_the_page_before_leads_back_to_the_first_page(reader, order):
+    params = {"fields": "Email", "sort_by": "Modified_Time", "sort_order": order, "per_page": 7}
+    pages = [reader.get(CONTACTS, params=params).json()]
+    for _ in range(3):
+        token = pages[-1]["info"]["next_page_token"]
+        pages.append(reader.get(CONTACTS, params={**params, "page_token": token}).json())
+    assert pages[0]["info"]["previous_page_token"] is None
+    page = pages.pop()
+    while pages:
+        token = page["info"]["previous_page_token"]
+        page, wanted = reader.get(CONTACTS, params={**params, "page_token": token}).json(), pages.pop()
+        assert (page["data"], page["info"]["page"]) == (wanted["data"], wanted["info"]["page"])
+    assert page["info"]["previous_page_token"] is None
+
+
+@pytest.mark.parametrize("order", ["asc", "desc"])
 def test_a_listing_by_modified_time_is_sorted_across_its_pages(reader, order):
     records = everything(reader, fields="Modified_Time", sort_by="Modified_Time", sort_order=order)
     times = [datetime.fromisoformat(record["Modified_Time"]) for record in records]

@@ -1,5 +1,9 @@
 """What CRM tells about itself."""
 
+import json
+
+import pytest
+
 from service.zoho.simulator import names
 
 
@@ -60,3 +64,13 @@ def test_the_price_list_names_every_call(reader):
     assert prices["/crm/v8/coql", "POST"] == (1, 3)
     assert prices["/crm/v8/{module}", "PUT"] == (1, 10)
     assert prices["/crm/v8/{module}/deleted", "GET"] == (2, 2)
+
+
+@pytest.mark.parametrize(("comparator", "value"), [("equal", "/crm/v8/coql"), ("contains", "v8/coq")])
+def test_prices_are_told_of_the_calls_that_a_filter_names(reader, comparator, value):
+    told = {"field": {"api_name": "path"}, "comparator": comparator, "value": value}
+    rows = reader.get("/crm/v8/__apis", params={"filters": json.dumps(told)}).json()["__apis"]
+    assert [row["path"] for row in rows] == ["/crm/v8/coql"]
+    for wrong in ("no json", json.dumps({**told, "field": {"api_name": "colour"}})):
+        answer = reader.get("/crm/v8/__apis", params={"filters": wrong})
+        assert (answer.status_code, answer.json()["details"]) == (400, {"param_name": "filters"})

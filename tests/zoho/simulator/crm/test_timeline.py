@@ -69,12 +69,17 @@ def test_a_filter_that_makes_no_sense_is_refused(zoho, flipped, filters):
 
 def test_pages_follow_each_other_by_token_which_belongs_to_its_request(sim, zoho, flipped):
     whole = zoho.get(flipped).json()["__timeline"]
-    seen, token = [], None
+    seen, token, before = [], None, None
     while True:
         params = {"per_page": 2, "sort_by": "audited_time"} | ({"page_token": token} if token else {})
         page = zoho.get(flipped, params=params).json()
         seen += page["__timeline"]
-        assert page["info"]["previous_page_token"] == token
+        back = page["info"]["previous_page_token"]
+        assert (back is None) == (before is None)
+        if before is not None:
+            again = zoho.get(flipped, params={**params, "page_token": back}).json()
+            assert again["__timeline"] == before["__timeline"]
+        before = page
         token = page["info"]["next_page_token"]
         if not page["info"]["more_records"]:
             break

@@ -97,6 +97,18 @@ def test_a_value_that_is_too_long_names_the_most_there_is(zoho, record, name, va
     assert item["details"] == {"api_name": name, "json_path": f"$.data[0].{name}", "maximum_length": length}
 
 
+def test_a_value_that_a_picklist_lacks_names_those_it_has(zoho, record):
+    (item,) = zoho.put(CONTACTS, json={"data": [{"id": record, "Lead_Source": "Moon"}]}).json()["data"]
+    assert item["code"] == "INVALID_DATA"
+    assert item["details"] == {
+        "api_name": "Lead_Source",
+        "json_path": "$.data[0].Lead_Source",
+        "supported_values": ["Web", "Fair", "Partner"],
+    }
+    (good,) = zoho.put(CONTACTS, json={"data": [{"id": record, "Lead_Source": "Fair"}]}).json()["data"]
+    assert good["code"] == "SUCCESS"
+
+
 @pytest.mark.parametrize(("needed", "status"), [(False, 204), (True, 400)])
 def test_channels_may_have_to_be_asked_for_by_number(zoho, switch, needed, status):
     switch("watch.details_need_channel", needed)
