@@ -183,6 +183,16 @@ def test_a_notification_counts_whichever_version_its_address_names(calling, vers
     assert stopped(calling.world, email)
 
 
+@pytest.mark.parametrize("status", ["207", "202"])
+def test_a_channel_is_asked_for_alone_so_no_mixed_answer_is_met_whichever_it_were(calling, status):
+    calling.world.sim.control("switches", {"watch.mixed_status": status})
+    later(calling.world.sim, calling.world.clock, timedelta(days=8))
+    calling.subscription.keep()
+    assert calling.living()
+    told = {row[3] for row in calling.world.sim.world.requests if row[2] == "/crm/v8/actions/watch"}
+    assert not {202, 207} & told
+
+
 @pytest.mark.parametrize("lost", ["all", "every other", "since the channel lapsed"])
 def test_what_notifications_lost_the_next_run_finds_to_the_last(calling, lost):
     if lost == "since the channel lapsed":

@@ -7,7 +7,7 @@ import pytest
 
 from service.errors import ServiceError, ZohoError
 from service.zoho.simulator.names import LIST_KEY
-from tests.faults_zoho.conftest import Midway, Org, reconnected
+from tests.faults_zoho.conftest import A_DAY, Midway, Org, Overnight, reconnected
 
 PAGES = {
     "records": "POST /crm/v8/coql",
@@ -113,6 +113,17 @@ def test_a_page_token_that_expired_between_two_files_leaves_nobody_out(exported,
     refused = f'{{"code":"{code}","details":{{}},"message":"The page token has expired","status":"error"}}'
     exported.breaks("POST /crm/bulk/v8/read", "status", 1, status=400, body=refused)
     result = exported.run()
+    assert dict(result.found) == exported.planted()
+    exported.converges()
+
+
+def test_a_page_token_whose_day_passes_between_two_files_leaves_nobody_out(exported):
+    exported.switch(bulk__paging="page_token")
+    moved = Overnight(exported.zoho.crm, lambda: exported.later(A_DAY))
+    result = exported.run(crm=moved)
+    assert moved.act is None
+    refused = [row for row in exported.sim.world.requests if row[2] == "/crm/bulk/v8/read" and row[3] == 400]
+    assert refused
     assert dict(result.found) == exported.planted()
     exported.converges()
 

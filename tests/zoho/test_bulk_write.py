@@ -100,6 +100,14 @@ def test_a_job_that_may_have_begun_is_not_begun_twice(sim, bulk):
     assert {(r.done, r.code, r.retry) for r in bulk.crm.enforce(changes)} == {(False, "UNREACHABLE", True)}
 
 
+@pytest.mark.parametrize("state", ["INPROGRESS", "IN PROGRESS"])
+def test_a_job_that_runs_is_waited_for_however_its_state_is_spelt(sim, bulk, state):
+    changes = stops(r for r in bulk.crm.observe() if r.module == "Contacts")
+    sim.control("switches", {"bulk.duration_ms": 40, "bulk.write_state": state})
+    assert all(r.done for r in bulk.crm.enforce(changes))
+    assert len([line for line in requests(sim) if line.startswith(f"GET {JOB}/")]) > 2
+
+
 def test_what_bulk_write_does_not_take_is_written_as_usual(stub, scripted):
     error = {"code": "FILE_TOO_LARGE", "details": {}, "message": "The file is too large", "status": "error"}
     stub.says(UPLOAD, Said(json.dumps(error).encode(), status=413))
