@@ -6,6 +6,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
+from service.zoho.simulator.bookmarks import Bookmarks
 from service.zoho.simulator.clock import Clock
 from service.zoho.simulator.crowd import Crowd
 from service.zoho.simulator.faults import Faults
@@ -48,6 +49,7 @@ class World:
     crowd: Crowd = field(default_factory=Crowd)
     outbox: Outbox = field(default_factory=Outbox)
     ticker: asyncio.Task[None] | None = None
+    bookmarks: Bookmarks = field(default_factory=Bookmarks)
     ports: dict[int, str] = field(default_factory=dict)
     """The data centres that have a port of their own; every other port is the home's."""
 
@@ -63,6 +65,7 @@ class World:
         self.db.close()
         wipe(self.path)
         self.db = connect(self.path)
+        self.bookmarks = Bookmarks()
         self.requests.clear()
         self.clock.ahead_s = 0.0
         self.tokens = Tokens()

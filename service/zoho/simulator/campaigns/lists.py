@@ -108,14 +108,16 @@ def getsegmentcontacts(world: World, call: Call) -> Reply:
         raise envelope.failure(world, call, "2603", "Error in getting segments details.")
     start, count = window(world, call, most=MOST)
     anybody = world.text("campaigns.segment_members") == "all"
+    after, skip = world.bookmarks.find(world.db, (cvid, anybody), start - 1)
     rows = world.db.execute(
         "SELECT c.id, c.email, c.first_name, c.last_name, c.company, c.phone, m.added_at"
         " FROM contacts c JOIN members m ON m.contact_id = c.id AND m.list_id = 1"
-        " WHERE c.permission = ? AND (? OR m.status = 'active') ORDER BY c.id LIMIT ? OFFSET ?",
-        (SEGMENTS[cvid], anybody, count, start - 1),
+        " WHERE c.permission = ? AND c.id > ? AND (? OR m.status = 'active') ORDER BY c.id LIMIT ? OFFSET ?",
+        (SEGMENTS[cvid], after, anybody, count, skip),
     ).fetchall()
     if not rows:
         raise envelope.failure(world, call, "2604", "There are no contacts in this segments.")
+    world.bookmarks.leave(world.db, (cvid, anybody), start - 1 + len(rows), rows[-1][0])
     details = {"range": count, "cvid": int(cvid), "fromindex": start}
     key = world.text("campaigns.segment_rows")
     data = [_subscriber(row) for row in rows]

@@ -134,14 +134,19 @@ def _recipients(world: World, campaign_id: int, action: str, start: int, count: 
         " AND NOT EXISTS (SELECT 1 FROM outcomes x WHERE x.campaign_id = o.campaign_id AND"
         " x.contact_id = o.contact_id AND x.action IN ('openedcontacts', 'senthardbounce', 'sentsoftbounce'))"
     )
-    return world.db.execute(
+    listing = (campaign_id, action)
+    after, skip = world.bookmarks.find(world.db, listing, start - 1)
+    rows = world.db.execute(
         "SELECT c.id, c.email, c.first_name, c.last_name, c.company, c.phone, o.at,"
         " CASE WHEN c.hard_bounced THEN 'bounced' WHEN c.dnm IS NULL THEN 'active' ELSE 'unsubscribed' END"
         " FROM outcomes o JOIN contacts c ON c.id = o.contact_id"
-        f" WHERE o.campaign_id = ? AND o.action = ?{unopened if action == 'unopenedcontacts' else ''}"
-        " ORDER BY o.contact_id LIMIT ? OFFSET ?",
-        (campaign_id, stored, count, start - 1),
+        " WHERE o.campaign_id = ? AND o.action = ? AND o.contact_id > ?"
+        f"{unopened if action == 'unopenedcontacts' else ''} ORDER BY o.contact_id LIMIT ? OFFSET ?",
+        (campaign_id, stored, after, count, skip),
     ).fetchall()
+    if rows:
+        world.bookmarks.leave(world.db, listing, start - 1 + len(rows), rows[-1][0])
+    return rows
 
 
 def _recipient(world: World, call: Call, sent_at: int, row: _Recipient) -> envelope.Json:

@@ -114,6 +114,21 @@ def test_a_segment_is_worked_out_from_the_field_when_asked(sim, zoho, somebody):
     assert refused() > before | {somebody}
 
 
+def test_pages_of_a_segment_are_by_position_even_when_somebody_leaves_between_two(sim, zoho):
+    segment = {"cvid": names.GRANTED_SEGMENT}
+
+    def page(start):
+        asked = {**LIST, **segment, "range": 5, "fromindex": start}
+        rows = zoho.get("/api/v1.1/getsegmentcontacts", params=asked).json()["list_of_details"]
+        return [row["contact_email"] for row in rows]
+
+    whole = [row["contact_email"] for row in members(zoho, "/api/v1.1/getsegmentcontacts", **segment)]
+    assert (page(1), page(6), page(11)) == (whole[:5], whole[5:10], whole[10:15])
+    info = f"{{Contact Email:{whole[0]}}}"
+    zoho.post("/api/v1.1/json/contactdonotmail", params={**JSON, "contactinfo": info})
+    assert page(16) == whole[16:21]
+
+
 def test_an_empty_segment_is_error_2604(sim, zoho):
     for email in sim.control("truth/permission_refused_in_campaigns")["emails"]:
         info = f"{{Contact Email:{email},Marketing Permission:Granted}}"
