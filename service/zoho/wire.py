@@ -107,11 +107,17 @@ class Line:
     other side's farewell, and close it: the answer to a write is lost.
     """
 
-    def __init__(self, *, connect_timeout_s: float = 5.0, read_timeout_s: float = 30.0) -> None:
-        # Idle ones are
-        # dropped before common servers (5 s) drop them, so that no write is lost to a dying connection.
+    def __init__(
+        self,
+        *,
+        connect_timeout_s: float = 5.0,
+        read_timeout_s: float = 30.0,
+        authorities: ssl.SSLContext | None = None,
+    ) -> None:
+        # Idle ones are dropped before common servers (5 s) drop them, so that no write is lost to a dying
+        # connection.
         self._patience_s = read_timeout_s
-        authorities = _authorities()
+        authorities = authorities or _authorities()
         self._clients = [
             httpx.Client(
                 http2=False,

@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
-import httpx
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -261,10 +260,10 @@ def test_who_cannot_show_a_valid_certificate_is_told_nothing_and_the_error_says_
     [("localhost", range(-3, 0), "has expired"), ("zoho.example", range(-1, 2), "not valid for 'localhost'")],
 )
 def test_what_is_wrong_with_a_certificate_is_said(tmp_path, name, days, words):
-    with impostor(tmp_path, name, days) as other, closing(Line()) as line:
-        line._client.close()
-        line._client = httpx.Client(verify=ssl.create_default_context(cafile=other.certificate))
-        lost = line.exchange("GET", other.url)
+    with impostor(tmp_path, name, days) as other:
+        authorities = ssl.create_default_context(cafile=other.certificate)
+        with closing(Line(authorities=authorities)) as line:
+            lost = line.exchange("GET", other.url)
     assert not lost.sent
     assert words in lost.why
     assert not other.heard

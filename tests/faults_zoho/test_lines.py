@@ -17,20 +17,25 @@ from tests.running import claim, withdrawal
 IMPATIENT_S = 0.25
 
 
+def patience(org: Org, seconds: float) -> None:
+    for client in org.zoho.line._clients:
+        client.timeout = httpx.Timeout(seconds)
+
+
 @pytest.fixture
 def far(org) -> Iterator[tuple[Org, Cable]]:
     """The organisation at the end of a line, and clients that do not wait long for an answer."""
     with cable(org.sim.url) as line:
         urls = {f"zoho_{name}_url": line.url for name in ("crm", "campaigns", "accounts")}
         with reconnected(org, **urls) as made:
-            made.zoho.line._client.timeout = httpx.Timeout(IMPATIENT_S)
+            patience(made, IMPATIENT_S)
             yield made, line
 
 
 def test_an_answer_that_trickles_in_is_an_answer(far):
     org, line = far
     line.sliced = True
-    org.zoho.line._client.timeout = httpx.Timeout(10)
+    patience(org, 10)
     assert dict(org.run().found) == org.planted()
     org.converges()
 

@@ -8,6 +8,7 @@ from sqlalchemy import select
 
 from service.db import task
 from service.intake.places import crm_countries
+from service.policy import UNKNOWN
 from service.reconciler.crm_mirror import put_records
 from service.reconciler.placing import places_of
 from service.reconciler.port import CrmRecord
@@ -66,15 +67,21 @@ def test_the_mirror_keeps_the_state_of_who_lives_in_the_usa(intake):
 
 
 @pytest.mark.parametrize(
-    ("told", "crm", "place"),
-    [("Singapore", "Australia", "SG"), (None, "Australia", "AU"), (None, "Atlantis", "unknown")],
+    ("told", "crm", "compared", "place"),
+    [
+        ("Singapore", "Australia", "AU", "SG"),
+        (None, "Australia", "AU", "AU"),
+        (None, "Atlantis", UNKNOWN, UNKNOWN),
+    ],
 )
-def test_a_comparison_knows_people_by_their_events_then_crm_then_the_domain(intake, told, crm, place):
+def test_a_comparison_knows_people_by_their_events_then_crm_then_the_domain(
+    intake, told, crm, compared, place
+):
     put(intake, crm)
     [found] = intake.record([withdrawal(WHO, country=told)])
     vault = intake.vault
     index, sealed = vault.address_index(WHO), vault.seal_address(WHO)
-    rows = [SimpleNamespace(sub=found.subject, address_index=index, address=sealed)]
+    rows = [SimpleNamespace(sub=found.subject, address_index=index, address=sealed, jurisdiction=compared)]
     with intake.db.read() as tx:
         assert places_of(tx, rows, policies(), vault) == {index: (place, WHO)}
 
@@ -82,6 +89,6 @@ def test_a_comparison_knows_people_by_their_events_then_crm_then_the_domain(inta
 def test_of_people_without_events_and_records_the_domain_tells(intake):
     vault = intake.vault
     index, sealed = vault.address_index(WHO), vault.seal_address(WHO)
-    rows = [SimpleNamespace(sub=None, address_index=index, address=sealed)]
+    rows = [SimpleNamespace(sub=None, address_index=index, address=sealed, jurisdiction=UNKNOWN)]
     with intake.db.read() as tx:
         assert places_of(tx, rows, policies(), vault) == {index: ("CA", WHO)}
