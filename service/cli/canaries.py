@@ -6,7 +6,7 @@ from rich.table import Table
 from service import app, settings
 from service.cli import cost, estimating, show
 from service.reconciler import canaries as keeping
-from service.reconciler import hatching
+from service.reconciler import hatching, natures
 
 
 @click.group()
@@ -17,7 +17,7 @@ def canaries() -> None:
 @canaries.command("create")
 @click.option("--estimate", "estimated", is_flag=True, help="Ask Zoho nothing; print what it would cost.")
 def create(*, estimated: bool) -> None:
-    """Create those that do not exist yet, in CRM and in Campaigns, on the domains of enforcement.toml.
+    """Create those that do not exist yet, in all modules of CRM and in Campaigns, on our domains.
 
     Look at them once in both products: what they say there is what every later run is held against.
     """
@@ -29,7 +29,7 @@ def create(*, estimated: bool) -> None:
         made = hatching.create(parts.context(zoho))
         cost.show_cost(expected, zoho.meter)
     for one in made:
-        click.echo(f"{one.state:<12} {one.address}  {one.module} {one.record_id}")
+        click.echo(f"{one.name:<12} {one.address}  {one.module} {one.record_id}")
     click.echo(
         "check in both products that each is in its state; the bounced one bounces with the next campaign"
     )
@@ -39,7 +39,7 @@ def create(*, estimated: bool) -> None:
 def show_all() -> None:
     """Show when each was last written and seen as it should be, and what is wrong with it."""
     with app.running(settings.load()) as parts, parts.db.read() as tx:
-        rows = keeping.shown(tx)
+        rows, missing = keeping.shown(tx), keeping.lacking(tx, parts.policy)
     table = Table(box=None, pad_edge=False)
     for title in ("canary", "written", "seen right", "trouble"):
         table.add_column(title)
@@ -47,6 +47,8 @@ def show_all() -> None:
         times = (f"{at:%Y-%m-%d %H:%M}" if at else "never" for at in (row.driven_at, row.seen_at))
         table.add_row(row.state, *times, row.trouble or "")
     show.console().print(table if rows else "there are none; consent-ledger canaries create makes them")
+    if rows and missing:
+        show.console().print(f"{natures.tell_lacking(missing)}; consent-ledger canaries create makes them")
 
 
 @canaries.command("forget")

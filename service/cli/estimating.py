@@ -8,7 +8,6 @@ from service.reconciler import harm as harming
 from service.reconciler import push as pushing
 from service.reconciler.context import Context
 from service.reconciler.harm import Sent
-from service.reconciler.natures import STATES
 from service.reconciler.port import Member
 from service.vault import connection
 from service.zoho import errands, listings
@@ -128,14 +127,11 @@ def _mailing(noted: Noted | None, recipients: int) -> Mailing:
 
 
 def of_canaries(parts: Parts, zoho: Zoho) -> Estimate:
-    """Return what creating the canaries that do not exist yet costs."""
-    made = {one.state for one in canaries.everybody(parts.context(zoho))}
-    found = errands.of_canaries(
-        [state for state in STATES if state not in made],
-        modules=len(parts.policy.zoho.crm.modules),
-        module=parts.policy.enforcement.canaries.module,
-        lists=len(parts.context(zoho).lists),
-    )
+    """Return what creating the records that the canaries lack costs."""
+    with parts.db.read() as tx:
+        missing = canaries.lacking(tx, parts.policy)
+    lists = len(parts.context(zoho).lists)
+    found = errands.of_canaries(missing, modules=len(parts.policy.zoho.crm.modules), lists=lists)
     return _with_token(found, zoho)
 
 

@@ -3,8 +3,9 @@
 They go through the same mapping as everybody else. A run writes each one's state again and then reads it
 back from both products. After a change of the mapping they are read first: what the older mapping wrote
 must look right through the new one, else the two values have changed places; only then are they written
-through it, and read once more before anybody else is. Nobody is behind them: they are left out of
-comparisons, news and figures.
+through it, and read once more before anybody else is. Each has a record in every mapped module of CRM; the
+first one stands for the canary in Campaigns. Nobody is behind them: they are left out of comparisons, news
+and figures.
 """
 
 import hashlib
@@ -32,8 +33,12 @@ Seen = tuple[Mapping[str, str], str | None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Canary:
-    """One contact of our own; `trouble` is what was last wrong with it, if anything."""
+    """One record of a contact of our own; `trouble` is what was last wrong with it, if anything.
 
+    `name` is the state, and for any record but the first one its module as well.
+    """
+
+    name: str
     state: str
     address_index: bytes
     address: str
@@ -43,6 +48,11 @@ class Canary:
     seen_at: datetime | None
     driven_at: datetime | None
     trouble: str | None
+
+    @property
+    def is_first(self) -> bool:
+        """Whether it stands for the canary in Campaigns."""
+        return self.name == self.state
 
 
 def drive(context: Context, *, anew: bool = False) -> None:
@@ -55,27 +65,28 @@ def drive(context: Context, *, anew: bool = False) -> None:
         return
     in_crm = _drive_crm(context, known)
     for one in known:
-        trouble = in_crm[one.state]
+        trouble = in_crm[one.name]
         try:
-            results = natures.write(context, NATURES[one.state].driven, one.address)
+            steps = NATURES[one.state].driven if one.is_first else ()
+            results = natures.write(context, steps, one.address)
             trouble = trouble or next((f"{r.target}: {r.code}" for r in results if not r.done), None)
         except ZohoError as error:
             trouble = error.code or type(error).__name__
         with context.db.begin() as tx:
-            _note(tx, one.state, driven_at=context.now(), trouble=trouble)
+            _note(tx, one.name, driven_at=context.now(), trouble=trouble)
 
 
 def _drive_crm(context: Context, known: Sequence[Canary]) -> dict[str, str | None]:
-    """Write Email_Opt_Out of all canaries again; return what each met, by state."""
+    """Write Email_Opt_Out of all canaries again; return what each met, by name."""
     changes = [
         CrmChange(module=one.module, record_id=one.record_id, opted_out=OPTED_OUT[one.state]) for one in known
     ]
     try:
         results = context.crm.enforce(changes)
     except ZohoError as error:
-        return {one.state: error.code or type(error).__name__ for one in known}
+        return {one.name: error.code or type(error).__name__ for one in known}
     met = zip(known, results, strict=True)
-    return {one.state: None if result.done else f"{result.target}: {result.code}" for one, result in met}
+    return {one.name: None if result.done else f"{result.target}: {result.code}" for one, result in met}
 
 
 def judge(context: Context, *, applying: bool) -> list[Trip]:
@@ -88,7 +99,7 @@ def judge(context: Context, *, applying: bool) -> list[Trip]:
     if not known:
         return []
     with context.db.read() as tx:
-        lists = {one.state: _shown(tx, one, context.lists) for one in known}
+        lists = {one.state: _shown(tx, one, context.lists) for one in known if one.is_first}
     wrong = _judged(context, known, lists)
     if any(wrong.values()) or all(one.mapping == fingerprint(context.policy) for one in known):
         return _trips(wrong)
@@ -100,7 +111,8 @@ def judge(context: Context, *, applying: bool) -> list[Trip]:
     wrong = _judged(context, known, lists)
     if not any(wrong.values()):
         with context.db.begin() as tx:
-            tx.execute(update(canary).values(mapping=fingerprint(context.policy)))
+            ours = canary.c.state.in_([one.name for one in known])
+            tx.execute(update(canary).where(ours).values(mapping=fingerprint(context.policy)))
     return _trips(wrong)
 
 
@@ -113,10 +125,9 @@ def _judged(context: Context, known: Sequence[Canary], lists: Mapping[str, Seen]
         for one in known:
             record = records.get((one.module, one.record_id))
             in_crm = None if record is None else record.opted_out
-            troubles = [
-                *natures.wrong_in_crm(one.state, in_crm),
-                *natures.wrong_in_campaigns(one.state, *lists[one.state]),
-            ]
+            troubles = [*natures.wrong_in_crm(one.state, one.module, opted_out=in_crm)]
+            if one.is_first:
+                troubles += natures.wrong_in_campaigns(one.state, *lists[one.state])
             for product, words in troubles:
                 if product is not None:
                     wrong[product].append(words)
@@ -148,6 +159,13 @@ def shown(tx: Connection) -> Sequence[Any]:
     """Return the rows of all canaries, without their addresses."""
     columns = (canary.c.state, canary.c.module, canary.c.made_at, canary.c.driven_at, canary.c.seen_at)
     return tx.execute(select(*columns, canary.c.trouble).order_by(canary.c.made_at, canary.c.state)).all()
+
+
+def lacking(tx: Connection, policy: PolicySet) -> dict[str, dict[str, str]]:
+    """Return the records that the canaries do not have yet: by state, name and module."""
+    there = {row.state: row.module for row in tx.execute(select(canary.c.state, canary.c.module))}
+    modules = [module.name for module in policy.zoho.crm.modules]
+    return natures.lacking(there, modules, policy.enforcement.canaries.module)
 
 
 def forget(tx: Connection) -> None:
@@ -184,13 +202,14 @@ def _shown(tx: Connection, one: Canary, lists: Sequence[str]) -> Seen:
 
 
 def everybody(context: Context) -> list[Canary]:
-    """Return all canaries, with their addresses."""
+    """Return all records of canaries, but further ones of modules that are not mapped any more."""
     with context.db.read() as tx:
         rows = tx.execute(select(canary)).mappings().all()
-    order = {state: place for place, state in enumerate(STATES)}
-    return [
+    mapped = {module.name for module in context.policy.zoho.crm.modules}
+    found = [
         Canary(
-            state=row["state"],
+            name=row["state"],
+            state=natures.state_of(row["state"]),
             address_index=row["address_index"],
             address=context.vault.open_address(row["address"]),
             module=row["module"],
@@ -200,16 +219,18 @@ def everybody(context: Context) -> list[Canary]:
             driven_at=row["driven_at"],
             trouble=row["trouble"],
         )
-        for row in sorted(rows, key=lambda row: order[row["state"]])
+        for row in rows
+        if row["state"] in STATES or row["module"] in mapped
     ]
+    return sorted(found, key=lambda one: (STATES.index(one.state), not one.is_first, one.module))
 
 
 def _note_seen(tx: Connection, one: Canary, troubles: Sequence[str], context: Context) -> None:
     if troubles:
-        _note(tx, one.state, trouble="; ".join(troubles))
+        _note(tx, one.name, trouble="; ".join(troubles))
     else:
-        _note(tx, one.state, seen_at=context.now(), trouble=None)
+        _note(tx, one.name, seen_at=context.now(), trouble=None)
 
 
-def _note(tx: Connection, state: str, **values: object) -> None:
-    tx.execute(update(canary).where(canary.c.state == state).values(**values))
+def _note(tx: Connection, name: str, **values: object) -> None:
+    tx.execute(update(canary).where(canary.c.state == name).values(**values))

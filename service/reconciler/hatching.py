@@ -1,49 +1,64 @@
 """Create the canaries, in both products, through the mapping that everybody goes through."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import insert
+from sqlalchemy import insert, select
 
 from service.db import canary
 from service.errors import Malformed, Misconfigured, ZohoError
 from service.reconciler import natures
-from service.reconciler.canaries import Canary, everybody, fingerprint
+from service.reconciler.canaries import Canary, everybody, fingerprint, lacking
 from service.reconciler.context import Context
-from service.reconciler.natures import NATURES, OPTED_OUT, STATES
-from service.reconciler.port import CrmChange, Result
+from service.reconciler.natures import NATURES, OPTED_OUT
+from service.reconciler.port import CrmChange, CrmRecord, Result
 
 
 def create(context: Context) -> list[Canary]:
-    """Create the canaries that do not exist yet, in both products, and return all of them.
+    """Create the records that the canaries lack, in every module and in Campaigns; return all of them.
 
     The bounced one is a contact like any other until the first campaign finds its mailbox dead: no API
-    makes a bounce. Raises `Misconfigured` without a domain, `ZohoError` where a product refuses.
+    makes a bounce. First records come first, so that a module that refuses keeps no canary from beginning.
+    Raises `Misconfigured` without a domain, `ZohoError` where a product refuses.
     """
     rules = context.policy.enforcement.canaries
     if not rules.domain or not rules.dead_domain:
         raise Misconfigured("name domain and dead_domain under [canaries] in policies/enforcement.toml first")
-    known = {one.state for one in everybody(context)}
-    for state in STATES:
-        if state in known:
-            continue
-        address = f"consent-canary-{state}@{rules.dead_domain if state == 'bounced' else rules.domain}"
-        record_id = _in_crm(context, state, address)
-        for result in natures.write(context, NATURES[state].made, address):
+    with context.db.read() as tx:
+        missing = lacking(tx, context.policy)
+    known = _addresses(context)
+    addresses = {state: known.get(state) or _address(context, state) for state in missing}
+    there = {state: context.crm.find(addresses[state]) for state in missing}
+    wanted = [(state, name, module) for state, names in missing.items() for name, module in names.items()]
+    for state, name, module in sorted(wanted, key=lambda one: one[0] != one[1]):
+        record_id = _in_crm(context, state, module, addresses[state], there[state])
+        for result in natures.write(context, NATURES[state].made if name == state else (), addresses[state]):
             _require(result)
         with context.db.begin() as tx:
-            tx.execute(insert(canary).values(_row(context, state, address, record_id)))
+            tx.execute(insert(canary).values(_row(context, name, module, addresses[state], record_id)))
     return everybody(context)
 
 
-def _in_crm(context: Context, state: str, address: str) -> str:
-    """Return the id of the canary's record, made now unless it is there already."""
-    module = context.policy.enforcement.canaries.module
-    there = [record for record in context.crm.find(address) if record.module == module]
-    if there:
-        wanted = CrmChange(module=module, record_id=there[0].record_id, opted_out=OPTED_OUT[state])
+def _addresses(context: Context) -> Mapping[str, str]:
+    """Return the address of each canary that has begun: a further record has the same."""
+    with context.db.read() as tx:
+        rows = tx.execute(select(canary.c.state, canary.c.address)).all()
+    return {row.state: context.vault.open_address(row.address) for row in rows if row.state in NATURES}
+
+
+def _address(context: Context, state: str) -> str:
+    rules = context.policy.enforcement.canaries
+    return f"consent-canary-{state}@{rules.dead_domain if state == 'bounced' else rules.domain}"
+
+
+def _in_crm(context: Context, state: str, module: str, address: str, there: Sequence[CrmRecord]) -> str:
+    """Return the id of the canary's record in a module, made now unless it is there already."""
+    held = [record for record in there if record.module == module]
+    if held:
+        wanted = CrmChange(module=module, record_id=held[0].record_id, opted_out=OPTED_OUT[state])
         for result in context.crm.enforce([wanted]):
             _require(result)
-        return there[0].record_id
+        return held[0].record_id
     record_id, result = context.crm.add(module, address, opted_out=OPTED_OUT[state])
     _require(result)
     return record_id
@@ -54,14 +69,14 @@ def _require(result: Result) -> None:
         raise ZohoError(f"{result.target}: {result.code} {result.reason}".strip(), code=result.code)
 
 
-def _row(context: Context, state: str, address: str, record_id: str) -> dict[str, Any]:
+def _row(context: Context, name: str, module: str, address: str, record_id: str) -> dict[str, Any]:
     if not record_id:
         raise Malformed("CRM took the canary and gave it no id; look for it by hand")
     return {
-        "state": state,
+        "state": name,
         "address_index": context.vault.address_index(address),
         "address": context.vault.seal_address(address),
-        "module": context.policy.enforcement.canaries.module,
+        "module": module,
         "record_id": record_id,
         "mapping": fingerprint(context.policy),
         "made_at": context.now(),

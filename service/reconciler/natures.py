@@ -1,7 +1,7 @@
 """What a canary of each state shows in both products, and by which writes it comes to show it.
 
-Every state of standing, and every way of leaving, has one. The writes are those that everybody's consent
-goes through, so that each of them is tried in each run.
+Every state of standing, and every way of leaving, has one, with a record in every mapped module of CRM. The
+writes are those that everybody's consent goes through, so that each of them is tried in each run.
 """
 
 from collections import Counter
@@ -82,6 +82,7 @@ ever having been on a list; unknown: a record of CRM alone.
 STATES = tuple(NATURES)
 OPTED_OUT = {state: nature.opted_out for state, nature in NATURES.items()}
 """What Email_Opt_Out says of each."""
+_IN = " in "
 
 _ENDPOINTS = {
     Step.GRANT: "json/listsubscribe",
@@ -90,6 +91,43 @@ _ENDPOINTS = {
     Step.LEAVE: "json/listunsubscribe",
     Step.STOP: "json/listunsubscribe",
 }
+
+
+def named(state: str, module: str, *, first: bool) -> str:
+    """Return what one record of a canary is called: its state; any further record says its module, too."""
+    return state if first else f"{state}{_IN}{module}"
+
+
+def state_of(name: str) -> str:
+    """Return the state of a record that `named` named."""
+    return name.partition(_IN)[0]
+
+
+def lacking(there: Mapping[str, str], modules: Sequence[str], home: str) -> dict[str, dict[str, str]]:
+    """Return the records that are not there, by state: each one's name, and its module.
+
+    `there` tells the module of each name, `home` where a canary begins that has no record yet.
+    """
+    found: dict[str, dict[str, str]] = {}
+    for state in STATES:
+        first = there.get(state, home)
+        wanted = dict.fromkeys((first, *modules))
+        names = {named(state, module, first=module == first): module for module in wanted}
+        if missing := {name: module for name, module in names.items() if name not in there}:
+            found[state] = missing
+    return found
+
+
+def tell_lacking(missing: Mapping[str, Mapping[str, str]]) -> str:
+    """Return which canaries there are none of, in words: those of whole states, then by module."""
+    whole = [state for state, names in missing.items() if state in names]
+    elsewhere: dict[str, list[str]] = {}
+    for state, names in missing.items():
+        for module in names.values() if state not in names else ():
+            elsewhere.setdefault(module, []).append(state)
+    parts = [f"there is no canary for: {', '.join(whole)}"] if whole else []
+    parts += [f"there is no canary in {name} for: {', '.join(states)}" for name, states in elsewhere.items()]
+    return "; ".join(parts)
 
 
 def calls(states: Sequence[str], *, lists: int, making: bool) -> Counter[str]:
@@ -128,13 +166,13 @@ Wrong = tuple[str | None, str]
 """The product that shows a canary wrong, None where nothing follows from it, and how."""
 
 
-def wrong_in_crm(state: str, opted_out: bool | None) -> Iterator[Wrong]:  # noqa: FBT001  # a fact, not a flag
-    """Yield what is wrong with a canary in CRM; None: it is not there."""
+def wrong_in_crm(state: str, module: str, *, opted_out: bool | None) -> Iterator[Wrong]:
+    """Yield what is wrong with a canary in a module of CRM; None: it is not there."""
     if opted_out is None:
-        yield None, f"the {state} canary is not in CRM any more"
+        yield None, f"the {state} canary is not in {module} any more"
     elif opted_out is not OPTED_OUT[state]:
         reads = "opted out" if opted_out else "not opted out"
-        yield CRM, f"the {state} canary reads {reads} in CRM"
+        yield CRM, f"the {state} canary reads {reads} in {module}"
 
 
 def wrong_in_campaigns(state: str, statuses: Mapping[str, str], permission: str | None) -> Iterator[Wrong]:

@@ -3,7 +3,7 @@
 Follows what each command does, call by call; `estimate` does the same for readings and repairs.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import ceil
 
@@ -71,12 +71,18 @@ def of_harm(*, listing: int, mailings: Iterable[Mailing], ranges: Mapping[str, i
     return found
 
 
-def of_canaries(states: Sequence[str], *, modules: int, module: str, lists: int) -> Estimate:
-    """Return what creating canaries in these states costs: each is looked for in all modules, then made."""
-    found = Estimate(oauth=int(bool(states)))
-    found.ask_crm("POST /crm/v8/coql", len(states) * modules, len(states) * modules)
-    found.ask_crm(f"POST /crm/v8/{module}", len(states), len(states) * write_credits(1))
-    found.campaigns += natures.calls(states, lists=lists, making=True)
+def of_canaries(missing: Mapping[str, Mapping[str, str]], *, modules: int, lists: int) -> Estimate:
+    """Return what creating the `missing` records of canaries costs (by state, name and module).
+
+    Each canary is looked for once in all modules; Campaigns is written where it has no record at all.
+    """
+    found = Estimate(oauth=int(bool(missing)))
+    found.ask_crm("POST /crm/v8/coql", len(missing) * modules, len(missing) * modules)
+    for names in missing.values():
+        for module in names.values():
+            found.ask_crm(f"POST /crm/v8/{module}", 1, write_credits(1))
+    first = [state for state, names in missing.items() if state in names]
+    found.campaigns += natures.calls(first, lists=lists, making=True)
     return found
 
 

@@ -167,7 +167,7 @@ def _write_canaries(found: Estimate, context: Context, them: Sequence[Canary]) -
     alike = Counter((one.module, natures.OPTED_OUT[one.state]) for one in them)  # goes apart from stops
     for (module, _), count in alike.items():
         found.ask_crm(f"PUT /crm/v8/{module}", 1, write_credits(count))
-    states = [one.state for one in them]
+    states = [one.state for one in them if one.is_first]
     found.campaigns += natures.calls(states, lists=len(context.lists), making=False)
 
 

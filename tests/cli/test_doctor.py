@@ -306,6 +306,7 @@ def test_canaries_the_right_way_round_pass(chosen, zoho):
     found = only(examined(chosen), "polarity")
     assert [one.outcome for one in found] == [Outcome.WARN, Outcome.PASS, Outcome.PASS]
     assert "no canary for: unsubscribed, pending, expired" in found[0].seen
+    assert "no canary in Leads for: granted, refused" in found[0].seen
 
 
 def test_without_canaries_doctor_says_what_to_set_and_what_to_run(chosen):
@@ -318,7 +319,7 @@ def test_without_canaries_doctor_says_what_to_set_and_what_to_run(chosen):
 
 def test_a_canary_the_wrong_way_round_fails_before_anybody_is_mailed(chosen, zoho):
     canaries(chosen, zoho, granted=True, refused=True)
-    assert "the granted canary is opted out in CRM: the mapping may be inverted" in (
+    assert "the granted canary is opted out in Contacts: the mapping may be inverted" in (
         failure(chosen, "polarity").seen
     )
 

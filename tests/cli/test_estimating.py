@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import sqlite3
+from contextlib import closing
 
 import pytest
 
@@ -197,17 +198,22 @@ def test_creating_canaries_is_estimated_to_the_call(connected, zoho, tmp_path):
         text = re.sub(rf'^{name} = ".*"', f'{name} = "{domain}"', text, flags=re.MULTILINE)
     rules.write_text(text)
     chosen = connected | {"CONSENT_POLICIES_DIR": str(policies)}
+    file = connected["CONSENT_DATABASE_URL"].removeprefix("sqlite:///")
     assert told_and_charged(chosen, zoho, "canaries", "create")["crm"] > 0
     assert told_and_charged(chosen, zoho, "canaries", "create") == {}
+    zoho.world.db.execute("DELETE FROM crm_Leads WHERE Email LIKE 'consent-canary-%'")
+    with closing(sqlite3.connect(file)) as db, db:
+        db.execute("DELETE FROM canary WHERE module = 'Leads'")  # as made when one module was enough
+    assert "there is no canary in Leads for: granted" in call(chosen, "canaries", "show")[1]
+    assert "campaigns" not in told_and_charged(chosen, zoho, "canaries", "create")
     call(chosen, "reconcile")
     assert told_and_charged(chosen, zoho, "reconcile")["crm"] > 0
     assert told_and_charged(chosen, zoho, "reconcile", "--apply")["crm"] > 0
-    with sqlite3.connect(connected["CONSENT_DATABASE_URL"].removeprefix("sqlite:///")) as db:
+    with closing(sqlite3.connect(file)) as db, db:
         db.execute("UPDATE canary SET mapping = x'00'")  # as after a change of the mapping
-    db.close()
     twice = told_and_charged(chosen, zoho, "reconcile", "--apply")
     once = told_and_charged(chosen, zoho, "reconcile", "--apply")
-    assert twice["crm"] == once["crm"] + 1
+    assert twice["crm"] == once["crm"] + len(("Contacts", "Leads"))
     assert twice["campaigns"] > once["campaigns"]
 
 

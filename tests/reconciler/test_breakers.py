@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import msgspec
 import pytest
-from sqlalchemy import select
+from sqlalchemy import delete, select, update
 
 from service.consent import State
 from service.db import breaker, canary, drift
@@ -193,6 +193,10 @@ def troubles(made: World) -> dict[str, str | None]:
 def test_canaries_are_created_in_every_state_that_the_products_permit(watched):
     opted_out = {state: watched.person(address(watched, state))["crm"][0] for state in natures.STATES}
     assert {state: record["Email_Opt_Out"] for state, record in opted_out.items()} == natures.OPTED_OUT
+    for state in natures.STATES:
+        records = watched.context.crm.find(address(watched, state))
+        read = {record.module: record.opted_out for record in records}
+        assert read == dict.fromkeys(("Contacts", "Leads"), natures.OPTED_OUT[state])
     shown = {state: watched.person(address(watched, state))["campaigns"] or {} for state in natures.STATES}
     assert {state: [*one.get("lists", {}).values()] for state, one in shown.items()} == {
         "granted": ["active"],
@@ -230,7 +234,8 @@ def test_every_run_writes_the_canaries_and_reads_them_back(watched):
     result = watched.run()
     assert not result.tripped
     waiting = {"bounced": "the bounced canary has not bounced yet"}
-    assert troubles(watched) == dict.fromkeys(natures.STATES) | waiting
+    names = [*natures.STATES, *(f"{state} in Leads" for state in natures.STATES)]
+    assert troubles(watched) == dict.fromkeys(names) | waiting
     watched.sim.control("campaigns/bounce", {"email": address(watched, "bounced")})
     assert not watched.run().tripped
     assert set(troubles(watched).values()) == {None}
@@ -280,7 +285,7 @@ INVERTED["both"] = INVERTED["values"] | INVERTED["segments"]
 def test_each_canary_tells_which_product_shows_it_the_wrong_way_round(state, found, product):
     opted_out, statuses, permission = found
     wrong = [
-        *natures.wrong_in_crm(state, opted_out),
+        *natures.wrong_in_crm(state, "Contacts", opted_out=opted_out),
         *natures.wrong_in_campaigns(state, statuses, permission),
     ]
     assert [target for target, _ in wrong] == [product]
@@ -292,7 +297,7 @@ def test_a_canary_that_shows_what_was_written_is_right(state):
     nature = natures.NATURES[state]
     statuses = {"a": nature.status.value} if nature.status else {}
     assert not [
-        *natures.wrong_in_crm(state, nature.opted_out),
+        *natures.wrong_in_crm(state, "Contacts", opted_out=nature.opted_out),
         *natures.wrong_in_campaigns(state, statuses, nature.permission),
     ]
 
@@ -329,6 +334,66 @@ def test_an_opt_out_read_from_another_field_leaves_crm_out(watched):
     assert ("crm", "canary polarity") in [(trip.target, trip.name) for trip in result.tripped]
     assert watched.products() == before
     assert all(not item.target.startswith("crm") for item in result.plan.changes)
+
+
+def test_an_opt_out_that_turns_round_in_one_module_alone_trips_and_names_that_module(watched):
+    """An automation of Leads writes the opposite of what it is told; Contacts are as they should be."""
+    watched.run()
+    email = watched.ordinary()
+    watched.sim.world.db.executescript(
+        "CREATE TRIGGER turned AFTER UPDATE OF Email_Opt_Out ON crm_Leads BEGIN"
+        " UPDATE crm_Leads SET Email_Opt_Out = 1 - NEW.Email_Opt_Out WHERE id = NEW.id; END"
+    )
+    result = watched.run()
+    (trip,) = result.tripped
+    assert (trip.target, trip.name, trip.stops) == ("crm", "canary polarity", "all")
+    assert "the refused canary reads not opted out in Leads" in trip.reason
+    assert "in Contacts" not in trip.reason
+    wrong = {name for name, trouble in troubles(watched).items() if trouble}
+    assert wrong == {"bounced", *(f"{state} in Leads" for state in natures.STATES)}
+    assert all(not item.target.startswith("crm") for item in result.plan.changes)
+    assert watched.events(email) == []
+
+
+def test_a_stop_of_leads_that_somebody_turned_round_is_read_under_a_new_mapping_before_it_is_written(watched):
+    watched.run()
+    watched.sim.world.db.execute("UPDATE crm_Leads SET Email_Opt_Out = 1 - Email_Opt_Out")
+    with watched.db.begin() as tx:
+        tx.execute(update(canary).values(mapping=b"another"))
+    (trip,) = watched.run().tripped
+    assert "the granted canary reads opted out in Leads" in trip.reason
+    assert {watched.context.crm.find(address(watched, "refused"))[1].opted_out} == {False}
+
+
+def test_an_installation_of_one_module_is_given_the_records_that_it_lacks_and_nothing_else(watched):
+    with watched.db.begin() as tx:
+        tx.execute(delete(canary).where(canary.c.module == "Leads"))
+        assert canaries.lacking(tx, watched.context.policy) == {
+            state: {f"{state} in Leads": "Leads"} for state in natures.STATES
+        }
+    watched.sim.world.db.execute("DELETE FROM crm_Leads WHERE Email LIKE 'consent-canary-%'")
+    before = {state: watched.person(address(watched, state))["campaigns"] for state in natures.STATES}
+    made = hatching.create(watched.context)
+    assert [one.module for one in made if not one.is_first] == ["Leads"] * len(natures.STATES)
+    assert {s: watched.person(address(watched, s))["campaigns"] for s in natures.STATES} == before
+    assert not watched.run().tripped
+
+
+def test_a_module_that_is_not_mapped_any_more_leaves_its_canaries_alone(watched):
+    crm = msgspec.structs.replace(
+        watched.context.policy.zoho.crm, modules=watched.context.policy.zoho.crm.modules[:1]
+    )
+    zoho = msgspec.structs.replace(watched.context.policy.zoho, crm=crm)
+    context = replace(watched.context, policy=msgspec.structs.replace(watched.context.policy, zoho=zoho))
+    assert {one.module for one in canaries.everybody(context)} == {"Contacts"}
+    assert not canaries.judge(context, applying=True)
+
+
+def test_what_lacks_is_told_by_state_and_then_by_module():
+    there = dict.fromkeys(natures.STATES[1:], "Contacts")
+    told = natures.tell_lacking(natures.lacking(there, ["Contacts", "Leads"], "Contacts"))
+    assert told.startswith("there is no canary for: granted; there is no canary in Leads for: refused, ")
+    assert not natures.lacking(there | {"granted": "Leads"}, [], "Contacts")
 
 
 def test_the_right_mapping_is_believed_again(watched):

@@ -88,7 +88,7 @@ class Acts:
             run = self._parts.context(zoho, self._progress)
             self._act("Put contacts of our own into both products, one in every state")
             made = hatching.create(run)
-            self._out.print(f"{len(made)} canaries: each run writes them and reads them back")
+            self._out.print(f"{len(made)} records of canaries: each run writes them and reads them back")
             self._act("Read CRM and Campaigns, compare them with the ledger (dry run)")
             dry = reconcile(run)
             self._out.print(_truth_table(told.planted, dry.found))

@@ -3,7 +3,7 @@
 from sqlalchemy import func, select
 
 from service.cli.doctor.finding import TROUBLE, Blocked
-from service.cli.doctor.rights import OPTED_OUT
+from service.cli.doctor.rights import looked_at
 from service.cli.doctor.scene import Scene
 from service.db import canary
 from service.zoho import errands
@@ -38,5 +38,5 @@ def _canaries(scene: Scene) -> int:
     if not scene.is_migrated:
         return 0
     with scene.db.need().read() as tx:
-        states = canary.c.state.in_(list(OPTED_OUT))
-        return tx.scalar(select(func.count()).select_from(canary).where(states)) or 0
+        modules = select(func.count(canary.c.module.distinct())).where(looked_at(scene.policy.need()))
+        return tx.scalar(modules) or 0

@@ -3,13 +3,15 @@
 from collections.abc import Iterator
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, select
 
 from service.cli.doctor.access import CONSOLE
 from service.cli.doctor.finding import Look, fail, fine, warn
 from service.cli.doctor.scene import Scene
 from service.db import canary
-from service.reconciler import natures
+from service.policy import PolicySet
+from service.reconciler import canaries, natures
+from service.reconciler.port import CrmRecord
 from service.zoho import probes
 
 _ANEW = "run `consent-ledger canaries forget`, delete the others in both products, and create them anew"
@@ -50,10 +52,12 @@ def permissions(scene: Scene) -> Iterator[Look]:
 
 def polarity(scene: Scene) -> Iterator[Look]:
     """Look at the canary contacts in CRM: a granted one must not be opted out, the others must."""
-    zoho = scene.zoho.need()
+    zoho, policy = scene.zoho.need(), scene.policy.need()
     columns = (canary.c.state, canary.c.module, canary.c.record_id, canary.c.trouble)
     with scene.db.need().read() as tx:
-        rows = [row for row in tx.execute(select(*columns)).all() if row.state in OPTED_OUT]
+        found = tx.execute(select(*columns).where(looked_at(policy))).all()
+        missing = canaries.lacking(tx, policy)
+    rows = [row for row in found if natures.state_of(row.state) in OPTED_OUT]
     if not rows:
         yield warn(
             "there are no canary contacts, so an inverted mapping would be noticed by its victims first",
@@ -61,12 +65,17 @@ def polarity(scene: Scene) -> Iterator[Look]:
             RULES,
         )
         return
-    if lacking := [state for state in OPTED_OUT if state not in {row.state for row in rows}]:
-        yield warn(
-            f"there is no canary for: {', '.join(lacking)}", "run `consent-ledger canaries create`", RULES
-        )
+    if missing:
+        yield warn(natures.tell_lacking(missing), "run `consent-ledger canaries create`", RULES)
+    read = zoho.crm.read([(row.module, row.record_id) for row in rows])
+    records = {(record.module, record.record_id): record for record in read}
     for row in rows:
-        yield from _one(zoho.crm.read([(row.module, row.record_id)]), row)
+        yield _one(records.get((row.module, row.record_id)), row)
+
+
+def looked_at(policy: PolicySet) -> ColumnElement[bool]:
+    """Return which records of canaries are looked at: those of modules that the mapping names."""
+    return canary.c.module.in_([module.name for module in policy.zoho.crm.modules])
 
 
 def _how_to_begin(scene: Scene) -> str:
@@ -80,21 +89,18 @@ def _how_to_begin(scene: Scene) -> str:
     )
 
 
-def _one(found: Any, row: Any) -> Iterator[Look]:  # noqa: ANN401  # a row of the store and one of CRM
-    if not found:
-        yield fail(
-            f"the {row.state} canary is gone from CRM",
-            _ANEW,
-            row.module,
-        )
-    elif found[0].opted_out is not OPTED_OUT[row.state]:
-        yield fail(
-            f"the {row.state} canary is {'' if found[0].opted_out else 'not '}opted out in CRM: the mapping "
-            "may be inverted, or somebody edited it",
+def _one(found: CrmRecord | None, row: Any) -> Look:  # noqa: ANN401  # a row of the store
+    state = natures.state_of(row.state)
+    if found is None:
+        return fail(f"the {state} canary is gone from {row.module}", _ANEW, row.module)
+    reads = f"{'' if found.opted_out else 'not '}opted out"
+    if found.opted_out is not OPTED_OUT[state]:
+        return fail(
+            f"the {state} canary is {reads} in {row.module}: the mapping may be inverted, or somebody "
+            "edited it",
             "compare opt_out_field in policies/zoho.toml with CRM before anything is applied",
             "CRM: Setup > Customization > Modules and Fields",
         )
-    elif row.trouble:
-        yield warn(f"the {row.state} canary had trouble: {row.trouble}", "look at the last run", row.module)
-    else:
-        yield fine(f"the {row.state} canary is {'' if found[0].opted_out else 'not '}opted out, as it should")
+    if row.trouble:
+        return warn(f"the {row.state} canary had trouble: {row.trouble}", "look at the last run", row.module)
+    return fine(f"the {state} canary is {reads} in {row.module}, as it should")
