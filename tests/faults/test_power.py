@@ -4,6 +4,7 @@ import os
 import shutil
 import sqlite3
 from contextlib import closing
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -26,14 +27,16 @@ COMMITS = (
 
 
 @pytest.fixture
-def traceable() -> None:
-    if not power.possible():
-        message = "strace is missing or may not be used (apt-get install strace)"
+def library(disk: Path) -> Path:
+    """Return the library that notes what a program asks of its disk, built here."""
+    if power.compiler() is None:
+        message = "a C compiler is missing (apt-get install gcc libc6-dev)"
         pytest.fail(message) if IN_CI else pytest.skip(message)
+    return power.built(disk)
 
 
 def record_and_say(url: str) -> None:
-    """Run under strace: record events one by one, and say each receipt in one write."""
+    """Run while it is noted: record events one by one, and say each receipt in one write."""
     with closing(Database(url)) as database, running.start(database) as intake:
         for number in range(EVENTS):
             told = running.claim(f"cut-{number}@example.org", key=f"cut-{number}")
@@ -41,14 +44,15 @@ def record_and_say(url: str) -> None:
             os.write(1, b"ack " + found.receipt().hex().encode() + b"\n")
 
 
-@pytest.mark.usefixtures("traceable")
-def test_a_power_cut_at_any_acknowledgement_costs_no_acknowledged_event_of_sqlite(sqlite_url, disk, figures):
+def test_a_power_cut_at_any_acknowledgement_costs_no_acknowledged_event_of_sqlite(
+    sqlite_url, disk, library, figures
+):
     folder, left = disk / "held", disk / "left"
     folder.mkdir()
     path = shutil.copyfile(sqlite_url.removeprefix("sqlite:///"), folder / "ledger.db")
     before = power.Disk(folder)
     program = f"from tests.faults.test_power import record_and_say as go; go('sqlite:///{path}')"
-    power.traced(program, disk / "trace")
+    power.traced(program, disk / "trace", by=library)
     receipts: list[bytes] = []
     for said in before.replay(disk / "trace"):
         if not said.startswith(b"ack "):
@@ -72,9 +76,10 @@ def held(left, receipts: list[bytes]) -> bool:
         return all(stored.get(one.index) == one.entry for one in proven)
 
 
-@pytest.mark.usefixtures("traceable")
 @pytest.mark.parametrize(("synchronous", "loses"), [("FULL", False), ("NORMAL", True)])
-def test_what_the_simulated_power_cut_takes_is_what_sqlite_says_it_may(disk, synchronous, loses, figures):
+def test_what_the_simulated_power_cut_takes_is_what_sqlite_says_it_may(
+    disk, library, synchronous, loses, figures
+):
     folder = disk / "held"
     folder.mkdir()
     with closing(sqlite3.connect(folder / "bare.db")) as connection:
@@ -82,7 +87,7 @@ def test_what_the_simulated_power_cut_takes_is_what_sqlite_says_it_may(disk, syn
         connection.execute("CREATE TABLE told (number INTEGER PRIMARY KEY)")
     before = power.Disk(folder)
     call = f"go({str(folder / 'bare.db')!r}, {synchronous!r}, {EVENTS})"
-    power.traced(f"from tests.faults.power import write_and_say as go; {call}", disk / "trace")
+    power.traced(f"from tests.faults.power import write_and_say as go; {call}", disk / "trace", by=library)
     worst = acknowledged = 0
     for said in before.replay(disk / "trace"):
         acknowledged += said.startswith(b"ack ")
