@@ -13,6 +13,7 @@ from service.jobs import Nightly, Worker, node
 from service.reconciler import enforce, letting
 from service.reconciler.context import Context
 from service.reconciler.heeding import Heed
+from service.reconciler.seeking import Seeking
 from service.reconciler.watch import Watch
 from service.web.hooks import NOTIFIED_AT
 from service.zoho.mapping import Zoho
@@ -100,8 +101,8 @@ def _proving(context: Context, name: str, watch: Watch | None) -> Callable[[], f
     if context.policy.zoho.campaigns.workflow is None:
         return None
     if watch is None:
-        return lambda: enforce.look_back(context, worker=name)
-    return lambda: enforce.look_back(context, worker=name, others=watch.shown)
+        return Seeking(context=context, worker=name).look
+    return Seeking(context=context, worker=name, others=watch.shown).look
 
 
 def _let_go(context: Context) -> None:

@@ -6,7 +6,7 @@ before, who could not, and who is not seen in time goes the other way, one by on
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 import structlog
@@ -18,7 +18,6 @@ from service.reconciler import mirror, refusing, tasks
 from service.reconciler.apply import active_lists
 from service.reconciler.context import Context
 from service.reconciler.enforcement import CAMPAIGNS
-from service.reconciler.port import ListMember, Member
 from service.reconciler.stopping import Awaited, Ended, Still, Stop, enforced
 from service.reconciler.tasks import Triggering
 from service.vault.address import fold
@@ -32,9 +31,6 @@ APART = timedelta(seconds=1)
 
 WINDOW = timedelta(minutes=5)
 """How long each window of the calls about one person is (facts zoho-campaigns, section 7)."""
-
-Others = Callable[[Sequence[ListMember]], object]
-"""Hears whom else a list shows as unsubscribed, a list at a time."""
 
 Seen = Mapping[str, set[bytes]]
 """By list: which of the awaited (keyed hashes) it shows as unsubscribed."""
@@ -55,26 +51,6 @@ def stop_in_campaigns(context: Context, stops: Sequence[Stop], still: Still) -> 
     ended |= refusing.stop_in_campaigns(context, [s for s in stops if s.sub not in ended], still)
     shut = [stop for stop in able if isinstance(ended.get(stop.sub), QuotaExhausted)]
     return ended | _trigger(context, workflow, shut, still)
-
-
-def read_lists(context: Context, awaited: set[bytes]) -> tuple[Seen, list[Sequence[ListMember]], int]:
-    """Return which of the awaited each list shows as unsubscribed, who else is there, and the calls."""
-    seen: dict[str, set[bytes]] = {}
-    rest: list[Sequence[ListMember]] = []
-    calls = 0
-    for entry in context.policy.zoho.campaigns.lists:
-        rows, found, strangers = 0, set[bytes](), list[ListMember]()
-        for shown in context.campaigns.members(entry.name, Member.UNSUBSCRIBED):
-            rows += 1
-            index = context.vault.address_index(shown.address)
-            if index in awaited:
-                found.add(index)
-            else:
-                strangers.append(shown)
-        rest.append(strangers)
-        seen[entry.name] = found
-        calls += 2 + rows // refusing.PAGE
-    return seen, rest, calls
 
 
 def confirm(context: Context, stops: Sequence[Stop], seen: Seen) -> Mapping[SubjectId, Ended]:

@@ -207,6 +207,9 @@ class Campaigns(Protocol):
     def members(self, list_name: str, status: Member) -> Iterator[ListMember]:
         """Yield every contact of one list in one status, to the true end."""
 
+    def left(self, list_name: str) -> Iterator[ListMember]:
+        """Yield who has left a list, in the opposite order: perhaps those first who left last."""
+
     def joined_lately(self, list_name: str) -> Iterator[str]:
         """Yield the addresses of those who joined a list lately; how lately only Campaigns knows."""
 

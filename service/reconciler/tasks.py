@@ -11,6 +11,7 @@ from service.consent import Category, SubjectId
 from service.db import chunks, crm_address, happening, member, subject, task, triggering
 from service.errors import QuotaExhausted, Unreachable, ZohoError
 from service.ledger.store import LOG_ID
+from service.reconciler.port import Member
 from service.reconciler.upsert import upsert
 
 LEASE = timedelta(seconds=30)
@@ -105,15 +106,27 @@ def claim_triggered(
     return _lease(tx, rows, worker=worker, now=now)
 
 
-def awaited(tx: Connection) -> set[bytes]:
-    """Return the address indexes of those for whom a workflow was triggered and who were not seen stopped."""
-    rows = (
-        select(subject.c.address_index)
+def awaited(tx: Connection, names: Sequence[str] = ()) -> dict[bytes, frozenset[str]]:
+    """Return for whom a workflow was triggered who were not seen stopped: on which lists the mirror has them.
+
+    People are address indexes, lists those of these `names` where they are still active.
+    """
+    active = and_(
+        member.c.address_index == subject.c.address_index,
+        member.c.list_name.in_(names),
+        member.c.status == Member.ACTIVE.value,
+    )
+    found: dict[bytes, set[str]] = {}
+    for index, name in tx.execute(
+        select(subject.c.address_index, func.coalesce(member.c.list_name, ""))
+        .select_from(subject)
         .join(task, task.c.sub == subject.c.sub)
         .join(triggering, triggering.c.task_id == task.c.id)
-        .where(_awaited())
-    )
-    return set(tx.scalars(rows))
+        .outerjoin(member, active)
+        .where(_awaited(), subject.c.address_index.is_not(None))
+    ):
+        found.setdefault(index, set()).update([name] if name else ())
+    return {index: frozenset(lists) for index, lists in found.items()}
 
 
 def _tasks() -> Select[*tuple[Any, ...]]:

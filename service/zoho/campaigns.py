@@ -78,10 +78,11 @@ class ZohoCampaigns:
 
     def members(self, list_name: str, status: Member) -> Iterator[ListMember]:
         """Yield every contact of one list in one status, to the true end."""
-        params = {"listkey": self._key(list_name), "status": status.value, "sort": "asc"}
-        for row in self._listings.rows("getlistsubscribers", params):
-            if (address := text(row, "contact_email", "contactemailaddress")) is not None:
-                yield ListMember(list_name=list_name, address=address, status=status)
+        return self._members(list_name, status, "asc")
+
+    def left(self, list_name: str) -> Iterator[ListMember]:
+        """Yield who has left one list, from its other end; by what it is ordered is documented nowhere."""
+        return self._members(list_name, Member.UNSUBSCRIBED, "desc")
 
     def joined_lately(self, list_name: str) -> Iterator[str]:
         """Yield the addresses of those who joined one list lately; the time is documented nowhere."""
@@ -176,6 +177,12 @@ class ZohoCampaigns:
         There is no call that asks; repeating the idempotent one and reading "already" is the documented way.
         """
         return self._act("campaigns/do-not-mail", lambda: self._do_not_mail(address), _was_kept_out)
+
+    def _members(self, list_name: str, status: Member, sort: str) -> Iterator[ListMember]:
+        params = {"listkey": self._key(list_name), "status": status.value, "sort": sort}
+        for row in self._listings.rows("getlistsubscribers", params):
+            if (address := text(row, "contact_email", "contactemailaddress")) is not None:
+                yield ListMember(list_name=list_name, address=address, status=status)
 
     def _key(self, list_name: str) -> str:
         if list_name not in self._keys:

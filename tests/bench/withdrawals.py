@@ -34,9 +34,10 @@ from service.db import Database, task
 from service.jobs import Worker
 from service.policy import PolicySet, Workflow
 from service.reconciler.context import Context
-from service.reconciler.enforce import carry_out, look_back
+from service.reconciler.enforce import carry_out
 from service.reconciler.port import Member
 from service.reconciler.run import reconcile
+from service.reconciler.seeking import Seeking
 from service.reconciler.watch import Watch
 from service.settings import Settings
 from service.zoho.mapping import connect
@@ -187,7 +188,7 @@ def working(context: Context, watch: Watch | None) -> Iterator[None]:
         hour=0,
         now=now,
         name="bench",
-        prove=None if workflow is None else lambda: look_back(context, worker="bench", others=others),
+        prove=None if workflow is None else Seeking(context=context, worker="bench", others=others).look,
         look=None if watch is None else watch.look,
     )
     context.intake.ring_for_tasks(worker.tasks.ring)

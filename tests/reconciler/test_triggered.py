@@ -13,7 +13,8 @@ from service.consent import Category
 from service.db import task, triggering
 from service.policy import PolicySet, Workflow
 from service.reconciler import tasks
-from service.reconciler.enforce import Carried, carry_out, look_back
+from service.reconciler.enforce import Carried, carry_out
+from service.reconciler.seeking import Seeking
 from service.reconciler.watch import Watch
 from service.reports.audit import mapping_markdown
 from service.zoho.mapping import connect
@@ -65,7 +66,7 @@ def carry(made: World, **parts) -> Carried:
 def look(made: World, **parts) -> Carried:
     """Look once, and return how it ended for those who were looked for."""
     ended: list[Carried] = []
-    look_back(replace(made.context, **parts), worker="b", found=ended.append)
+    Seeking(context=replace(made.context, **parts), worker="b", found=ended.append).look()
     return Carried(
         done=sum(one.done for one in ended),
         superseded=sum(one.superseded for one in ended),
@@ -228,7 +229,7 @@ def test_a_reading_before_the_proof_takes_none_of_it_for_news(few):
 
 def test_nobody_to_look_for_costs_no_call(few):
     before = calls(few, "getlistsubscribers")
-    assert look_back(few.context, worker="b") > 0
+    assert Seeking(context=few.context, worker="b").look() > 0
     assert calls(few, "getlistsubscribers") == before
 
 
@@ -259,7 +260,7 @@ def test_while_many_are_looked_for_the_watch_leaves_the_lists_to_their_proof(lea
 
 def test_who_leaves_meanwhile_is_found_by_the_reading_that_proves_the_others(leaving):
     few, watch, other = leaving
-    look_back(few.context, worker="b", others=watch.shown)
+    Seeking(context=few.context, worker="b", others=watch.shown).look()
     assert few.events(other).count(Category.WITHDRAWN.value) == 1
     assert [row.state for row in rows(few)].count("done") == 6
     assert carry(few).total == 1
