@@ -76,7 +76,8 @@ class Event:
     evidence from A (full, live, mailbox confirmed) to F (an assertion). `valid_until` ends a
     consent whatever the rules say. `ground` is there for an implied consent alone. `country` is a code that
     the source told, `hint` the country-code domain of the address. `corrects` is the index of an earlier
-    entry about the same person that does not count any more. Times are aware UTC; `occurred_at` is
+    entry about the same person that does not count any more. `brought` are names of the evidence that came
+    with a consent, None where that was not kept. Times are aware UTC; `occurred_at` is
     the source's claim, `recorded_at` ours.
     """
 
@@ -93,6 +94,7 @@ class Event:
     country: str | None = None
     hint: str | None = None
     corrects: int | None = None
+    brought: frozenset[str] | None = None
 
     def __post_init__(self) -> None:
         for name in ("occurred_at", "recorded_at"):

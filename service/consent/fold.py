@@ -7,61 +7,17 @@ only implied never lifts a refusal at all.
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
-from enum import StrEnum
+from dataclasses import replace
+from datetime import datetime
 
+from service.consent.answer import Standing, State, decided
 from service.consent.event import GRANTS, REFUSALS, STOPS, Category, Event, Ground, Provenance
-from service.consent.rules import Clock, Rules
+from service.consent.proving import ONE_STEP, Objections, Shown, objections
+from service.consent.rules import Clock, Proof, Rules
+from service.consent.suppressing import suppression
 
 _TURN = {Category.REQUESTED: 1, Category.GRANTED: 2, Category.CONFIRMED: 3}
 """Whose turn it is among events of one moment: asking comes before answering."""
-
-
-class State(StrEnum):
-    """What a person's events say about one purpose."""
-
-    PERMITTED = "permitted"
-    REFUSED = "refused"
-    PENDING = "pending"
-    EXPIRED = "expired"
-    UNKNOWN = "unknown"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
-    """The answer for one purpose at one moment; `decided_by` is the index of the deciding entry.
-
-    `rule` is the id of the rule that decided, where one did, `policy` the digest of the set that it stands
-    in. `warnings` are what rules say that are not in force.
-    """
-
-    purpose: str
-    state: State
-    reason: str
-    decided_by: int | None = None
-    decided_at: datetime | None = None
-    valid_until: datetime | None = None
-    suppressed: str | None = None
-    suppressed_by: int | None = None
-    rule: str | None = None
-    policy: str = ""
-    warnings: tuple[str, ...] = ()
-
-    @property
-    def may_mail(self) -> bool:
-        """Return whether this person may be mailed: permitted and not suppressed."""
-        return self.state is State.PERMITTED and self.suppressed is None
-
-    @property
-    def must_stop(self) -> bool:
-        """Return whether both products must say stop: refused or suppressed."""
-        return self.state is State.REFUSED or self.suppressed is not None
-
-    @property
-    def reasons(self) -> tuple[str, ...]:
-        """Return every reason behind `may_mail`, the consent first."""
-        return (self.reason,) if self.suppressed is None else (self.reason, self.suppressed)
 
 
 def standing(events: Iterable[Event], purpose: str, rules: Rules, at: datetime) -> Standing:
@@ -81,7 +37,7 @@ def standing(events: Iterable[Event], purpose: str, rules: Rules, at: datetime) 
     for event in known:
         if (correction := corrections.get(event.index)) is not None:
             consent = _corrected(consent, event, correction)
-    cause, by = _suppression(counts, rules, at)
+    cause, by = suppression(counts, rules, at)
     return replace(consent, suppressed=cause, suppressed_by=by, policy=rules.policy)
 
 
@@ -108,29 +64,72 @@ def _fold_consent(known: list[Event], purpose: str, rules: Rules, at: datetime) 
     result = Standing(
         purpose=purpose, state=State.UNKNOWN, reason="no event says anything about this purpose"
     )
+    asked: Event | None = None
+    barred: tuple[Event, Proof, str] | None = None
     for event in known:
+        before, grants = result, event.category in GRANTS
+        asks = event.category is Category.REQUESTED or (
+            event.category is Category.GRANTED and event.ground is None
+        )
         if event.category in REFUSALS:
             scope = "every purpose" if event.purpose is None else "this purpose"
-            result = _decided(event, purpose, State.REFUSED, f"refused for {scope} ({event.source})")
-        elif event.category in GRANTS and event.ground is not None:
-            result = _implied(result, event, purpose, rules, at)
-        elif event.category is Category.REQUESTED or (
-            event.category is Category.GRANTED and rules.double_opt_in
-        ):
+            result = decided(event, purpose, State.REFUSED, f"refused for {scope} ({event.source})")
+            asked = None
+        elif asks and (not grants or rules.double_opt_in):
             if result.state in (State.UNKNOWN, State.EXPIRED):
                 result = _asked(event, purpose, rules)
-        elif event.category in GRANTS:
-            result = _granted(result, event, purpose, rules, at)
-    return result
+        elif grants:
+            found = _objections(event, asked, before, rules)
+            if (bar := next((one for one in found if one[0].counts), None)) is not None:
+                barred = (event, *bar)
+            elif event.ground is not None:
+                result = _implied(result, event, purpose, rules, at)
+            else:
+                result = _granted(result, event, found, purpose, rules, at)
+        asked = event if asks else asked
+        barred = barred if result is before else None
+    return result if barred is None else _barred(result, purpose, *barred)
+
+
+def _objections(event: Event, asked: Event | None, before: Standing, rules: Rules) -> Objections:
+    """Return the rules of evidence that a consent does not meet; none where what came with it was not kept.
+
+    What confirms a request shows what the request showed. Who had opted out comes back in two steps.
+    """
+    if event.brought is None:
+        return []
+    confirms = asked if event.category is Category.CONFIRMED else None
+    names = event.brought if confirms is None else event.brought | (confirms.brought or frozenset())
+    refused = before.state is State.REFUSED
+    shown = Shown(
+        brought=names | {ONE_STEP} if refused and confirms is None else names,
+        at=event.occurred_at,
+        asked_at=event.occurred_at if confirms is None else confirms.occurred_at,
+        implied=event.ground is not None,
+        refused_at=before.decided_at if refused else None,
+    )
+    return objections(rules.proofs, shown)
+
+
+def _barred(result: Standing, purpose: str, event: Event, proof: Proof, why: str) -> Standing:
+    """Return a standing that says which consent was recorded after it, and why that does not count."""
+    said = f"a consent ({event.source}, entry {event.index}) does not count under {proof.rule}: {why}"
+    if result.state is State.UNKNOWN:
+        return decided(event, purpose, State.UNKNOWN, said, rule=proof.rule)
+    if result.state is State.PERMITTED:
+        return replace(result, warnings=(*result.warnings, said))
+    return replace(result, reason=f"{result.reason}; {said}", rule=proof.rule)
 
 
 def _asked(event: Event, purpose: str, rules: Rules) -> Standing:
     rule = rules.double_opt_in_rule if event.category is Category.GRANTED else None
     reason = "asked for, and not yet confirmed by mail" + (f", which {rule} demands" if rule else "")
-    return _decided(event, purpose, State.PENDING, reason, rule=rule)
+    return decided(event, purpose, State.PENDING, reason, rule=rule)
 
 
-def _granted(before: Standing, event: Event, purpose: str, rules: Rules, at: datetime) -> Standing:
+def _granted(  # noqa: PLR0917  # as read by the fold
+    before: Standing, event: Event, found: Objections, purpose: str, rules: Rules, at: datetime
+) -> Standing:
     """Return the standing after a grant; one without evidence changes nothing."""
     if event.grade > rules.weakest_grade:
         if before.state is not State.UNKNOWN:
@@ -139,15 +138,18 @@ def _granted(before: Standing, event: Event, purpose: str, rules: Rules, at: dat
             f"a grant was asserted ({event.source}) without sufficient evidence (grade {event.grade}, "
             f"{rules.grade_rule} is {rules.weakest_grade})"
         )
-        return _decided(event, purpose, State.UNKNOWN, reason, rule=rules.grade_rule)
+        return decided(event, purpose, State.UNKNOWN, reason, rule=rules.grade_rule)
     if before.state is State.REFUSED and event.provenance is not Provenance.LIVE:
         return before
     until, rule = _first_end(event, rules.express, event.occurred_at)
     if until is not None and until <= at:
         return _expired(event, purpose, until, rule)
     reason = f"granted with evidence of grade {event.grade} ({event.source})"
-    made = _decided(event, purpose, State.PERMITTED, reason, rule=rules.grade_rule)
-    return replace(made, valid_until=until, warnings=_warnings(event, rules, at))
+    made = decided(event, purpose, State.PERMITTED, reason, rule=rules.grade_rule)
+    asides = tuple(
+        f"{proof.rule}, which is not in force, would not let this count: {why}" for proof, why in found
+    )
+    return replace(made, valid_until=until, warnings=(*_warnings(event, rules, at), *asides))
 
 
 def _implied(before: Standing, event: Event, purpose: str, rules: Rules, at: datetime) -> Standing:
@@ -163,7 +165,7 @@ def _implied(before: Standing, event: Event, purpose: str, rules: Rules, at: dat
     if (lacks := _lacks(event, ground, clocks, rules.jurisdiction)) is not None:
         if before.state is State.UNKNOWN:
             reason = f"implied by {ground.fact} of {ground.at:%Y-%m-%d} ({event.source}), and {lacks}"
-            return _decided(event, purpose, State.UNKNOWN, reason, rule=clocks[0].rule if clocks else None)
+            return decided(event, purpose, State.UNKNOWN, reason, rule=clocks[0].rule if clocks else None)
         return before
     until, rule = _first_end(event, clocks, ground.at)
     if before.state is State.PERMITTED and (
@@ -174,7 +176,7 @@ def _implied(before: Standing, event: Event, purpose: str, rules: Rules, at: dat
         return _expired(event, purpose, until, rule)
     rule = rule or clocks[0].rule
     reason = f"implied by {ground.fact} of {ground.at:%Y-%m-%d} ({event.source}) under {rule}"
-    made = _decided(event, purpose, State.PERMITTED, reason, rule=rule)
+    made = decided(event, purpose, State.PERMITTED, reason, rule=rule)
     return replace(made, valid_until=until)
 
 
@@ -221,42 +223,4 @@ def _warnings(event: Event, rules: Rules, at: datetime) -> tuple[str, ...]:
 def _expired(event: Event, purpose: str, until: datetime, rule: str | None) -> Standing:
     kind = "implied consent" if event.ground is not None or rule is None else "consent"
     reason = f"{kind} ran out on {until:%Y-%m-%d}" + (f" under {rule}" if rule else "")
-    return replace(_decided(event, purpose, State.EXPIRED, reason, rule=rule), valid_until=until)
-
-
-def _decided(event: Event, purpose: str, state: State, reason: str, *, rule: str | None = None) -> Standing:
-    return Standing(
-        purpose=purpose,
-        state=state,
-        reason=reason,
-        rule=rule,
-        decided_by=event.index,
-        decided_at=event.occurred_at,
-        valid_until=event.valid_until,
-    )
-
-
-def _suppression(known: list[Event], rules: Rules, at: datetime) -> tuple[str | None, int | None]:
-    """Return why mail to this person is suppressed, and by which entry; bounces are not consent."""
-    cause: str | None = None
-    by: int | None = None
-    soft: list[Event] = []
-    since = at - timedelta(days=rules.soft_bounce_days)
-    for event in known:
-        match event.category:
-            case Category.SUPPRESSION_LIFTED:
-                cause, by, soft = None, None, []
-            case Category.BOUNCE_HARD:
-                cause, by = "suppressed: the mailbox bounced for good", event.index
-            case Category.COMPLAINT:
-                cause, by = "suppressed: the person complained of spam", event.index
-            case Category.SUPPRESSION_ADDED:
-                cause, by = f"suppressed by {event.source}", event.index
-            case Category.BOUNCE_SOFT if event.occurred_at >= since:
-                soft.append(event)
-            case _:
-                pass
-    if cause is None and len(soft) >= rules.soft_bounce_limit:
-        reason = f"suppressed: {len(soft)} soft bounces in {rules.soft_bounce_days} days"
-        return f"{reason} ({rules.soft_bounce_rule})", soft[-1].index
-    return cause, by
+    return replace(decided(event, purpose, State.EXPIRED, reason, rule=rule), valid_until=until)

@@ -35,12 +35,34 @@ class Clock:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Proof:
+    """What one rule asks of the evidence of a consent, and since when.
+
+    `demands` are names of evidence that must have come with a consent in words, `forbids` of what makes any
+    consent none. Who had opted out is not asked again for `wait_months`. A proof that does not `count` (its
+    rule is a draft, or known from memory alone) warns.
+    """
+
+    rule: str
+    demands: frozenset[str] = frozenset()
+    forbids: frozenset[str] = frozenset()
+    wait_months: int | None = None
+    counts: bool = True
+    since: datetime | None = None
+    until: datetime | None = None
+
+    def was_law(self, day: datetime) -> bool:
+        """Return whether the rule was law when somebody consented."""
+        return (self.since is None or self.since <= day) and (self.until is None or day < self.until)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
     """The parameters of the fold for one purpose and one jurisdiction (`policies/`): grades are 'A' to 'F'.
 
     `implied` has clocks by fact (several where it is one clock per law that applies: the first to end
-    ends it); a fact without one permits nothing. `express` are clocks of consents that were given. The
-    names ending in `_rule` say where a parameter stands; `policy` is
+    ends it); a fact without one permits nothing. `express` are clocks of consents that were given, `proofs`
+    what their evidence must show. The names ending in `_rule` say where a parameter stands; `policy` is
     the digest of the set, in hex.
     """
 
@@ -54,6 +76,7 @@ class Rules:
     soft_bounce_rule: str = "enforcement.soft_bounce_limit"
     implied: dict[str, tuple[Clock, ...]] = field(default_factory=dict)
     express: tuple[Clock, ...] = ()
+    proofs: tuple[Proof, ...] = ()
     jurisdiction: str = ""
     policy: str = ""
 

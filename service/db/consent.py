@@ -41,6 +41,10 @@ class EventColumns(TypedColumns):
     """The country-code domain of the address ("de"), where it has one."""
     corrects: Named[int | None] = Column(Int)
     """The entry about the same person that does not count any more; NULL for all but corrections."""
+    brought: Named[str | None] = Column(Text)
+    """Names of the evidence that came with a consent, comma separated, empty for none; no values.
+
+    NULL where no rule looks at it, and for a consent that was recorded before this was kept."""
 
 
 class StandingColumns(TypedColumns):

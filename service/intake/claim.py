@@ -4,7 +4,7 @@ from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 
-from service.consent import GRANTS, Category, Ground, Provenance, SubjectId
+from service.consent import GRANTS, Category, Ground, Provenance, SubjectId, brought
 from service.consent.event import OWN_WORDS
 from service.errors import Malformed
 from service.ledger.canonical import Json
@@ -18,6 +18,11 @@ SHOWN = ("notice_sha256", "control", "page_url")
 """Evidence that shows what a person saw and did (Recital 42 GDPR: how, when, what they were told)."""
 RESTED = ("fact", "fact_at", "source_system")
 """Evidence that shows what an implied consent rests on: the fact, its day, and where that is written."""
+CONSENTS = GRANTS | {Category.REQUESTED}
+"""Categories whose evidence rules look at."""
+UNMET = "rules_unmet"
+"""Sealed with a consent: ids of the rules in force that it did not meet when it came, or `MEETS`."""
+MEETS = "none"
 MADE = "made"
 """The step of a correction that counts; "proposed" and "approved" lead to it."""
 CHECKED = frozenset({"mail loop", "login", "document"})
@@ -31,8 +36,10 @@ class Claim:
     `key` is the source's idempotency key, unique for ever. Exactly one of `address` (normalised)
     and `subject` names the person; an `access` may name neither. `purpose` None is every purpose.
     `evidence` is sealed; its names are those of consent-record.md. `country` is as the source
-    writes it. `enforce` writes a task that carries a stop to both products. `veiled` appends as many
-    entries about somebody known as about somebody new, so that the log's size does not tell which.
+    writes it. `enforce` writes a task that carries a stop to both products. A grant that
+    `asks` becomes a request where the purpose, or the law of where the person is, wants it confirmed by
+    mail. `veiled` appends as many entries about somebody known as about somebody new, so that the log's
+    size does not tell which.
     """
 
     category: Category
@@ -47,6 +54,7 @@ class Claim:
     evidence: Mapping[str, Json] = field(default_factory=dict)
     country: str | None = None
     enforce: bool = True
+    asks: bool = False
     valid_until: datetime | None = None
     source_number: int | None = None
     veiled: bool = False
@@ -72,6 +80,11 @@ class Claim:
         return Ground(fact=fact, at=day, conditions=conditions)
 
     @property
+    def brought(self) -> frozenset[str] | None:
+        """Return names of the evidence of a consent that rules may look at; None for everything else."""
+        return brought(self.evidence) if self.category in CONSENTS else None
+
+    @property
     def corrects(self) -> int | None:
         """Return the entry that does not count from now on; None for all but corrections that were made."""
         return corrected_by(self.category, self.evidence)
@@ -93,7 +106,10 @@ class Claim:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recorded:
-    """One event as the ledger has it; `receipt` is what the source keeps."""
+    """One event as the ledger has it; `receipt` is what the source keeps.
+
+    `unmet` are rules of evidence that a consent does not meet by itself, each with why: it does not count.
+    """
 
     index: int
     entry: bytes
@@ -101,6 +117,7 @@ class Recorded:
     checkpoint: bytes
     duplicate: bool
     subject: SubjectId | None
+    unmet: tuple[str, ...] = ()
 
     def receipt(self) -> bytes:
         """Return the C2SP tlog-proof file: entry, place, proof and signed checkpoint."""
@@ -129,6 +146,16 @@ def require_sense(claim: Claim, purposes: Container[str]) -> None:
         _require_time(getattr(claim, name), name)
     if claim.occurred_at is not None and claim.occurred_at > claim.received_at + FUTURE:
         raise Malformed("this time lies in the future; check the clock of the source", field="occurred_at")
+
+
+def kept_of(category: Category, evidence: Mapping[str, Json]) -> str | None:
+    """Return what the row of an entry keeps of the evidence that came with it, by what is sealed.
+
+    None for all but consents, and for those that were recorded before this was kept.
+    """
+    if category not in CONSENTS or UNMET not in evidence:
+        return None
+    return ",".join(sorted(brought(evidence)))
 
 
 def corrected_by(category: Category, evidence: Mapping[str, Json]) -> int | None:

@@ -176,6 +176,7 @@ class ClaimJournal:
             checkpoint=appended.checkpoint,
             duplicate=appended.duplicate,
             subject=sub,
+            unmet=context.unmet,
         )
 
     def _known(self, drafts: Sequence[Claim]) -> Known:

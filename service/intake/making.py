@@ -6,22 +6,23 @@ Needs the keys and nothing of the database: what must be looked up is handed in.
 import base64
 import hashlib
 import secrets
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import uuid_utils
 
-from service.consent import GRANTS, STOPS, Category, SubjectId
+from service.consent import STOPS, Category, SubjectId
+from service.consent.proving import PROVING, Shown, objections
 from service.errors import UnknownSubject
-from service.intake.claim import Claim, grade
+from service.intake.claim import CONSENTS, MEETS, UNMET, Claim, grade
 from service.intake.suppression import Token, admit
 from service.ledger.batch import Submission
 from service.ledger.canonical import Json, canonical
 from service.ledger.entry import Entry, Opening, commit, encode
 from service.ledger.mac import Mac
 from service.ledger.merkle import leaf_hash
-from service.policy import PolicySet
+from service.policy import Place, PolicySet
 from service.vault import Vault
 from service.vault.directory import NewSubject
 from service.vault.keys import KEY, Keys
@@ -30,7 +31,7 @@ NOBODY = SubjectId(bytes(KEY))
 """Stands for the log itself where an entry is about no person; has a key of its own in the vault."""
 
 
-PLACED = GRANTS | STOPS | {Category.REQUESTED}
+PLACED = CONSENTS | STOPS
 """Categories whose entry says whose law it was judged under."""
 
 
@@ -58,7 +59,7 @@ class Prepared:
     `new` is a person whom nobody knew when this was prepared; `opens` tells whether this claim's
     own submission opens them, or an earlier one of the same call. `sealed` is the payload, None where
     nothing is sealed. `erasures` as in `Known`; `crm` is what CRM tells about where the person is, `hint`
-    what their address tells.
+    what their address tells. `unmet` as in `Recorded`.
     """
 
     claim: Claim
@@ -70,6 +71,7 @@ class Prepared:
     erasures: int
     crm: str | None
     hint: str | None
+    unmet: tuple[str, ...] = ()
 
 
 class Maker:
@@ -85,12 +87,14 @@ class Maker:
     def submission(self, claim: Claim, known: Known) -> Submission:
         """Return the signed entries of one claim; raises `Malformed` if its evidence cannot be signed."""
         request = self._keyed(b"request\n" + _request(claim))
-        claim = self._admitted(claim, known)
+        crm, hint = _crm(claim, known), self._policy.atlas.hint(claim.address)
+        place = self._policy.atlas.place(country=claim.country, crm=crm, hint=hint)
+        claim = self._in_steps(self._admitted(claim, known), place)
         sub, new, opens = self._person(claim, known)
-        graded, crm, hint = grade(claim), _crm(claim, known), self._policy.atlas.hint(claim.address)
+        graded, unmet = grade(claim), self._unmet(claim, place)
         key, opening = known.keys.get(sub) if new is None else new.key, None
         if key is not None:
-            fields = {**_fields(claim, graded), **self._judged(claim, crm, hint)}
+            fields = {**_fields(claim, graded), **self._judged(claim, place, unmet)}
             opening = Opening(event_salt=secrets.token_bytes(KEY), fields=fields)
         entry = self._entry(claim, sub, opening)
         entries: tuple[bytes, ...] = (entry,)
@@ -106,7 +110,18 @@ class Maker:
             key=self._keyed(f"{claim.source}\n{claim.key}".encode()),
             request=request,
             entries=entries,
-            context=Prepared(claim, sub, new, opens, sealed, graded, known.erasures, crm, hint),
+            context=Prepared(
+                claim,
+                sub,
+                new,
+                opens,
+                sealed,
+                graded,
+                known.erasures,
+                crm,
+                hint,
+                tuple(f"{rule}: {why}" for rule, why in unmet.items()),
+            ),
         )
 
     def _admitted(self, claim: Claim, known: Known) -> Claim:
@@ -132,13 +147,34 @@ class Maker:
         new = self._vault.create(claim.address, index, version=_version(known, index))
         return new.sub, new, True
 
-    def _judged(self, claim: Claim, crm: str | None, hint: str | None) -> dict[str, Json]:
-        """Return the rules that a claim is judged under: the set's digest, and whose law, and why theirs."""
+    def _in_steps(self, claim: Claim, place: Place) -> Claim:
+        """Return a grant that asks as a request, where somebody in this place has to confirm it by mail."""
+        if not claim.asks or claim.category is not Category.GRANTED or claim.purpose is None:
+            return claim
+        waits = self._policy.rules(claim.purpose, place.jurisdiction).double_opt_in
+        return replace(claim, category=Category.REQUESTED) if waits else claim
+
+    def _unmet(self, claim: Claim, place: Place) -> Mapping[str, str]:
+        """Return rules in force that a consent does not meet by itself, each with why.
+
+        What only the history shows is for the fold, as is what a confirmation shows by its request.
+        """
+        if (came := claim.brought) is None or claim.purpose is None:
+            return {}
+        at = claim.happened_at
+        shown = Shown(brought=came, at=at, asked_at=at, implied=claim.ground is not None)
+        if claim.category is Category.CONFIRMED:
+            shown = replace(shown, brought=came | PROVING)
+        found = objections(self._policy.rules(claim.purpose, place.jurisdiction).proofs, shown)
+        return {proof.rule: why for proof, why in found if proof.counts}
+
+    def _judged(self, claim: Claim, place: Place, unmet: Iterable[str]) -> dict[str, Json]:
+        """Return the set and the law that a claim is judged under, why that law, and what it misses."""
         told: dict[str, Json] = {"policy": self._digest}
         if claim.category not in PLACED:
             return told
-        place = self._policy.atlas.place(country=claim.country, crm=crm, hint=hint)
-        return {**told, "jurisdiction": place.jurisdiction, "jurisdiction_reason": place.reason}
+        told |= {"jurisdiction": place.jurisdiction, "jurisdiction_reason": place.reason}
+        return {**told, UNMET: ", ".join(unmet) or MEETS} if claim.category in CONSENTS else told
 
     def _keyed(self, data: bytes) -> bytes:
         return self._dedupe(data)

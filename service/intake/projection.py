@@ -31,6 +31,7 @@ _EVENTS = (
         happening.c.country,
         happening.c.hint,
         happening.c.corrects,
+        happening.c.brought,
     )
     .where(happening.c.log_id == LOG_ID, happening.c.sub.in_(bindparam("subs", expanding=True)))
     .order_by(happening.c.sub, happening.c.idx)
@@ -52,6 +53,7 @@ def row_of(
     Of the country only a code is kept, and of the address only its country-code domain.
     """
     ground = claim.ground if category is None else None
+    came = claim.brought if category is None else None
     return {
         "log_id": LOG_ID,
         "idx": index,
@@ -70,6 +72,7 @@ def row_of(
         "country": atlas.storable(claim.country),
         "hint": hint,
         "corrects": None if category is not None else claim.corrects,
+        "brought": None if came is None else ",".join(sorted(came)),
     }
 
 
@@ -89,12 +92,16 @@ def event_of(row: Mapping[str, Any] | RowMapping) -> Event:
         country=row["country"],
         hint=row["hint"],
         corrects=row["corrects"],
+        brought=None if row["brought"] is None else _names(row["brought"]),
     )
 
 
 def _ground(row: Mapping[str, Any] | RowMapping) -> Ground:
-    met = filter(None, (row["conditions"] or "").split(","))
-    return Ground(fact=row["fact"], at=row["fact_at"], conditions=frozenset(met))
+    return Ground(fact=row["fact"], at=row["fact_at"], conditions=_names(row["conditions"] or ""))
+
+
+def _names(told: str) -> frozenset[str]:
+    return frozenset(filter(None, told.split(",")))
 
 
 def events_of(tx: Connection, subs: Sequence[SubjectId]) -> dict[SubjectId, list[Event]]:

@@ -221,7 +221,7 @@ class _Writer:
 
     def _unopened(self, sub: bytes, address: str) -> dict[str, Any]:
         """Return the event that opens a person of whom the old log has none any more."""
-        unsaid = ("purpose", "valid_until", "fact", "fact_at", "conditions", "country", "corrects")
+        unsaid = ("purpose", "valid_until", "fact", "fact_at", "conditions", "country", "corrects", "brought")
         nothing = dict.fromkeys(unsaid)
         return {
             **nothing,

@@ -18,8 +18,8 @@ from service.errors import Misconfigured, NotFound
 from service.policy import files as reading
 from service.policy.checking import Purposes, contradictions
 from service.policy.files import Files, UnusableError
-from service.policy.judging import demanded, fold_rules
-from service.policy.law import AnyRule, Deadline, Jurisdiction
+from service.policy.judging import demanded, fold_rules, served
+from service.policy.law import Deadline, Jurisdiction
 from service.policy.places import UNKNOWN, Atlas, Place
 from service.policy.shapes import (
     Campaigns,
@@ -90,28 +90,34 @@ class PolicySet(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             self._rules[purpose, jurisdiction] = made
         return made
 
-    def demands(self, purpose: str | None, jurisdiction: str = UNKNOWN) -> Mapping[str, str]:
-        """Return the evidence that a live grant given in words must bring, each with the rule that asks.
+    def demands(self, purpose: str | None) -> Mapping[str, str]:
+        """Return the evidence without which a live grant given in words is refused, each with who asks.
 
-        That is what enforcement.toml asks for, the forms of the purpose, and every rule of law in force.
+        That is what enforcement.toml asks for, and the forms of the purpose. What the law asks for on top
+        of that is in `rules`: a grant without it is recorded, and does not count.
         """
-        found = self._demands.get((purpose, jurisdiction))
+        found = self._demands.get(purpose)
         if found is None:
-            found = self._demands[purpose, jurisdiction] = self._demanded(purpose, jurisdiction)
+            found = self._demands[purpose] = self._demanded(purpose)
         return found
 
-    def _demanded(self, purpose: str | None, jurisdiction: str) -> Mapping[str, str]:
+    def form_demands(self, name: str, day: date) -> Mapping[str, str]:
+        """Return the evidence that a grant through a form must bring on a day, each with who asks.
+
+        That is what the form itself asks for, and the law of every place whose people are asked by it.
+        """
+        form = self.form(name)
+        own = dict.fromkeys(form.required_evidence, f"forms.{name}.required_evidence")
+        laws = served(form.serves, self.jurisdictions)
+        return {**demanded((rule for law in laws for rule in law.rules), day), **own}
+
+    def _demanded(self, purpose: str | None) -> Mapping[str, str]:
         forms = {name: form for name, form in self.forms.items() if form.purpose == purpose}
         asked = {name: f"forms.{form}" for form, told in forms.items() for name in told.required_evidence}
         if not forms:
             asked = dict.fromkeys(self.enforcement.required_without_form, "enforcement.required_without_form")
         always = dict.fromkeys(self.enforcement.required_evidence, "enforcement.required_evidence")
-        return {**always, **asked, **demanded(self.law(jurisdiction))}
-
-    def law(self, jurisdiction: str) -> Iterable[AnyRule]:
-        """Return the rules of a place and of those that it lies within; of all where it is unknown."""
-        chain = self.atlas.chain(jurisdiction) or self.jurisdictions.values()
-        return (rule for one in chain for rule in one.rules)
+        return {**always, **asked}
 
     def jurisdiction(self, country: str | None, state: str | None = None) -> str:
         """Return the code for a country and state as CRM writes them; "unknown" where none fits."""
@@ -158,7 +164,7 @@ class PolicySet(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         return {}
 
     @cached_property
-    def _demands(self) -> dict[tuple[str | None, str], Mapping[str, str]]:
+    def _demands(self) -> dict[str | None, Mapping[str, str]]:
         return {}
 
     @cached_property

@@ -1,12 +1,14 @@
 """All that is wrong with a policy set, each with file and line, and its rules' own examples. Pure."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
+from service.consent.proving import ONE_STEP, PROVING, SPOILING
 from service.policy import files as reading
 from service.policy.examples import failures
 from service.policy.files import Files, Problem, problem
-from service.policy.law import Deadline, Jurisdiction
-from service.policy.shapes import Controller, Enforcement, Form, Purpose, Strict, ZohoMapping
+from service.policy.judging import demanded, served
+from service.policy.law import Deadline, Evidence, Jurisdiction
+from service.policy.shapes import FORM_BRINGS, Controller, Enforcement, Form, Purpose, Strict, ZohoMapping
 
 
 class Purposes(Strict, frozen=True, kw_only=True):
@@ -42,6 +44,7 @@ def check(files: Files) -> list[Problem]:
             continue
         law = laws[name] = reading.read_law(files, name)
         found += [*_unsigned(files, name, law), *_placeless(files, name, law), *_examples(files, name, law)]
+        found += _untellable(files, name, law)
     readable = all(name in files and not any(one.file == name for one in found) for name in HOUSE)
     if readable and len(laws) == len(reading.law_files(files)):
         found += _compared(files, laws)
@@ -79,6 +82,7 @@ def contradictions(
         if form.purpose not in purposes.purposes:
             path = ("forms", name, "purpose")
             yield problem(files, "purposes.toml", path, _undeclared(f"form {name}", form.purpose))
+        yield from _forms(files, name, form, laws)
     for number, entry in enumerate(zoho.campaigns.lists):
         if entry.purpose not in purposes.purposes:
             where = ("campaigns", "lists", number, "purpose")
@@ -96,6 +100,26 @@ def contradictions(
             "that ship with the service",
         )
     yield from _doubles(files, laws)
+
+
+def _forms(files: Files, name: str, form: Form, laws: Mapping[str, Jurisdiction]) -> Iterator[Problem]:
+    """Yield places that a form serves and no file knows, and evidence that no post of a form could bring."""
+    by_code = {law.code: law for law in laws.values()}
+    for number, code in enumerate(form.serves):
+        if code not in by_code:
+            message = f"form {name} serves {code!r}; no file of jurisdictions/ has this code"
+            yield problem(files, "purposes.toml", ("forms", name, "serves", number), message)
+    if strange := sorted(set(form.required_evidence) - FORM_BRINGS):
+        message = f"form {name}: no post can bring {strange[0]!r}; what it can is {_list(FORM_BRINGS)}"
+        yield problem(files, "purposes.toml", ("forms", name, "required_evidence"), message)
+    rules = [rule for law in served(form.serves, by_code) for rule in law.rules]
+    for asked, rule in demanded(rules, None).items():
+        if asked not in FORM_BRINGS:
+            message = (
+                f"form {name}: {rule} demands {asked!r}, which no post of a form can bring; "
+                "name in serves the places whose people it asks"
+            )
+            yield problem(files, "purposes.toml", ("forms", name), message)
 
 
 def _undeclared(where: str, purpose: str) -> str:
@@ -156,6 +180,22 @@ def _placeless(files: Files, name: str, law: Jurisdiction) -> Iterator[Problem]:
         if isinstance(rule, Deadline) and rule.business_days and not (law.calendar and law.zones):
             message = f"rule {rule.id}: business days need the calendar and the zones of this file"
             yield problem(files, name, ("rules", number, "business_days"), message)
+
+
+def _untellable(files: Files, name: str, law: Jurisdiction) -> Iterator[Problem]:
+    """Yield evidence that a rule asks about and nobody can tell: it could never be met, or never act."""
+    for number, rule in enumerate(law.rules):
+        if not isinstance(rule, Evidence):
+            continue
+        known = (("demands", rule.demands, PROVING), ("forbids", rule.forbids, SPOILING | {ONE_STEP}))
+        for key, told, names in known:
+            if strange := sorted(set(told) - names):
+                message = f"rule {rule.id}: no evidence is called {strange[0]!r}; those are {_list(names)}"
+                yield problem(files, name, ("rules", number, key), message)
+
+
+def _list(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names))
 
 
 def _examples(files: Files, name: str, law: Jurisdiction) -> Iterator[Problem]:

@@ -4,7 +4,8 @@
     deadline   received; at is when it was done             in_time, late
     expiry     fact_at, and fact, conditions, grade;        may_mail, expired, not_permitted
                at is when mail would go out
-    evidence   names of evidence with their values          sufficient, insufficient, invalid
+    evidence   names of evidence with their values, and     sufficient, insufficient, invalid
+               refused_at; at is when they were asked
     barrier    asks: what stands in the way                 barred, clear
     retention  since; at                                    keep, may_go, must_go
     threshold  value                                        reached, below
@@ -21,8 +22,9 @@ from typing import Any
 import msgspec
 
 from service.consent import Category, Event, Ground, Rules, State, months_after, standing
+from service.consent.proving import Shown, objections
 from service.policy.calendars import Calendar
-from service.policy.judging import clock_of
+from service.policy.judging import clock_of, proof_of
 from service.policy.law import (
     AnyRule,
     Barrier,
@@ -38,6 +40,8 @@ from service.policy.law import (
 Given = Mapping[str, Any]
 HARMLESS = frozenset({"in_time", "not_permitted", "sufficient", "clear", "may_go", "below", "complete"})
 """Answers that ask nothing of anybody and permit nothing."""
+ANY_DAY = datetime(2026, 1, 1, tzinfo=UTC)
+"""Stands for the day of an example whose answer does not depend on it."""
 
 
 def failures(rule: AnyRule, calendar: Calendar) -> Iterator[tuple[int, str]]:
@@ -92,11 +96,21 @@ def _expiry(rule: Expiry, given: Given, at: datetime | None, _calendar: Calendar
     return answers.get(standing([told], "any", rules, now).state, "not_permitted")
 
 
-def _evidence(rule: Evidence, given: Given, _at: datetime | None, _calendar: Calendar) -> str:
-    if any(given.get(name) for name in rule.forbids):
-        return "invalid"
-    confirmed = not rule.double_opt_in or given.get("confirmed_by_mail")
-    return "sufficient" if confirmed and all(given.get(name) for name in rule.demands) else "insufficient"
+def _evidence(rule: Evidence, given: Given, at: datetime | None, _calendar: Calendar) -> str:
+    """Ask what judges a consent itself, about this rule alone."""
+    asked = _asked(at) if at is not None or rule.wait_months is not None else ANY_DAY
+    refused = given.get("refused_at")
+    shown = Shown(
+        brought=frozenset(name for name, value in given.items() if value),
+        at=asked,
+        asked_at=asked,
+        refused_at=None if refused is None else _moment(refused),
+    )
+    timeless = msgspec.structs.replace(rule, effective_from=None, effective_until=None)
+    if objections([proof_of(timeless)], shown):
+        spoilt = any(given.get(name) for name in rule.forbids)
+        return "invalid" if spoilt or set(rule.demands) <= shown.brought else "insufficient"
+    return "sufficient" if not rule.double_opt_in or given.get("confirmed_by_mail") else "insufficient"
 
 
 def _barrier(rule: Barrier, given: Given, _at: datetime | None, _calendar: Calendar) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime, time
 
-from service.consent import Clock, Rules
+from service.consent import Clock, Proof, Rules
 from service.policy.law import AnyRule, Evidence, Expiry, Jurisdiction
 from service.policy.places import UNKNOWN
 from service.policy.shapes import Enforcement, Purpose
@@ -36,16 +36,55 @@ def fold_rules(
         soft_bounce_days=enforcement.soft_bounce_days,
         implied=_implied(chain),
         express=tuple(clock_of(rule) for rule in ends if known or rule.in_force),
+        proofs=(*_own(enforcement), *_proofs(rules, known=known)),
         jurisdiction=chain[0].code if known else UNKNOWN,
         policy=policy,
         **told,
     )
 
 
-def demanded(rules: Iterable[AnyRule], *, warning: bool = False) -> Mapping[str, str]:
-    """Return names of evidence that rules in force demand, each with the rule; or that others would."""
-    asks = (rule for rule in rules if isinstance(rule, Evidence) and rule.status != "retired")
-    return {name: rule.id for rule in asks if rule.in_force is not warning for name in rule.demands}
+def demanded(rules: Iterable[AnyRule], day: date | None) -> Mapping[str, str]:
+    """Return names of evidence that rules in force demand, each with the rule; None is any day."""
+    asks = (rule for rule in rules if isinstance(rule, Evidence) and rule.in_force)
+    return {name: rule.id for rule in asks if day is None or rule.effective(day) for name in rule.demands}
+
+
+def served(codes: Iterable[str], laws: Mapping[str, Jurisdiction]) -> Iterable[Jurisdiction]:
+    """Return the laws of these places and of what they lie within, each once; no codes are all places."""
+    found: dict[str, Jurisdiction] = {}
+    for first in codes or laws:
+        code = first
+        while code in laws and code not in found:
+            found[code] = laws[code]
+            code = laws[code].within
+    return found.values()
+
+
+def proof_of(rule: Evidence) -> Proof:
+    """Return what a rule asks of evidence; it counts while the rule is in force."""
+    return Proof(
+        rule=rule.id,
+        demands=frozenset(rule.demands),
+        forbids=frozenset(rule.forbids),
+        wait_months=rule.wait_months,
+        counts=rule.in_force,
+        since=_midnight(rule.effective_from),
+        until=_midnight(rule.effective_until),
+    )
+
+
+def _own(enforcement: Enforcement) -> Iterable[Proof]:
+    if enforcement.forbidden_evidence:
+        forbids = frozenset(enforcement.forbidden_evidence)
+        yield Proof(rule="enforcement.forbidden_evidence", forbids=forbids)
+
+
+def _proofs(rules: Iterable[AnyRule], *, known: bool) -> Iterable[Proof]:
+    for rule in rules:
+        if isinstance(rule, Evidence) and (known or rule.in_force):
+            proof = proof_of(rule)
+            if proof.demands or proof.forbids or proof.wait_months is not None:
+                yield proof
 
 
 def _implied(chain: tuple[Jurisdiction, ...]) -> dict[str, tuple[Clock, ...]]:

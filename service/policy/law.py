@@ -103,13 +103,15 @@ class Expiry(Rule, frozen=True, kw_only=True, tag="expiry"):
 class Evidence(Rule, frozen=True, kw_only=True, tag="evidence"):
     """What must be there for a consent to be proved, and what makes it none.
 
-    `demands` are names of evidence that must come with a live grant, `forbids` of evidence that must not be
-    true; `double_opt_in` asks for a confirmation by mail. A rule with neither is there to be read.
+    `demands` are names of evidence that must come with a grant in words, `forbids` of evidence that makes
+    any grant none; `double_opt_in` asks for a confirmation by mail. Who opted out is not asked again for
+    `wait_months`. A rule with none of them is there to be read.
     """
 
     demands: tuple[str, ...] = ()
     forbids: tuple[str, ...] = ()
     double_opt_in: bool = False
+    wait_months: int | None = None
 
 
 class Barrier(Rule, frozen=True, kw_only=True, tag="barrier"):

@@ -10,6 +10,22 @@ from service.policy.quota import QuotaRules
 
 Choice = Literal["leave", "report", "stop"]
 Grade = Literal["A", "B", "C", "D", "E", "F"]
+FORM_BRINGS = frozenset(
+    {
+        "control",
+        "page_url",
+        "language",
+        "notice_id",
+        "notice_version",
+        "notice_sha256",
+        "notice_copy",
+        "form_id",
+        "collection_method",
+        "ip",
+        "user_agent",
+    }
+)
+"""Evidence that a post to a form of ours can bring, or that is known of it without its telling."""
 Sweep = Literal["cheapest", "bulk", "coql"]
 
 
@@ -44,6 +60,10 @@ class Form(Strict, frozen=True, kw_only=True):
     controls: tuple[str, ...] = ("tick", "button")
     allowed_origins: tuple[str, ...] = ()
     required_evidence: tuple[str, ...] = ("page_url", "control")
+    serves: tuple[str, ...] = ()
+    """Codes of the jurisdictions whose people are asked here; empty: people of anywhere."""
+    own_initiative: bool = False
+    """Whether whoever comes here came unasked: no mail and no window sends people who opted out here."""
     thanks: str = "Thank you. Your choice has been recorded."
 
     @property
@@ -182,12 +202,13 @@ class Enforcement(Strict, frozen=True, kw_only=True):
     """`enforcement.toml`: evidence, thresholds, and the limits of one run.
 
     `required_evidence` comes with every live grant that was given in words, `required_without_form` with
-    those for a purpose that no form of ours asks for.
+    those for a purpose that no form of ours asks for. `forbidden_evidence` makes any grant none.
     """
 
     weakest_grade: Grade
     required_evidence: tuple[str, ...]
     required_without_form: tuple[str, ...]
+    forbidden_evidence: tuple[str, ...] = ("prechecked",)
     soft_bounce_limit: int
     soft_bounce_days: int
     largest_shrink: float

@@ -64,8 +64,10 @@ Told = Literal[
 class Evidence(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """What supports an event; sealed, and opened for auditors only. Hashes are SHA-256 in hex.
 
-    An implied consent (`basis`) names the fact that it rests on, such as purchase or inquiry, the fact's day,
-    and which conditions of the policies were met, such as refusal_offered.
+    What spoils a consent (`prechecked`, `bundled`, `excess_data`, `opt_out_signal`) is recorded, and the
+    consent then does not count where a rule forbids it. `own_initiative` is true where nobody asked the
+    person to come back. An implied consent (`basis`) names the fact that it rests on, such as purchase or
+    inquiry, the fact's day, and which conditions of the policies were met, such as refusal_offered.
     """
 
     notice_id: Text | None = None
@@ -88,6 +90,10 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     diagnostic: LongText | None = None
     note: LongText | None = None
     prechecked: bool | None = None
+    bundled: bool | None = None
+    excess_data: bool | None = None
+    opt_out_signal: bool | None = None
+    own_initiative: bool | None = None
     basis: Literal["express", "implied"] | None = None
     fact: Text | None = None
     fact_at: date | None = None
@@ -109,13 +115,18 @@ class EventIn(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class EventOut(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What became of one event; `receipt` is a C2SP tlog-proof file, `leaf_hash` hex."""
+    """What became of one event; `receipt` is a C2SP tlog-proof file, `leaf_hash` hex.
+
+    `unmet` are rules of evidence that a consent does not meet where the person is, each with why: it is
+    recorded, and lets nobody be mailed.
+    """
 
     status: Literal["recorded", "duplicate", "refused"]
     index: int | None = None
     leaf_hash: str | None = None
     receipt: str | None = None
     problem: Problem | None = None
+    unmet: tuple[str, ...] = ()
 
 
 @post("/api/events", name="events")
@@ -236,15 +247,12 @@ def _require_time(event: EventIn, now: datetime) -> None:
 
 
 def _require_evidence(event: EventIn, category: Category, policy: PolicySet) -> None:
-    """Refuse a box that was ticked beforehand, and a live grant without what the policy demands."""
-    if event.evidence.prechecked:
-        raise Malformed("a box that was ticked beforehand is no consent", field="evidence.prechecked")
+    """Refuse a live grant without what the policy demands of each; what the law demands is judged later."""
     if category not in GRANTS or category is Category.CONFIRMED or event.provenance != "live":
         return
     if event.evidence.basis == "implied":
         return  # nobody was shown any words; the fact, its day and the rules decide
-    place = policy.atlas.place(country=event.country, hint=policy.atlas.hint(addresses.fold(event.email)))
-    for name, rule in policy.demands(event.purpose, place.jurisdiction).items():
+    for name, rule in policy.demands(event.purpose).items():
         if not getattr(event.evidence, name, None):
             raise Malformed(
                 f"a live grant is recorded only with this evidence ({rule})", field=f"evidence.{name}"
@@ -264,4 +272,5 @@ def _told(outcome: Outcome, at: str) -> EventOut:
         index=outcome.index,
         leaf_hash=leaf_hash(outcome.entry).hex(),
         receipt=outcome.receipt().decode(),
+        unmet=outcome.unmet,
     )

@@ -23,6 +23,7 @@ from litestar.params import FromPath
 from service.consent import Category
 from service.errors import Forbidden, Malformed
 from service.intake import Claim, Recorded
+from service.ledger.canonical import Json
 from service.ledger.merkle import leaf_hash
 from service.policy import Form
 from service.vault import address as addresses
@@ -36,6 +37,12 @@ _PORTS: Final = {"http": 80, "https": 443}
 _PREFLIGHT_S: Final = 600
 _PAGE_HEADERS: Final = {"Referrer-Policy": "same-origin"}
 """With no-referrer a browser would post the form with `Origin: null`, as a stranger's page might."""
+
+_TODO: Final = {
+    "control": "go back, tick the box or press the button beside the words, and send it again",
+    "page_url": "open the form on its own page, and send it from there",
+}
+"""What somebody does about evidence that a post lacks."""
 
 Text = Annotated[str, msgspec.Meta(max_length=500)]
 
@@ -139,37 +146,36 @@ def _origin_headers(edge: Edge, form: Form, request: AnyRequest) -> dict[str, st
 def _claim(edge: Edge, name: str, posted: FormIn, request: AnyRequest) -> Claim:
     form, now = edge.policy.form(name), edge.now()
     address = addresses.parse(posted.email)
-    evidence = {"form_id": name, "collection_method": "web form", **seen(request)}
-    if posted.action == "grant":
-        _require_evidence(form, posted)
-        evidence |= _shown(name, form)
-    _require_page(posted.page_url, request)
+    evidence: dict[str, Json] = {"form_id": name, "collection_method": "web form", **seen(request)}
     evidence |= _told(posted)
+    if posted.action == "grant":
+        evidence |= _shown(name, form) | _how(form, request)
+        _require_evidence(edge.policy.form_demands(name, now.date()), evidence)
+        _require_control(form, posted)
+    _require_page(posted.page_url, request)
     given = posted.key or idempotency_key(request)
     return Claim(
-        category=_category(edge, form, posted, address),
+        category=Category.GRANTED if posted.action == "grant" else Category.WITHDRAWN,
         source=f"form:{name}",
         key=f"given {given}" if given else _content_key(address, posted.action, evidence, now),
         address=address,
         purpose=form.purpose,
         received_at=now,
         evidence=evidence,
+        asks=True,
         veiled=True,
     )
 
 
-def _category(edge: Edge, form: Form, posted: FormIn, address: str) -> Category:
-    if posted.action == "withdraw":
-        return Category.WITHDRAWN
-    atlas = edge.policy.atlas
-    rules = edge.policy.rules(form.purpose, atlas.place(hint=atlas.hint(address)).jurisdiction)
-    return Category.REQUESTED if rules.double_opt_in else Category.GRANTED
+def _require_evidence(demands: Mapping[str, str], evidence: Mapping[str, Json]) -> None:
+    for name, rule in demands.items():
+        if not evidence.get(name):
+            todo = _TODO.get(name, "send it again from an ordinary browser")
+            why = f"nothing was recorded: a consent without this would prove little ({rule} asks for it)"
+            raise Malformed(f"{why}; {todo}", field=name)
 
 
-def _require_evidence(form: Form, posted: FormIn) -> None:
-    for name in form.required_evidence:
-        if not getattr(posted, name, None):
-            raise Malformed("a consent without this would prove little; send it", field=name)
+def _require_control(form: Form, posted: FormIn) -> None:
     if posted.control is not None and posted.control not in form.controls:
         raise Malformed(f"the controls of this form are {', '.join(form.controls)}", field="control")
 
@@ -201,6 +207,12 @@ def _origin_of(url: str) -> tuple[str, str, int] | None:
     return parts.scheme, parts.hostname, port or _PORTS[parts.scheme]
 
 
+def _how(form: Form, request: AnyRequest) -> dict[str, Json]:
+    """Return what a grant also tells, where it is so: unasked, or from a browser that asks not to be sold."""
+    signals = {"opt_out_signal": request.headers.get("sec-gpc") == "1", "own_initiative": form.own_initiative}
+    return {name: True for name, told in signals.items() if told}
+
+
 def _shown(name: str, form: Form) -> dict[str, str]:
     return {
         "notice_id": name,
@@ -220,7 +232,7 @@ def _told(posted: FormIn) -> dict[str, str]:
     return {name: value for name, value in told.items() if value}
 
 
-def _content_key(address: str, action: str, evidence: Mapping[str, str], now: datetime) -> str:
+def _content_key(address: str, action: str, evidence: Mapping[str, Json], now: datetime) -> str:
     content = msgspec.json.encode([address, action, evidence, f"{now:%Y-%m-%dT%H:%M}"], order="sorted")
     return f"content {sha256(content).hexdigest()}"
 

@@ -102,7 +102,6 @@ def test_nothing_is_recorded_before_somebody_says_yes(tmp_path):
         ({**GRANT, "email": "nobody at home"}, "email"),
         ({**GRANT, "purpose": "politics"}, "purpose"),
         ({**GRANT, "provenance": "live"}, "provenance"),
-        ({**GRANT, "prechecked": True}, "prechecked"),
         ('{"kind": "grant", "kind": "withdraw"}', "stands twice"),
         ("[]", "one JSON object"),
     ],

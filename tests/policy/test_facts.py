@@ -69,7 +69,7 @@ def test_what_is_known_from_memory_alone_sets_permits_demands_and_ends_nothing(s
         rules = signed.rules("marketing", place)
         clocks = [*rules.express, *(clock for clocks in rules.implied.values() for clock in clocks)]
         assert not any(clock.counts for clock in clocks if clock.rule in names)
-        assert names.isdisjoint(signed.demands("marketing", place).values())
+        assert names.isdisjoint(proof.rule for proof in rules.proofs if proof.counts)
         assert rules.double_opt_in_rule not in names
         ends = signed.deadlines(datetime(2026, 6, 1, tzinfo=UTC), place, address=None)
         assert names.isdisjoint(rule.id for _, rule in ends)

@@ -1,6 +1,7 @@
 """What the rules of a place make of the fold and of what a grant must bring; all of it from the files."""
 
 import shutil
+from datetime import date
 
 import pytest
 
@@ -22,12 +23,9 @@ def loaded(tmp_path, *rules: str) -> PolicySet:
 def test_drafts_permit_nothing_and_demand_nothing():
     rules = SHIPPED.rules("marketing", "CA")
     assert not any(clock.counts for clocks in rules.implied.values() for clock in clocks)
-    assert SHIPPED.demands("marketing", "DE").keys() == {
-        "notice_sha256",
-        "notice_version",
-        "page_url",
-        "control",
-    }
+    assert [p.rule for p in SHIPPED.rules("marketing", "DE").proofs if p.counts] == [
+        "enforcement.forbidden_evidence"
+    ]
     assert not SHIPPED.rules("marketing", "DE").double_opt_in
     assert SHIPPED.rules("marketing", "DE").double_opt_in_warning == "de.doi.burden"
 
@@ -54,7 +52,7 @@ def test_where_the_country_is_not_known_nothing_implied_counts_and_every_demand_
     rules = found.rules("marketing")
     assert rules.implied == {}
     assert (rules.double_opt_in, rules.double_opt_in_rule) == (True, "de.doi.burden")
-    assert found.demands("marketing")["control"] == "br.lgpd.consent"
+    assert "br.lgpd.consent" in {p.rule for p in rules.proofs if p.counts}
 
 
 def test_a_demand_for_double_opt_in_holds_where_it_is_law(tmp_path):
@@ -71,8 +69,59 @@ def test_evidence_that_a_law_demands_is_demanded_there_and_names_the_rule(tmp_pa
     )
     switch_on(folder, "jp.email.optin_record")
     found = policy.load(folder)
-    assert found.demands("marketing", "JP")["language"] == "jp.email.optin_record"
-    assert "language" not in found.demands("marketing", "US")
+    [proof] = [p for p in found.rules("marketing", "JP").proofs if p.rule == "jp.email.optin_record"]
+    assert (proof.demands, proof.counts) == ({"language"}, True)
+    assert not any("language" in p.demands for p in found.rules("marketing", "US").proofs)
+
+
+def test_a_grant_without_what_the_house_asks_for_is_refused_and_the_law_is_not_asked(tmp_path):
+    found = loaded(tmp_path, "eu.gdpr.consent_def")
+    assert found.demands("marketing") == {
+        "notice_sha256": "enforcement.required_evidence",
+        "notice_version": "enforcement.required_evidence",
+        "page_url": "forms.newsletter",
+        "control": "forms.newsletter",
+    }
+
+
+def test_a_form_asks_for_what_it_says_and_for_what_the_law_of_the_places_it_serves_demands(tmp_path):
+    folder = shutil.copytree(HERE / "policies", tmp_path / "policies")
+    file = folder / "purposes.toml"
+    file.write_text(
+        file.read_text().replace(
+            'required_evidence = ["page_url", "control"]', 'required_evidence = []\nserves = ["DE"]'
+        )
+    )
+    day = date(2026, 3, 1)
+    assert policy.load(folder).form_demands("newsletter", day) == {}
+    switch_on(folder, "de.doi.log_whole")
+    switch_on(folder, "eu.gdpr.consent_def")
+    switch_on(folder, "br.lgpd.consent")
+    asked = policy.load(folder).form_demands("newsletter", day)
+    assert asked == {
+        "notice_sha256": "de.doi.log_whole",
+        "page_url": "de.doi.log_whole",
+        "control": "eu.gdpr.consent_def",
+    }
+
+
+def test_a_form_that_serves_all_places_asks_for_what_any_law_demands(tmp_path):
+    asked = loaded(tmp_path, "br.lgpd.consent").form_demands("newsletter", date(2026, 3, 1))
+    assert asked["notice_sha256"] == "br.lgpd.consent"
+
+
+def test_what_was_not_law_on_the_day_is_not_asked_of_a_form(tmp_path):
+    folder = shutil.copytree(HERE / "policies", tmp_path / "policies")
+    law = folder / "jurisdictions" / "br.toml"
+    law.write_text(
+        law.read_text().replace(
+            'id = "br.lgpd.consent"', 'id = "br.lgpd.consent"\neffective_from = 2020-09-18'
+        )
+    )
+    switch_on(folder, "br.lgpd.consent")
+    found = policy.load(folder)
+    before, after = (found.form_demands("newsletter", date(2020, 9, day)) for day in (17, 18))
+    assert ("notice_sha256" in before, "notice_sha256" in after) == (False, True)
 
 
 @pytest.mark.parametrize("country", ["DE", "FR"])

@@ -160,7 +160,6 @@ def test_an_empty_array_is_refused(site: Site):
         ({"provenance": "observed"}, "provenance"),
         ({"source_number": -1}, "source_number"),
         ({"source_number": 2**53}, "source_number"),
-        ({"evidence": {"prechecked": True}}, "evidence.prechecked"),
         ({"evidence": {"shoe_size": "44"}}, "evidence"),
         ({"seq": 1}, None),
         ({"at": "2026-01-31T09:30:00Z"}, None),
@@ -178,6 +177,20 @@ def test_an_event_that_says_too_little_or_too_much_is_refused_with_its_field(
     answer = site.event(**fields)
     assert (answer.status_code, answer.json().get("field")) == (400, field)
     assert "cyd@example.com" not in answer.text
+
+
+def test_a_box_that_was_ticked_beforehand_is_recorded_and_lets_nobody_be_mailed(site: Site):
+    answer = site.event(**GRANT | {"evidence": GRANT["evidence"] | {"prechecked": True}})
+    assert answer.status_code == 201
+    assert answer.json()["unmet"] == ["enforcement.forbidden_evidence: it came with prechecked"]
+    told = site.ask("/api/standing", "cyd@example.com").json()["standings"]
+    marketing = next(one for one in told if one["purpose"] == "marketing")
+    assert (marketing["may_mail"], marketing["rule"]) == (False, "enforcement.forbidden_evidence")
+    assert "does not count under enforcement.forbidden_evidence" in marketing["reasons"][0]
+
+
+def test_an_answer_about_a_consent_that_counts_speaks_of_no_rule(site: Site):
+    assert "unmet" not in site.event(**GRANT).json()
 
 
 IMPLIED = {"basis": "implied", "fact": "purchase", "fact_at": "2026-01-31", "conditions": ["refusal_offered"]}

@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Connection, RowMapping, Table, func, selec
 from service.consent import Category
 from service.db import chunks, dedupe, erasure, happening, leaf, payload
 from service.errors import Tampered
-from service.intake.claim import corrected_by
+from service.intake.claim import corrected_by, kept_of
 from service.intake.making import NOBODY
 from service.ledger.entry import Entry, Opening, commit, decode
 from service.ledger.scrub import Count, Damage
@@ -202,6 +202,8 @@ def _fits(index: int, opened: Opening, rows: Rows) -> bool:
     if event is None:
         return True
     corrects = corrected_by(Category(event["category"]), opened.fields)
+    if event["brought"] != kept_of(Category(event["category"]), opened.fields):
+        return False
     if event["corrects"] != corrects and (corrects is None or "carried_index" not in opened.fields):
         return False
     return all(opened.fields.get(name) == event[name] for name in repeated)

@@ -16,7 +16,7 @@ from service.consent.links import Link, links
 from service.db import subject as directory
 from service.errors import Malformed, Tampered
 from service.intake import Intake
-from service.intake.claim import corrected_by
+from service.intake.claim import corrected_by, kept_of
 from service.intake.suppression import kept_out, suppressed
 from service.ledger import entry as entries
 from service.ledger.anchors import around
@@ -228,7 +228,9 @@ def _require_same(event: Event, signed: Entry, person: SubjectId, opening: Openi
     )
     corrects = corrected_by(event.category, sealed)
     moved = "carried_index" in sealed and corrects is not None and event.corrects is not None
-    if quality != told or (event.corrects != corrects and not moved):
+    came = None if event.brought is None else ",".join(sorted(event.brought))
+    kept = came == kept_of(event.category, sealed)
+    if quality != told or not kept or (event.corrects != corrects and not moved):
         raise Tampered(f"the row about entry {event.index} does not say what its evidence says")
 
 
