@@ -156,7 +156,7 @@ class Postgres:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                **_user(),
+                **user(),
             )
         if done.returncode:
             raise RuntimeError(f"{program} failed with {done.returncode}: {self._said()}")
@@ -179,7 +179,7 @@ def binaries(version: str, folder: Path) -> Path | None:
     if version == "postgresql15":
         return DEBIAN_15 if (DEBIAN_15 / "postgres").exists() else None
     package = _embedded()
-    if _user() and not _open_to_all(package):
+    if user() and not _open_to_all(package):
         package = _copied(package, folder)
     return package / "pginstall" / "bin"
 
@@ -243,7 +243,7 @@ def _embedded() -> Path:
     return Path(spec.origin).parent
 
 
-def _user() -> dict[str, int | list[int]]:
+def user() -> dict[str, int | list[int]]:
     """Return the arguments that make `subprocess` run something as an ordinary user."""
     if os.geteuid() != 0:
         return {}
@@ -253,8 +253,8 @@ def _user() -> dict[str, int | list[int]]:
 
 def _give_to_user(folder: Path) -> None:
     folder.chmod(0o700)
-    if user := _user():
-        os.chown(folder, user["user"], user["group"])
+    if ordinary := user():
+        os.chown(folder, ordinary["user"], ordinary["group"])
 
 
 def _open_to_all(path: Path) -> bool:
