@@ -42,9 +42,8 @@ def blind(trips: Iterable[Trip]) -> frozenset[str]:
 
 
 def held(trips: Iterable[Trip]) -> frozenset[str]:
-    """Return the products in which nothing is permitted; none is where one of them cannot be read."""
-    found = list(trips)
-    return frozenset(PRODUCTS) if blind(found) else frozenset(trip.target for trip in found)
+    """Return the products in which nothing is permitted: those that are left out as well, and no others."""
+    return frozenset(trip.target for trip in trips)
 
 
 def shrunken_read(seen: Mapping[str, int], before: Mapping[str, int], largest_shrink: float) -> str | None:

@@ -16,6 +16,7 @@ from sqlalchemy import Connection, select
 from service.db import run
 from service.errors import ZohoDenied, ZohoError
 from service.reconciler import crm_mirror, runs
+from service.reconciler.asking import ask
 from service.reconciler.context import Context
 from service.reconciler.port import CrmRecord
 
@@ -26,7 +27,7 @@ FOLLOWED_FROM = 6_000
 """Records of a module from which on an increment costs less: 6 credits of COQL, deletions and a count."""
 OVERLAP = timedelta(minutes=10)
 """How far behind the run before changes are asked for again, and how young a record may be to be missing in
-CRM's count: clocks differ, and its index lags."""
+CRM's count: its index lags. Both by CRM's own clock, never by ours."""
 MOST_DELETED = 5_000
 """Deletions that are followed one by one: 50 credits. More are found cheaper by reading everything."""
 UNPAGED = {"DISCRETE_PAGINATION_LIMIT_EXCEEDED", "PAGINATION_LIMIT_EXCEEDED", "LIMIT_EXCEEDED"}
@@ -34,15 +35,15 @@ UNPAGED = {"DISCRETE_PAGINATION_LIMIT_EXCEEDED", "PAGINATION_LIMIT_EXCEEDED", "L
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Base:
-    """The run that an increment builds on, and when CRM was last read whole."""
+    """When CRM was asked, by its own clock, in the run that an increment builds on; and last read whole."""
 
-    started_at: datetime
+    asked_at: datetime
     swept_at: datetime
 
 
 def read_crm(context: Context, run_id: int, put: Put, *, followed_from: int = FOLLOWED_FROM) -> None:
     """Read CRM into the mirror through `put`, and keep with the run which modules were read whole."""
-    at = context.now()
+    at, asked = context.now(), ask(context)
     every = {module.name for module in context.policy.zoho.crm.modules}
     with context.db.read() as tx:
         base = base_of(tx, run_id, context, at)
@@ -53,7 +54,8 @@ def read_crm(context: Context, run_id: int, put: Put, *, followed_from: int = FO
     if whole:
         put(context.crm.observe(modules=whole))
     swept_at = at if base is None or set(whole) == every else base.swept_at
-    facts = {"swept_at": swept_at, "rules": context.policy.digest.hex(), "whole": whole}
+    rules = context.policy.digest.hex()
+    facts = {"swept_at": swept_at, "asked_at": asked.by_crm(context), "rules": rules, "whole": whole}
     with context.db.begin() as tx:
         runs.advance(tx, run_id, "observing", crm=facts)
 
@@ -65,7 +67,7 @@ def _follow(context: Context, run_id: int, base: Base, put: Put, modules: Sequen
     """
     if not modules:
         return ()
-    since, at = base.started_at - OVERLAP, context.now()
+    since, asked = base.asked_at - OVERLAP, ask(context)
     try:
         gone = list(islice(context.crm.deleted(since, modules), MOST_DELETED + 1))
         if len(gone) > MOST_DELETED:
@@ -76,8 +78,9 @@ def _follow(context: Context, run_id: int, base: Base, put: Put, modules: Sequen
         if isinstance(error, ZohoDenied) or error.code in UNPAGED:
             return modules
         raise
+    settled = asked.by_crm(context) - OVERLAP
     with context.db.begin() as tx:
-        return crm_mirror.keep_unchanged(tx, run_id, gone=gone, counts=counts, settled_before=at - OVERLAP)
+        return crm_mirror.keep_unchanged(tx, run_id, gone=gone, counts=counts, settled_before=settled)
 
 
 def base_of(tx: Connection, run_id: int, context: Context, at: datetime) -> Base | None:
@@ -96,4 +99,5 @@ def base_of(tx: Connection, run_id: int, context: Context, at: datetime) -> Base
     swept_at = datetime.fromisoformat(facts["swept_at"])
     oldest = timedelta(hours=context.policy.enforcement.full_sweep_hours)
     is_fresh = timedelta(0) <= at - swept_at < oldest
-    return Base(started_at=row.started_at, swept_at=swept_at) if is_fresh else None
+    asked_at = runs.asked_at(row.summary) or row.started_at
+    return Base(asked_at=asked_at, swept_at=swept_at) if is_fresh else None

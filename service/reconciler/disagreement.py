@@ -95,7 +95,7 @@ def _named(policy: PolicySet, now: datetime, without: frozenset[str]) -> Subquer
 def _kind(person: Any, policy: PolicySet, *, whole: bool) -> ColumnElement[str | None]:  # noqa: ANN401  # a CTE's columns are untyped
     """Return the one kind of each person, or NULL: the first that fits, in the order of `diff.STOPPING`.
 
-    Unless the view is `whole`, nothing is said of who is held back or missing in one of the products.
+    Unless the view is `whole`, nothing is said of who is in one of the products and not in the other.
     """
     p = person.c
     contradicts = and_(p.records > 1, p.opted_out > 0, p.opted_out < p.records)
@@ -119,7 +119,7 @@ def _kind(person: Any, policy: PolicySet, *, whole: bool) -> ColumnElement[str |
         *named,
         (stop, "withdrawn_not_enforced"),
         (p.stop == 1, None),
-        (and_(seen, p.state == State.PERMITTED.value, held_back), RE_PERMISSION),
+        (and_(p.state == State.PERMITTED.value, held_back), RE_PERMISSION),
         (and_(p.permits == 1, _stop_without_consent(person, policy)), WITHOUT_CONSENT),
         (and_(seen, missing), "list_lag_missing"),
         (and_(seen, stale), "list_lag_stale"),

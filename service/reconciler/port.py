@@ -153,6 +153,9 @@ class Crm(Protocol):
 
     meter: Meter
 
+    def now(self) -> datetime:
+        """Return CRM's own time, as far as its last answer told; ours before the first."""
+
     def observe(
         self, *, since: datetime | None = None, modules: Sequence[str] | None = None
     ) -> Iterator[CrmRecord]:

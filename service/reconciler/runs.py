@@ -37,6 +37,12 @@ def refuse(tx: Connection, at: datetime, reason: str) -> None:
     advance(tx, begin(tx, at), "refused", finished_at=at, reason=reason)
 
 
+def asked_at(summary: str) -> datetime | None:
+    """Return when a run asked CRM, by CRM's own clock; None where it was not believed or did not note it."""
+    told = msgspec.json.decode(summary).get("crm", {}).get("asked_at")
+    return None if told is None else datetime.fromisoformat(told)
+
+
 def last_believed(
     tx: Connection, before: int | None = None
 ) -> tuple[int, datetime, Mapping[str, int]] | None:

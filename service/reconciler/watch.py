@@ -17,6 +17,7 @@ from sqlalchemy import Connection, select
 
 from service.db import crm_record, member, outcome, run
 from service.reconciler import breakers, channels, hints, mirror, news, runs, tasks
+from service.reconciler.asking import ask
 from service.reconciler.context import Context
 from service.reconciler.enforcement import CAMPAIGNS
 from service.reconciler.port import CrmRecord, ListMember, Member
@@ -25,8 +26,7 @@ from service.reconciler.runs import KIND
 T = TypeVar("T")
 
 OVERLAP = timedelta(minutes=10)
-"""How far behind the last look CRM is asked for again: clocks differ, and its index lags. A watch whose clock
-were further ahead would see nothing; `doctor` tells."""
+"""How far behind the last look CRM is asked for again, by its own clock: its index lags."""
 SENT_WITHIN = timedelta(days=14)
 """How old a campaign may be at the last look to be asked about at once: most clicks come within days."""
 HINTED_WITHIN = timedelta(days=60)
@@ -47,6 +47,8 @@ class Watch:
     sweep: timedelta = timedelta(0)
     """How rarely CRM is asked while its notifications can be relied on; zero: at every look."""
     looked_at: datetime | None = None
+    asked_at: datetime | None = None
+    """When CRM was last asked, by its own clock."""
     counted_at: datetime | None = None
     counts: dict[str, int] = field(default_factory=dict)
 
@@ -55,11 +57,12 @@ class Watch:
         started = self.last_run()
         if started is None:
             return 0
-        run_id, began_at = started
+        run_id, began_at, asked_at = started
         at, recorded, out = self.context.now(), 0, self.left_out()
         if breakers.CRM not in out and self._due(at):
-            recorded = self._record(self._crm(run_id, (self.looked_at or began_at) - OVERLAP))
-            self.looked_at = at
+            asked = ask(self.context)
+            recorded = self._record(self._crm(run_id, (self.asked_at or asked_at) - OVERLAP))
+            self.looked_at, self.asked_at = at, asked.by_crm(self.context)
         if CAMPAIGNS in out:
             return recorded
         # Who left while nobody looked did so in a mail that was young then: its report tells when.
@@ -84,21 +87,26 @@ class Watch:
 
     def _due(self, at: datetime) -> bool:
         """Return whether it is time to ask CRM."""
-        if self.looked_at is None or at - self.looked_at >= self.sweep:
+        if self.looked_at is None or not timedelta(0) <= at - self.looked_at < self.sweep:
             return True
         with self.context.db.read() as tx:
             return not channels.reliable(tx, now=at)
 
-    def last_run(self) -> tuple[int, datetime] | None:
-        """Return the newest run that recorded all news, if there is one."""
+    def last_run(self) -> tuple[int, datetime, datetime] | None:
+        """Return the newest run that recorded all news, if there is one.
+
+        Its id, when it began, and when it asked CRM by CRM's own clock.
+        """
         with self.context.db.read() as tx:
             row = tx.execute(
-                select(run.c.id, run.c.started_at)
+                select(run.c.id, run.c.started_at, run.c.summary)
                 .where(run.c.kind == KIND, run.c.state == "done")
                 .order_by(run.c.id.desc())
                 .limit(1)
             ).one_or_none()
-        return None if row is None else (row.id, row.started_at)
+        if row is None:
+            return None
+        return row.id, row.started_at, runs.asked_at(row.summary) or row.started_at
 
     def _crm(self, run_id: int, since: datetime) -> set[bytes]:
         """Put the records that are not as the mirror has them; return whose they are."""
@@ -123,10 +131,11 @@ class Watch:
 
     def _miss(self, tx: Connection, fresh: Sequence[CrmRecord]) -> None:
         """Note that a notification should have told of one of these and did not."""
-        at = self.context.now()
-        late = {(r.module, r.record_id): r.modified_at for r in fresh if r.modified_at < at - TOLD_WITHIN}
+        at, theirs = self.context.now(), self.context.crm.now()
+        late = {(r.module, r.record_id): r.modified_at for r in fresh if r.modified_at < theirs - TOLD_WITHIN}
         if late:
-            told = hints.told_of(tx, list(late), since=min(late.values()) - CLOCKS_DIFFER)
+            changed_at = min(late.values()) + (at - theirs)
+            told = hints.told_of(tx, list(late), since=changed_at - CLOCKS_DIFFER)
             if late.keys() - told:
                 channels.miss(tx, at=at)
 

@@ -88,12 +88,17 @@ class Transport:
         self._windows = windows
         self._pace = pace
         self._slots = slots or Unlimited()
+        self._ahead = timedelta(0)
         self.till = till
 
     @property
     def pace(self) -> Pace:
         """Return the clock and the sleep that these calls keep to, for who waits between them."""
         return self._pace
+
+    def now(self) -> datetime:
+        """Return the product's own time, by the `Date` of its last answer; ours before it told any."""
+        return self._pace.clock() + self._ahead
 
     def price(self, endpoint: str, usual: int) -> int:
         """Return what a call costs in this organisation, as far as that is known; else what is usual."""
@@ -164,8 +169,10 @@ class Transport:
             yield
 
     def _hear(self, outcome: Answer | Lost) -> None:
-        """Pass on what the vendor says is left of the day, once half of it is used."""
+        """Take over the vendor's time; pass on what it says is left of the day, once half of it is used."""
         if isinstance(outcome, Answer):
+            if (theirs := outcome.dated()) is not None:
+                self._ahead = theirs - self._pace.clock()
             left = outcome.headers.get("x-api-credits-remaining", "")
             if left.isdecimal():
                 self._windows.remaining(int(left))

@@ -68,6 +68,14 @@ class Answer:
             endpoint=endpoint,
         )
 
+    def dated(self) -> datetime | None:
+        """Return when the other side says it answered (RFC 9110, 6.6.1), in whole seconds, or None."""
+        try:
+            when = parsedate_to_datetime(self.headers.get("date", ""))
+        except ValueError:
+            return None
+        return when.replace(tzinfo=when.tzinfo or UTC)
+
     def retry_after_s(self, now: datetime) -> float | None:
         """Return the seconds that `Retry-After` asks for (RFC 9110, 10.2.3), a day at most, or None."""
         text = self.headers.get("retry-after", "").strip()

@@ -2,6 +2,7 @@
 
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import timedelta
 
 import msgspec
 import pytest
@@ -15,6 +16,7 @@ from service.reconciler import breakers, canaries, hatching, natures
 from service.reconciler.watch import Watch
 from service.zoho.mapping import connect
 from tests.reconciler.conftest import World, hasty, settings, stopped
+from tests.reconciler.test_plan import decide, with_rules
 from tests.running import claim, withdrawal
 
 LIMIT = Breaker(re_permissions=200, re_permission_share=0.02, re_permissions_free=10)
@@ -133,6 +135,21 @@ def test_values_that_mean_neither_leave_the_product_out(small):
     assert [(trip.target, trip.name) for trip in result.tripped] == [("crm", "unknown values")]
     assert {item.target for item in result.plan.changes} == {"campaigns"}
     assert not result.plan.reports
+
+
+def test_a_product_that_cannot_be_understood_lets_nobody_go_and_the_other_one_does(small):
+    (email, *_) = small.emails("opted_out_both")
+    small.run()
+    small.clock.ahead += timedelta(minutes=5)
+    small.intake.record([claim(email, received_at=small.clock())])
+    policy = with_rules(small)
+    found = small.run(crm=Odd(small.zoho.crm), policy=policy)
+    assert {item.target for item in found.plan.permits} == {"campaigns"}
+    decide(small, found.run_id, found.plan.digest, policy=policy)
+    small.run(crm=Odd(small.zoho.crm), policy=policy)
+    assert "active" in small.person(email)["campaigns"]["lists"].values()
+    assert all(record["Email_Opt_Out"] for record in small.person(email)["crm"])
+    assert {item.target.partition(":")[0] for item in small.run(policy=policy).plan.permits} == {"crm"}
 
 
 def test_what_tripped_is_kept_with_the_run(small):

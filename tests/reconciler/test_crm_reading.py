@@ -1,5 +1,5 @@
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
 
@@ -12,6 +12,7 @@ from service.errors import ZohoError
 from service.reconciler import mirror, runs
 from service.reconciler.crm_reading import read_crm
 from service.zoho.mapping import connect
+from service.zoho.pace import Pace
 from tests.reconciler.conftest import World, hasty, settings
 
 
@@ -22,6 +23,20 @@ def org(begun) -> Iterator[World]:
         read(made)
         later(made, hours=1)
         yield made
+
+
+@pytest.fixture
+def off(org) -> Iterator[Callable[[timedelta], World]]:
+    """Return how to set our clock wrong, by which its clients go as well once CRM has answered."""
+    pace = Pace(clock=org.clock, sleep=lambda _seconds: None)
+    with connect(settings(org.sim.url), org.intake.policy, pace=pace) as zoho:
+
+        def set_off(ahead: timedelta) -> World:
+            org.clock.ahead += ahead
+            zoho.crm.counts()
+            return replace(org, zoho=zoho, context=replace(org.context, crm=zoho.crm))
+
+        yield set_off
 
 
 def later(made: World, **span) -> None:
@@ -81,6 +96,50 @@ def test_what_changed_by_hand_is_taken_over_by_an_increment(org):
     assert any(
         index == org.intake.vault.address_index("second@example.net") for *_, index in after["addresses"]
     )
+
+
+@pytest.mark.parametrize("ahead", [timedelta(hours=1), -timedelta(hours=1)])
+def test_an_increment_skips_nothing_and_asks_for_no_more_however_far_our_clock_is_off(off, ahead):
+    org = off(ahead)
+    read(org, followed_from=10**9)
+    later(org, minutes=30)
+    email = org.ordinary()
+    org.sim.control("crm/set", {"email": email, "fields": {"Email_Opt_Out": True}})
+    later(org, minutes=15)
+    asked = Asking(org.zoho.crm)
+    assert not read(org, crm=asked)
+    assert mirrored(org) == as_if_read_whole(org)
+    theirs = org.sim.world.clock.now() - asked.since[0].timestamp()
+    assert timedelta(minutes=54) < timedelta(seconds=theirs) < timedelta(minutes=57)
+
+
+@pytest.mark.parametrize("ahead", [timedelta(hours=1), -timedelta(hours=1)])
+def test_a_merge_that_crm_does_not_list_is_noticed_however_far_our_clock_is_off(off, ahead):
+    org = off(ahead)
+    email = twins(org)
+    org.sim.control("crm/set", {"email": email, "fields": {"Last_Name": "Younger"}})
+    read(org, followed_from=10**9)
+    later(org, minutes=40)
+    org.sim.control("switches", {"crm.merge_lists": "nothing"})
+    org.sim.control("crm/merge", {"email": email})
+    later(org, minutes=15)
+    assert len(read(org)) == 1
+    assert mirrored(org) == as_if_read_whole(org)
+
+
+@dataclass
+class Asking:
+    """CRM's client, remembering since when it was asked for changes."""
+
+    client: object
+    since: list = field(default_factory=list)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.client, name)
+
+    def observe(self, **asked: object) -> Iterator[object]:
+        self.since.append(asked.get("since"))
+        return self.client.observe(**asked)
 
 
 def test_an_address_that_was_taken_away_is_dropped(org):

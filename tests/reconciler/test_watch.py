@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import insert, select
 
-from service.db import task, tick
+from service.db import channel, task, tick
 from service.jobs import Worker
 from service.reconciler.enforce import Carried, carry_out
 from service.reconciler.watch import Watch
@@ -83,8 +83,8 @@ def test_what_was_seen_at_once_is_no_news_to_the_night_nor_to_the_next_look(orga
     assert organisation.events(email).count("consent.withdrawn") == 1
 
 
-@pytest.mark.parametrize("ahead", [timedelta(minutes=9), -timedelta(minutes=9)])
-def test_a_clock_that_differs_from_the_products_by_minutes_hides_nothing(small, ahead):
+@pytest.mark.parametrize("ahead", [timedelta(hours=1), timedelta(minutes=9), -timedelta(hours=1)])
+def test_a_clock_that_differs_from_the_products_hides_nothing(small, ahead):
     email = small.ordinary()
     small.clock.ahead = ahead
     small.run()
@@ -94,6 +94,35 @@ def test_a_clock_that_differs_from_the_products_by_minutes_hides_nothing(small, 
     act(small, email, "crm")
     assert watch.look() == 1
     assert watch.look() == 0
+
+
+def test_a_clock_that_is_set_back_lets_the_watch_look_at_once(small):
+    email = small.ordinary()
+    small.clock.ahead = timedelta(hours=1)
+    small.run()
+    watch = Watch(context=small.context, sweep=timedelta(minutes=5))
+    watch.look()
+    with small.db.begin() as tx:
+        tx.execute(insert(channel).values(**relied_on(small)))
+    act(small, email, "crm")
+    assert watch.look() == 0
+    small.clock.ahead = timedelta(0)
+    assert watch.look() == 1
+
+
+def relied_on(made: World) -> dict:
+    """A channel that lives, was heard, and missed nothing."""
+    at = made.clock()
+    return {
+        "channel_id": "1",
+        "notify_url": "https://ledger.example/hooks",
+        "events": "Contacts.edit",
+        "token_sha256": bytes(32),
+        "made_at": at,
+        "renewed_at": at,
+        "heard_at": at,
+        "expires_at": at + timedelta(days=1),
+    }
 
 
 @pytest.mark.parametrize("where", ["crm", "campaigns"])

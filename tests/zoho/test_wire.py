@@ -108,3 +108,17 @@ def test_retry_after_is_seconds_or_a_date_and_a_day_at_most(text, seconds):
 )
 def test_loopback_is_known_by_its_host(url, local):
     assert is_loopback(url) is local
+
+
+@pytest.mark.parametrize(
+    ("date", "told"),
+    [
+        ("Sun, 10 May 2026 12:00:00 GMT", NOON),
+        ("Sun, 10 May 2026 12:00:00 -0000", NOON),
+        ("Sun, 10 May 2026 17:30:00 +0530", NOON),
+        ("noon", None),
+        ("", None),
+    ],
+)
+def test_an_answer_tells_the_time_of_the_other_side_where_it_bears_a_date(date, told):
+    assert Answer(status=200, headers={"date": date}, body=b"").dated() == told

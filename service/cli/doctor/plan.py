@@ -1,8 +1,7 @@
 """Checks of what the organisation pays for, of what is left of today, and of our clock against others."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from datetime import datetime
 
 from sqlalchemy import func, select
 
@@ -77,12 +76,10 @@ def clock(scene: Scene) -> Iterator[Look]:
     before = scene.now()
     answer = _org(scene.zoho.need())
     middle = before + (scene.now() - before) / 2
-    try:
-        theirs = parsedate_to_datetime(answer.headers.get("date", ""))
-    except ValueError:
+    theirs = answer.dated()
+    if theirs is None:
         yield warn("Zoho's answer bears no date", "nothing; a proxy in between may have removed it", TIME)
         return
-    theirs = theirs.replace(tzinfo=theirs.tzinfo or UTC)
     # The header has whole seconds, cut.
     yield _skew("Zoho", max(0.0, abs((theirs - middle).total_seconds()) - 1.0))
 

@@ -85,10 +85,10 @@ def _routes() -> Litestar:
 def _nowhere(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
     """Answer what has no handler: each product has its own way to say so."""
     path = request.url.path
+    world: World = request.scope[WORLD]  # type: ignore[literal-required]  # `app_of` put it there
     if path.startswith("/api/"):
-        return write(envelope.wrong_address(path))
+        return write(envelope.wrong_address(path), world)
     if path.startswith("/crm/"):
         is_method = isinstance(error, MethodNotAllowedException)
-        world: World = request.scope[WORLD]  # type: ignore[literal-required]  # `app_of` put it there
-        return write(crm_gate.wrong_method(world) if is_method else crm_gate.wrong_address())
-    return write(json_reply({"error": error.detail}, status=error.status_code))
+        return write(crm_gate.wrong_method(world) if is_method else crm_gate.wrong_address(), world)
+    return write(json_reply({"error": error.detail}, status=error.status_code), world)

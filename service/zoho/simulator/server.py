@@ -128,4 +128,5 @@ def _config(app: ASGIApp) -> uvicorn.Config:
         lifespan="off",
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=2,
+        date_header=False,  # the answers bear the organisation's own time
     )

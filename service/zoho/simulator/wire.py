@@ -8,6 +8,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from email.utils import formatdate
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -152,7 +153,7 @@ def serve(endpoint: Endpoint, answer: Answer, after: Callable[[World], None]) ->
             spent = world.meter.credits - before
             world.requests.append((world.clock.now(), call.method, call.path, reply.status, spent))
         after(world)
-        return write(reply)
+        return write(reply, world)
 
     methods = list(endpoint.methods)
     return route(endpoint.path, http_method=methods, status_code=200, include_in_schema=False)(handler)
@@ -192,20 +193,21 @@ async def read(request: Request[Any, Any, Any]) -> Call:
     )
 
 
-def write(reply: Reply) -> Response[Any]:
-    """Return the reply as Litestar sends it; 204 and 304 go without a body and a type."""
+def write(reply: Reply, world: World) -> Response[Any]:
+    """Return the reply as Litestar sends it, with the organisation's own time; 204 and 304 without a body."""
+    headers = {"Date": formatdate(world.clock.seconds(), usegmt=True), **reply.headers}
     if reply.chunks is not None:
         return Stream(
             reply.chunks,
             status_code=reply.status,
             media_type=reply.media_type,
-            headers=dict(reply.headers),
+            headers=headers,
         )
     return Response(
         content=reply.body,
         status_code=reply.status,
         media_type=reply.media_type,
-        headers=dict(reply.headers),
+        headers=headers,
     )
 
 
