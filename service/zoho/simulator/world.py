@@ -6,7 +6,6 @@ from collections import deque
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from service.zoho.simulator.bookmarks import Bookmarks
 from service.zoho.simulator.clock import Clock
 from service.zoho.simulator.crowd import Crowd
 from service.zoho.simulator.faults import Faults
@@ -14,6 +13,7 @@ from service.zoho.simulator.meter import Meter
 from service.zoho.simulator.names import GUESTS
 from service.zoho.simulator.news import News
 from service.zoho.simulator.outbox import Outbox
+from service.zoho.simulator.ranks import Ranks
 from service.zoho.simulator.schema import connect, wipe
 from service.zoho.simulator.switches import Value, defaults
 from service.zoho.simulator.tokens import Tokens
@@ -49,12 +49,13 @@ class World:
     crowd: Crowd = field(default_factory=Crowd)
     outbox: Outbox = field(default_factory=Outbox)
     ticker: asyncio.Task[None] | None = None
-    bookmarks: Bookmarks = field(default_factory=Bookmarks)
+    ranks: Ranks = field(init=False)
     ports: dict[int, str] = field(default_factory=dict)
     """The data centres that have a port of their own; every other port is the home's."""
 
     def __post_init__(self) -> None:
         self.db = connect(self.path)
+        self.ranks = Ranks(self.db)
         self.faults.tell = self._broke
 
     def _broke(self, method: str, path: str, how: str) -> None:
@@ -65,7 +66,7 @@ class World:
         self.db.close()
         wipe(self.path)
         self.db = connect(self.path)
-        self.bookmarks = Bookmarks()
+        self.ranks = Ranks(self.db)
         self.requests.clear()
         self.clock.ahead_s = 0.0
         self.tokens = Tokens()

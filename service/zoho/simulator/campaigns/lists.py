@@ -3,17 +3,17 @@
 import re
 
 from service.zoho.simulator import misfits, names, shelf
-from service.zoho.simulator.campaigns import contacts, envelope
+from service.zoho.simulator.campaigns import contacts, envelope, membership
 from service.zoho.simulator.campaigns.gate import required, window
 from service.zoho.simulator.campaigns.markup import XML_ONLY
 from service.zoho.simulator.clock import display, epoch_ms
+from service.zoho.simulator.fixtures import NEWSLETTER
 from service.zoho.simulator.wire import Call, Reply
 from service.zoho.simulator.world import World
 
 MOST = 650
 """The largest range of a list's page, by what a client in the wild has found."""
 TOPICS = 100
-DAY_S = 86_400
 SEGMENTS = {names.GRANTED_SEGMENT: names.GRANTED, names.REFUSED_SEGMENT: names.REFUSED}
 COUNTED = ("active", "unsub", "bounce", "spam")
 STATUSES = ("active", "recent", "most recent", "mostrecent", "unsub", "bounce")
@@ -46,23 +46,15 @@ def getlistsubscribers(world: World, call: Call) -> Reply:
     if status not in STATUSES:
         raise envelope.failure(world, call, "1001", "Pattern doesn't match.")
     start, count = window(world, call, most=MOST)
-    since = world.clock.seconds() - world.number("campaigns.recent_days") * DAY_S if "recent" in status else 0
-    stored = "active" if "recent" in status else status
-    rows = world.db.execute(
-        "SELECT c.id, c.email, c.first_name, c.last_name, c.company, c.phone, m.added_at FROM"
-        " (SELECT contact_id, added_at FROM members WHERE list_id = ? AND status = ? AND added_at >= ?"
-        f" ORDER BY contact_id {_direction(sort)} LIMIT ? OFFSET ?) m"
-        f" JOIN contacts c ON c.id = m.contact_id ORDER BY c.id {_direction(sort)}",
-        (list_id, stored, since, count, start - 1),
-    ).fetchall()
-    if not rows:
+    listing = membership.members(world, list_id, status)
+    found = world.ranks.page(listing, start - 1, count, descending=_direction(sort) == "DESC")
+    if not found:
         raise envelope.failure(world, call, "2502", "Yet,There are no contacts in this list.")
     details = {"fromindex": start, "range": count, "sort": sort, "status": status}
-    data = [_subscriber(row) for row in rows]
     shown = {
         "requestdetails": details,
         f"{XML_ONLY}list_details": _list_details(world, list_id),
-        "list_of_details": data,
+        "list_of_details": membership.subscribers(world, list_id, found),
     }
     return envelope.success(world, call, shown)
 
@@ -108,19 +100,12 @@ def getsegmentcontacts(world: World, call: Call) -> Reply:
         raise envelope.failure(world, call, "2603", "Error in getting segments details.")
     start, count = window(world, call, most=MOST)
     anybody = world.text("campaigns.segment_members") == "all"
-    after, skip = world.bookmarks.find(world.db, (cvid, anybody), start - 1)
-    rows = world.db.execute(
-        "SELECT c.id, c.email, c.first_name, c.last_name, c.company, c.phone, m.added_at"
-        " FROM contacts c JOIN members m ON m.contact_id = c.id AND m.list_id = 1"
-        " WHERE c.permission = ? AND c.id > ? AND (? OR m.status = 'active') ORDER BY c.id LIMIT ? OFFSET ?",
-        (SEGMENTS[cvid], after, anybody, count, skip),
-    ).fetchall()
-    if not rows:
+    found = world.ranks.page(membership.in_segment(SEGMENTS[cvid], anybody=anybody), start - 1, count)
+    if not found:
         raise envelope.failure(world, call, "2604", "There are no contacts in this segments.")
-    world.bookmarks.leave(world.db, (cvid, anybody), start - 1 + len(rows), rows[-1][0])
     details = {"range": count, "cvid": int(cvid), "fromindex": start}
     key = world.text("campaigns.segment_rows")
-    data = [_subscriber(row) for row in rows]
+    data = membership.subscribers(world, NEWSLETTER, found)
     return envelope.success(world, call, {"requestdetails": details, key: data})
 
 
@@ -200,21 +185,8 @@ def _list_row(world: World, row: tuple[int, str, str, int, int]) -> envelope.Jso
 def _list_details(world: World, list_id: int) -> envelope.Json:
     """Return what the XML of subscribers says about their list."""
     name, form = world.db.execute("SELECT name, signup_form FROM lists WHERE id = ?", (list_id,)).fetchone()
-    count = _count(world, list_id, "active")
+    count = world.ranks.size(membership.members(world, list_id, "active"))
     return {"ispublic": str(bool(form)).lower(), "noofcontacts": str(count), "listname": name}
-
-
-def _subscriber(row: tuple[int, str, str | None, str | None, str | None, str | None, int]) -> envelope.Json:
-    number, email, first, last, company, phone, added_at = row
-    return {
-        "firstname": first or "null",
-        "lastname": last or "null",
-        "companyname": company or "null",
-        "phone": phone or "null",
-        "contact_email": email,
-        "added_time": epoch_ms(added_at),
-        "zuid": str(857_000_000 + number),
-    }
 
 
 def _count(world: World, list_id: int, status: str) -> int:

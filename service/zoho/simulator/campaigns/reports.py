@@ -1,9 +1,12 @@
 """Reading what became of campaigns: which were sent, their figures, and their recipients by outcome."""
 
+import msgspec
+
 from service.zoho.simulator.campaigns import envelope
 from service.zoho.simulator.campaigns.gate import required, window
 from service.zoho.simulator.campaigns.markup import XML_ONLY
 from service.zoho.simulator.clock import display, epoch_ms, timeline
+from service.zoho.simulator.ranks import Listing
 from service.zoho.simulator.wire import Call, Reply
 from service.zoho.simulator.world import World
 
@@ -134,19 +137,20 @@ def _recipients(world: World, campaign_id: int, action: str, start: int, count: 
         " AND NOT EXISTS (SELECT 1 FROM outcomes x WHERE x.campaign_id = o.campaign_id AND"
         " x.contact_id = o.contact_id AND x.action IN ('openedcontacts', 'senthardbounce', 'sentsoftbounce'))"
     )
-    listing = (campaign_id, action)
-    after, skip = world.bookmarks.find(world.db, listing, start - 1)
-    rows = world.db.execute(
+    listing = Listing(
+        rows="outcomes o WHERE o.campaign_id = ? AND o.action = ?"
+        f"{unopened if action == 'unopenedcontacts' else ''}",
+        column="o.contact_id",
+        values=(campaign_id, stored),
+    )
+    query = (
         "SELECT c.id, c.email, c.first_name, c.last_name, c.company, c.phone, o.at,"
         " CASE WHEN c.hard_bounced THEN 'bounced' WHEN c.dnm IS NULL THEN 'active' ELSE 'unsubscribed' END"
-        " FROM outcomes o JOIN contacts c ON c.id = o.contact_id"
-        " WHERE o.campaign_id = ? AND o.action = ? AND o.contact_id > ?"
-        f"{unopened if action == 'unopenedcontacts' else ''} ORDER BY o.contact_id LIMIT ? OFFSET ?",
-        (campaign_id, stored, after, count, skip),
-    ).fetchall()
-    if rows:
-        world.bookmarks.leave(world.db, listing, start - 1 + len(rows), rows[-1][0])
-    return rows
+        " FROM json_each(?) n JOIN contacts c ON c.id = n.value"
+        " JOIN outcomes o ON o.campaign_id = ? AND o.action = ? AND o.contact_id = c.id ORDER BY n.key"
+    )
+    found = msgspec.json.encode(world.ranks.page(listing, start - 1, count)).decode()
+    return world.db.execute(query, (found, campaign_id, stored)).fetchall()
 
 
 def _recipient(world: World, call: Call, sent_at: int, row: _Recipient) -> envelope.Json:
