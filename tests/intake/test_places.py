@@ -19,13 +19,13 @@ NOW = datetime.now(UTC)
 STRICTEST = {"gmail.unsub_deadline", "yahoo.unsub_deadline"}
 
 
-def put(intake, *countries, state: str | None = None) -> None:
+def put(intake, *countries, state: str | None = None, who: str = WHO) -> None:
     """Let CRM hold one record for each of these countries."""
     records = [
         CrmRecord(
             module="Contacts",
             record_id=str(number),
-            addresses=(WHO,),
+            addresses=(who,),
             opted_out=False,
             modified_at=NOW,
             country=country,
