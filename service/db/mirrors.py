@@ -32,7 +32,13 @@ class CrmRecordColumns(TypedColumns):
     modified_by: Named[str | None] = Column(Text)
     """Who wrote the record last, as CRM names them."""
     changed_run: Named[int | None] = Column(Int)
-    """The run that saw `opted_out` change through somebody else."""
+    """The run that saw `opted_out` change through somebody else; None once we wrote it ourselves."""
+    changed_by: Named[str | None] = Column(Text)
+    """Who changed it then: the record's last writer, or whom the timeline named."""
+    changed_how: Named[str | None] = Column(Text)
+    """By what, where the timeline told it (`attribution.Cause`)."""
+    created_at: Named[datetime | None] = Column(Moment)
+    """When CRM made the record."""
     unknown: Named[int] = Column(Small, nullable=False, server_default="0")
     """1 where the opt-out field held a value that means neither."""
 

@@ -45,6 +45,8 @@ class DriftColumns(TypedColumns):
     """What brought it about, as far as the products tell (`attribution.Cause`)."""
     actor: Named[str | None] = Column(Text)
     """Who, as CRM names its users."""
+    told_by: Named[str | None] = Column(Text)
+    """Of somebody opened again in CRM: record (its last writer alone) or timeline."""
     reopened: Named[int] = Column(Small, nullable=False, server_default="0")
     """1 where a record that was opted out was opened again by somebody else than us."""
     state: Named[str] = Column(Text, nullable=False)

@@ -16,7 +16,8 @@ class QuotaRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     `withdrawal_reserve` is the share of every window that nothing but withdrawals may touch.
     `credits_per_day` replaces the edition's own number; 0 takes that. `time_zone` is where off-hours are
     counted; empty means the organisation's own. Pushes to lists of more than `large_push` people, and
-    readings that take more than `large_sweep` of a day's credits, wait for off-hours.
+    readings that take more than `large_sweep` of a day's credits, wait for off-hours. Of people who were
+    opened again, a run asks CRM for `timelines_per_run` timelines at most.
     """
 
     withdrawal_reserve: Share = 0.2
@@ -24,6 +25,7 @@ class QuotaRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     time_zone: str = ""
     large_push: Count = 200
     large_sweep: Share = 0.1
+    timelines_per_run: Count = 50
 
     def __post_init__(self) -> None:
         if self.time_zone and _zone(self.time_zone) is None:

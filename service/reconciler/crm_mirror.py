@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, case, delete, exists, func, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, case, delete, exists, func, select, tuple_, update
 
 from service.db import chunks, crm_address, crm_record
 from service.policy import PolicySet
@@ -29,9 +29,7 @@ def put_records(
     places: dict[tuple[str | None, str | None], str] = {}
     rows = [_row(record, run_id, policy, places) for record in latest.values()]
     changed = [name for name in rows[0] if name not in ("module", "record_id", "seen_run")] if rows else []
-    same = crm_record.c.opted_out == insert_into(tx, crm_record).excluded.opted_out
-    flipped = {"changed_run": case((same, crm_record.c.changed_run), else_=run_id)}
-    upsert(tx, crm_record, rows, {**dict.fromkeys(changed), **flipped})
+    upsert(tx, crm_record, rows, {**dict.fromkeys(changed), **_flipped(tx, run_id)})
     _put_addresses(tx, latest, vault)
 
 
@@ -62,6 +60,11 @@ def keep_unchanged(
     return [module for module in counts if module not in sound]
 
 
+def flipped_by() -> ColumnElement[str | None]:
+    """Return who changed a record's opt-out when that was seen, else who wrote the record last."""
+    return func.coalesce(crm_record.c.changed_by, crm_record.c.modified_by)
+
+
 def count_held(tx: Connection) -> Mapping[str, int]:
     """Return how many records the mirror holds of each module."""
     held = select(crm_record.c.module, func.count()).group_by(crm_record.c.module)
@@ -75,6 +78,17 @@ def count_addressed(tx: Connection, run_id: int) -> int:
     )
     where = (crm_record.c.seen_run >= run_id) & addressed
     return tx.scalar(select(func.count()).select_from(crm_record).where(where)) or 0
+
+
+def _flipped(tx: Connection, run_id: int) -> Mapping[str, Any]:
+    """Return what to note where the opt-out changed: which run saw it, and who had written last then."""
+    fresh = insert_into(tx, crm_record).excluded
+    same = crm_record.c.opted_out == fresh.opted_out
+    return {
+        "changed_run": case((same, crm_record.c.changed_run), else_=run_id),
+        "changed_by": case((same, crm_record.c.changed_by), else_=fresh.modified_by),
+        "changed_how": case((same, crm_record.c.changed_how), else_=None),
+    }
 
 
 def _put_addresses(tx: Connection, records: Mapping[tuple[str, str], port.CrmRecord], vault: Vault) -> None:
@@ -135,5 +149,6 @@ def _row(
         "views": "".join(f"{name}," for name in sorted(record.views)),
         "seen_run": run_id,
         "modified_by": record.modified_by,
+        "created_at": record.created_at,
         "unknown": int(not record.understood),
     }

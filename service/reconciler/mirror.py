@@ -25,7 +25,7 @@ from sqlalchemy import (
 
 from service.db import contact, crm_address, crm_record, member, outcome
 from service.reconciler import crm_mirror, port
-from service.reconciler.upsert import Rows, insert_into, moment, upsert
+from service.reconciler.upsert import Rows, alone, insert_into, moment, upsert
 from service.vault import Vault
 
 AWAITED = "awaited"
@@ -137,8 +137,11 @@ def drop_unseen(tx: Connection, run_id: int, *, keep: frozenset[str] = frozenset
 
 
 def note_opted_out(tx: Connection, records: Iterable[port.CrmRecord]) -> None:
-    """Take over what a read-back of records showed."""
+    """Take over what a read-back of records showed; what differs now, we wrote ourselves."""
+    changed = ("changed_run", "changed_by", "changed_how")
+    alone(tx)
     for record in records:
+        same = crm_record.c.opted_out == int(record.opted_out)
         tx.execute(
             update(crm_record)
             .where(crm_record.c.module == record.module, crm_record.c.record_id == record.record_id)
@@ -147,6 +150,7 @@ def note_opted_out(tx: Connection, records: Iterable[port.CrmRecord]) -> None:
                 modified_at=record.modified_at,
                 unsubscribed_mode=record.unsubscribed_mode,
                 unsubscribed_at=record.unsubscribed_at,
+                **{name: case((same, crm_record.c[name])) for name in changed},
             )
         )
 
@@ -154,6 +158,7 @@ def note_opted_out(tx: Connection, records: Iterable[port.CrmRecord]) -> None:
 def note_permitted(tx: Connection, index: bytes, lists: Sequence[str], at: datetime) -> None:
     """Take over that somebody is on the lists again, with the permission granted, through us."""
     active = port.Member.ACTIVE.value
+    alone(tx)
     tx.execute(
         update(member)
         .where(member.c.address_index == index, member.c.list_name.in_(lists), member.c.status != active)

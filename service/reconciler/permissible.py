@@ -29,6 +29,7 @@ from service.db import (
 from service.db import plan as plans
 from service.ledger.store import LOG_ID
 from service.policy import PolicySet
+from service.reconciler.crm_mirror import flipped_by
 from service.reconciler.diff import RE_PERMISSION
 from service.reconciler.enforcement import CAMPAIGNS, CRM
 from service.reconciler.plan import AGAIN, COUNTS_AGAIN, Change, basis_in_crm, urgency
@@ -93,7 +94,7 @@ def _crm_permits(run_id: int, policy: PolicySet, now: datetime) -> Select[Any]:
         undone(target, "permit", standing.c.decided_by, policy, now).label("undone"),
         happening.c.grade,
         _correction(),
-        crm_record.c.modified_by,
+        flipped_by().label("modified_by"),
         crm_record.c.unsubscribed_mode,
         crm_record.c.unsubscribed_at,
     )

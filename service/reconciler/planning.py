@@ -12,6 +12,7 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, case, func, lite
 from service.db import Moment, change, crm_address, crm_record, drift, member, standing, subject
 from service.policy import PolicySet
 from service.reconciler.actors import called
+from service.reconciler.crm_mirror import flipped_by
 from service.reconciler.diff import RE_PERMISSION, STOPPING, Found
 from service.reconciler.enforcement import CAMPAIGNS, CRM
 from service.reconciler.plan import Change, Direction, Plan, cost, urgency
@@ -157,7 +158,7 @@ def _crm_stops(run_id: int, policy: PolicySet, now: datetime) -> Select[Any]:
         target.label("target"),
         because.label("cause_idx"),
         undone(target, "stop", because, policy, now).label("undone"),
-        crm_record.c.modified_by,
+        flipped_by().label("modified_by"),
     )
     return in_crm(rows).where(drift.c.run_id == run_id, drift.c.action == "stop", crm_record.c.opted_out == 0)
 

@@ -48,6 +48,7 @@ class CrmRecord:
     """Names of the lists (`policies/zoho.toml`) whose view this record is in."""
     modified_by: str | None = None
     """Who wrote the record last, as CRM names them."""
+    created_at: datetime | None = None
     understood: bool = True
     """False where the opt-out field holds neither true nor false; `opted_out` is then False."""
 

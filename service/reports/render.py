@@ -103,6 +103,7 @@ def _context(report: DriftReport) -> Mapping[str, Any]:
             for kind, people in sorted(report.harm.people.items(), key=lambda pair: -pair[1])
         ],
         "audit_facts": facts,
+        "openers_note": wording.opened_again,
         "audit_inks": _INKS,
         "trend_text": picture.describe_trend(report.trend),
         "trend_cid": TREND,

@@ -6,6 +6,7 @@ Pure. Every sentence that claims something ("no deadline missed") is derived fro
 from datetime import timedelta
 
 from service.ledger.attestors import Attestor, Kind, Level
+from service.reconciler.openers import Openers
 from service.reports.drift import DriftReport, NextDeadline, Span, Verdict
 
 HEADLINES = {
@@ -62,6 +63,19 @@ def outside(report: DriftReport) -> str:
     newest = max((one.succeeded_at for one in report.attestors if one.succeeded_at), default=None)
     when = f", last on {newest:%d %B at %H:%M} UTC" if newest else "; their first word is awaited"
     return f"On time outside: {count(len(report.attestors), 'attestor', 'attestors')}{when}."
+
+
+def opened_again(found: Openers) -> str:
+    """Return how many were opened again in all, and of how many only the record's last writer is known."""
+    told = f"In all {count(found.people, 'person', 'people')}"
+    if found.others:
+        told += f", {found.others:,} of them by others than those"
+    if not found.by_record:
+        return f"{told}."
+    return (
+        f"{told}. CRM's timeline was not asked about {found.by_record:,}: the name is who had written the "
+        "record last, and whether by hand or by an import is not known."
+    )
 
 
 def count(number: int, one: str, many: str) -> str:

@@ -16,6 +16,7 @@ from service.reconciler.port import CrmRecord
 
 MODIFIED = "Modified_Time"
 MODIFIER = "Modified_By"
+CREATED = "Created_Time"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +37,7 @@ class Layout:
     def columns(self) -> tuple[str, ...]:
         """Return the API names to select, each once; `id` first."""
         named = ("id", *self.emails, self.opt_out, self.mode, self.time, self.country)
-        named += (self.state, MODIFIED, MODIFIER, *self.views)
+        named += (self.state, MODIFIED, MODIFIER, CREATED, *self.views)
         return tuple(dict.fromkeys(name for name in named if name))
 
     def read(self, row: Mapping[str, Any], name_of: Callable[[str], str] = str) -> CrmRecord:
@@ -59,6 +60,7 @@ class Layout:
             state=_text(row.get(self.state)) if self.state else None,
             views=frozenset().union(*(lists for name, lists in self.views.items() if _truth(row.get(name)))),
             modified_by=None if who is None else name_of(who),
+            created_at=moment(row.get(CREATED)),
             understood=_is_either(row.get(self.opt_out)),
         )
 

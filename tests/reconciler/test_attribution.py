@@ -2,13 +2,18 @@
 
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from itertools import islice
 
+import msgspec
 import pytest
 from sqlalchemy import select
 
 from service.db import drift
+from service.reconciler import mirror
 from service.reconciler.actors import UNNAMED
-from service.reconciler.attribution import SOURCES, Cause, cause_of, top_openers
+from service.reconciler.attribution import SOURCES, Cause, cause_of
+from service.reconciler.openers import NOBODY, Opener
+from service.reconciler.openers import openers as openers_of
 from tests.running import withdrawal
 
 from .conftest import world
@@ -34,7 +39,7 @@ def cause(made, email: str) -> tuple[str, str | None, int]:
 def openers(made):
     now = made.clock()
     with made.db.read() as tx:
-        return top_openers(tx, now - timedelta(days=30), now)
+        return openers_of(tx, now - timedelta(days=30), now)
 
 
 def test_every_drift_has_a_cause(database_url):
@@ -75,7 +80,7 @@ def test_who_opens_again_what_was_stopped_leads_the_list_of_re_subscribers(small
         )
     small.run(applying=False)
     assert cause(small, emails[0]) == (Cause.STAFF, "Samir Haddad", 1)
-    assert openers(small) == [("Samir Haddad", Cause.STAFF, 1)]
+    assert openers(small).top == (Opener(name="Samir Haddad", people=1, causes=(Cause.STAFF,)),)
 
 
 def test_the_timeline_tells_a_sync_from_a_person(small):
@@ -114,7 +119,85 @@ def test_who_is_back_in_campaigns_after_a_stop_is_blamed_on_nobody_of_crm_and_no
     )
     small.run(applying=False)
     assert cause(small, email) == (Cause.CAMPAIGNS, None, 1)
-    assert openers(small)[0][1] == Cause.CAMPAIGNS
+    assert openers(small).top == (Opener(name=NOBODY, people=1, causes=(Cause.CAMPAIGNS,)),)
+
+
+def test_top_re_subscribers_are_exact_over_all_drifts_however_few_timelines_are_read(begun):
+    """Three users open 300 people again; later edits by another change nothing, nor do 50 timelines a run."""
+    people = {"Samir Haddad": 150, "Petra Lindqvist": 100, "Grace Okafor": 50}
+    with begun(360) as made:
+        asked = "SELECT DISTINCT lower(Email) FROM crm_Contacts WHERE Email IS NOT NULL ORDER BY id LIMIT 300"
+        emails = [email for (email,) in made.sim.world.db.execute(asked)]
+        assert len(emails) == 300
+        made.intake.record([withdrawal(email) for email in emails])
+        made.sim.world.db.execute("UPDATE crm_Contacts SET Email_Opt_Out = 1")
+        made.run(applying=False)
+        at = iter(emails)
+        for name, count in people.items():
+            for email in islice(at, count):
+                opened = {"email": email, "fields": {"Email_Opt_Out": False}, "by": name}
+                made.sim.control("crm/set", opened)
+        made.run(applying=False)
+        first = openers(made)
+        for email in emails[:60]:
+            edited = {"email": email, "fields": {"Last_Name": "Edited"}, "by": "Grace Okafor"}
+            made.sim.control("crm/set", edited)
+        made.run(applying=False)
+        second = openers(made)
+    for found in (first, second):
+        assert {one.name: one.people for one in found.top} == people
+        assert (found.people, found.others) == (300, 0)
+    assert (first.by_record, second.by_record) == (250, 200)
+
+
+def test_a_timeline_corrects_what_earlier_runs_said_of_the_same_opening(small):
+    """Somebody else edits the record before the first look: its last writer is not who opened it."""
+    email = small.ordinary()
+    small.intake.record([withdrawal(email)])
+    small.run()
+    small.sim.control("crm/set", {"email": email, "fields": {"Email_Opt_Out": False}, "by": "Samir Haddad"})
+    small.sim.control("crm/set", {"email": email, "fields": {"Last_Name": "Edited"}, "by": "Grace Okafor"})
+    small.run(applying=False, policy=asking(small, timelines=0))
+    assert [one.name for one in openers(small).top] == ["Grace Okafor"]
+    assert openers(small).by_record == 1
+    small.run(applying=False)
+    assert [one.name for one in openers(small).top] == ["Samir Haddad"]
+    assert openers(small).by_record == 0
+
+
+def test_what_a_timeline_told_is_not_asked_again(small):
+    email = small.ordinary()
+    small.intake.record([withdrawal(email)])
+    small.run()
+    small.sim.control("crm/set", {"email": email, "fields": {"Email_Opt_Out": False}, "by": "Samir Haddad"})
+    for _ in range(2):
+        small.run(applying=False)
+    calls = small.sim.control("meter")["by_endpoint"]
+    assert sum(count for name, count in calls.items() if "__timeline" in name) == 1
+    assert cause(small, email) == (Cause.STAFF, "Samir Haddad", 1)
+
+
+def test_whom_we_let_go_ourselves_was_opened_again_by_nobody(small):
+    """The opt-out by hand was seen before; what we wrote afterwards is no user's doing."""
+    email = small.ordinary()
+    small.run(applying=False)
+    small.sim.control("crm/set", {"email": email, "fields": {"Email_Opt_Out": True}, "by": "Samir Haddad"})
+    small.run(applying=False)
+    small.sim.control("crm/set", {"email": email, "fields": {"Email_Opt_Out": False}})
+    with small.db.begin() as tx:
+        mirror.note_opted_out(tx, small.context.crm.find(email))
+    small.intake.record([withdrawal(email)])
+    small.run(applying=False)
+    assert cause(small, email) == (Cause.NOT_CARRIED, None, 0)
+
+
+def asking(made, *, timelines: int):
+    """The rules, with so many timelines a run."""
+    enforcement = made.intake.policy.enforcement
+    quota = msgspec.structs.replace(enforcement.quota, timelines_per_run=timelines)
+    return msgspec.structs.replace(
+        made.intake.policy, enforcement=msgspec.structs.replace(enforcement, quota=quota)
+    )
 
 
 @dataclass
@@ -142,7 +225,7 @@ def test_a_deleted_user_is_named_by_the_timeline_and_never_by_a_number(small, ti
     small.sim.control("crm/set", {"email": email, "fields": {"Email_Opt_Out": False}, "by": "Samir Haddad"})
     small.run(applying=False, crm=Nameless(small.zoho.crm, timelines=timelines))
     assert cause(small, email) == (Cause.STAFF, called, 1)
-    assert openers(small) == [(called, Cause.STAFF, 1)]
+    assert openers(small).top == (Opener(name=called, people=1, causes=(Cause.STAFF,)),)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from sqlalchemy import insert
 from service.db import Database, harm, harm_window
 from service.reconciler.audit import Point
 from service.reconciler.audit import Verdict as AuditVerdict
-from service.reconciler.audit.keeping import keep, people_before
+from service.reconciler.audit.keeping import keep, points_before
 from service.reconciler.audit.point import compared
 from service.reports.drift import drift_report
 from service.reports.render import TREND, render
@@ -266,7 +266,7 @@ def test_the_sync_audit_stands_in_the_mail_with_every_verdict_and_trend(letter):
                 how="",
                 advice=(),
             )
-            keep(tx, compared([point], people_before(tx)), run_id=found, at=NOW)
+            keep(tx, compared([point], points_before(tx)), run_id=found, at=NOW)
 
     written = letter(audited)
     assert "fail 1. Unsubscribes that did not flow back" in written.text

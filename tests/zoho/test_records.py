@@ -18,6 +18,7 @@ def test_the_select_list_of_a_module_is_what_the_mapping_names_and_no_more(mappi
         "Mailing_State",
         "Modified_Time",
         "Modified_By",
+        "Created_Time",
         "Newsletter",
     )
     assert "Country" in layouts(mapping)["Leads"].columns

@@ -113,6 +113,8 @@ def calls(spent: Spending, planned: Forecast) -> Point:
         verdict=Verdict.FAIL if short else Verdict.WARN if tight or not known else Verdict.PASS,
         people=0,
         oldest=None,
+        amount=spent.used,
+        unit=("credit", "credits"),
         summary=_summary(spent, planned),
         how=(
             "Every call is booked before it is sent; the allowance follows from edition and users, "

@@ -170,6 +170,8 @@ def mapping(found: Sequence[Mapped]) -> Point:
         verdict=Verdict.FAIL if harmful else Verdict.WARN if faults else Verdict.PASS,
         people=0,
         oldest=None,
+        amount=len(faults),
+        unit=("defect", "defects"),
         summary=(
             f"{len(faults):,} of {len(found):,} mapped fields have something wrong with them."
             if faults

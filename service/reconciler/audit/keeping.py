@@ -1,6 +1,6 @@
 """The rows of `audit`: each sync audit that was made, as it was shown."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 
 import msgspec
@@ -25,10 +25,10 @@ def keep(tx: Connection, points: Sequence[Point], *, run_id: int, at: datetime) 
     return int(key[0])
 
 
-def people_before(tx: Connection) -> Mapping[str, int]:
-    """Return how many people each point of the newest audit concerned."""
+def points_before(tx: Connection) -> tuple[Point, ...]:
+    """Return the points of the newest audit, none before the first."""
     points = tx.scalar(select(audit.c.points).order_by(audit.c.id.desc()).limit(1))
-    return {point.key: point.people for point in _POINTS.decode(points)} if points else {}
+    return _POINTS.decode(points) if points else ()
 
 
 def last(tx: Connection) -> Audit | None:

@@ -1,6 +1,6 @@
 """What the audit says about one of the seven gotchas: a verdict, how many, since when, what to do. Pure."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -29,7 +29,8 @@ class Point:
     """One gotcha, measured.
 
     `people` are those concerned, `oldest` the earliest known case among them. `how` says how we know,
-    `advice` what to do, in the products' own menu words. `before` is `people` of the audit before this.
+    `advice` what to do, in the products' own menu words. Where other things than people are counted,
+    `amount` is how many, and `unit` what they are called. `before` is what the audit before counted.
     """
 
     number: int
@@ -43,11 +44,19 @@ class Point:
     advice: tuple[str, ...]
     figures: tuple[Figure, ...] = ()
     before: int | None = None
+    amount: int = 0
+    unit: tuple[str, str] | None = None
+    """One of them, and many; None where people are counted."""
+
+    @property
+    def measure(self) -> int:
+        """Return what the trend follows: people, or what else is counted."""
+        return self.people if self.unit is None else self.amount
 
     @property
     def trend(self) -> int | None:
-        """Return how many more people than the time before; None the first time."""
-        return None if self.before is None else self.people - self.before
+        """Return how many more than the time before; None the first time."""
+        return None if self.before is None else self.measure - self.before
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +85,7 @@ def worst(verdicts: Iterable[Verdict]) -> Verdict:
     return max(verdicts, key=list(Verdict).index, default=Verdict.PASS)
 
 
-def compared(points: Sequence[Point], before: Mapping[str, int]) -> tuple[Point, ...]:
-    """Return the points with how many people each concerned in the audit before."""
-    return tuple(replace(point, before=before.get(point.key)) for point in points)
+def compared(points: Sequence[Point], earlier: Iterable[Point]) -> tuple[Point, ...]:
+    """Return the points with what each counted in the audit before, if it counted the same."""
+    before = {(point.key, point.unit): point.measure for point in earlier}
+    return tuple(replace(point, before=before.get((point.key, point.unit))) for point in points)

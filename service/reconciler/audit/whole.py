@@ -35,7 +35,7 @@ def audit(tx: Connection, policy: PolicySet, asked: Asked, *, now: datetime) -> 
     if believed is None:
         raise NotFound("nothing was ever read from both products; run `consent-ledger reconcile` first")
     run_id = believed[0]
-    points = compared(_points(tx, policy, asked, now), keeping.people_before(tx))
+    points = compared(_points(tx, policy, asked, now), keeping.points_before(tx))
     return Audit(
         id=keeping.keep(tx, points, run_id=run_id, at=now),
         at=now,

@@ -57,6 +57,7 @@ def _point(point: Point) -> dict[str, Any]:
         "title": point.title,
         "verdict": point.verdict.value,
         "people": point.people,
+        "counted": {"what": point.unit[1] if point.unit else "people", "number": point.measure},
         "oldest": _time(point.oldest),
         "trend": point.trend,
         "summary": point.summary,
@@ -85,11 +86,14 @@ def points_html(found: Audit) -> str:
 
 def trend(point: Point) -> str:
     """Return how a point moved since the audit before, in words; empty where there is nothing to tell."""
-    if point.trend is None or not (point.trend or point.people):
+    if point.trend is None or not (point.trend or point.measure):
         return ""
     if point.trend == 0:
         return "as before"
-    return f"{abs(point.trend):,} {'more' if point.trend > 0 else 'fewer'} than before"
+    moved = f"{abs(point.trend):,} {'more' if point.trend > 0 else 'fewer'}"
+    if point.unit is None:
+        return f"{moved} than before"
+    return f"{moved} {point.unit[abs(point.trend) > 1]} than before"
 
 
 def facts(point: Point) -> str:

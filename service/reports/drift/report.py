@@ -16,11 +16,11 @@ from service.ledger.attestors import Attestor, attestors
 from service.ledger.scrub import looks
 from service.ledger.scrub.looks import Looked
 from service.policy import PolicySet
-from service.reconciler.attribution import top_openers
 from service.reconciler.audit import Audit
 from service.reconciler.audit.keeping import last as last_audit
 from service.reconciler.harm import Harm
 from service.reconciler.harm import count as count_harm
+from service.reconciler.openers import Openers, openers
 from service.reports.drift import reading
 from service.reports.drift.clocks import Clocks, NextDeadline, clocks, deadlines, missed_rules
 from service.reports.drift.decisions import STOP, Decision, decisions
@@ -122,8 +122,8 @@ class DriftReport:
     """Who was in fact mailed while not permitted, of the windows that were noticed in the period."""
     audit: Audit | None
     """The newest sync audit, None before the first."""
-    reopeners: tuple[tuple[str, str, int], ...]
-    """Who opened again in CRM what had been stopped: name, what did it, people; of the last 30 nights."""
+    reopened: Openers
+    """Who opened again what had been stopped, in the last 30 nights."""
     plans: PlanNews
     """Breakers that tripped, what waits for approval, who undoes stops."""
     rows: tuple[Found, ...]
@@ -183,7 +183,7 @@ def drift_report(tx: Connection, policy: PolicySet, *, now: datetime) -> DriftRe
         trend=_trend(tx, now),
         harm=count_harm(tx, since=since),
         audit=last_audit(tx),
-        reopeners=tuple(top_openers(tx, now - timedelta(days=TREND_NIGHTS), now)),
+        reopened=openers(tx, now - timedelta(days=TREND_NIGHTS), now),
         plans=planned,
         rows=tuple(sorted(rows, key=_urgency)),
         log_size=size,
