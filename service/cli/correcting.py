@@ -10,6 +10,7 @@ from service.intake import correcting
 from service.intake.correcting import NEEDED, Person
 from service.intake.corrections import Correction, waiting
 from service.vault import address as addresses
+from service.vault.pseudonym import by_subject
 from service.web.auth import check_password, role_of
 
 _ACCOUNT = click.option("--as", "account", required=True, help="Your account; its password is asked for.")
@@ -59,7 +60,7 @@ def list_waiting() -> None:
     with app.running(settings.load()) as parts, parts.db.read() as tx:
         found = waiting(parts.intake, tx)
     for one in found:
-        click.echo(f"s-{one.subject.hex()[:16]}  {words(one)}")
+        click.echo(f"{by_subject(one.subject)}  {words(one)}")
         click.echo(f"  {one.proposed_by}, {one.proposed_at:%Y-%m-%d %H:%M} UTC: {one.reason}")
     if not found:
         click.echo("no correction waits for anybody")

@@ -18,6 +18,7 @@ from service.reconciler.run import reconcile as run_once
 from service.reports.drift import drift_report
 from service.reports.drift.kinds import describe
 from service.reports.render import render
+from service.vault.pseudonym import by_address
 from service.zoho.estimate import Estimate
 
 
@@ -93,9 +94,8 @@ def _costs(expected: Estimate | None) -> dict[str, object]:
 
 def _line(item: Change) -> str:
     """Return one write in words; a contact of Campaigns, which has no id of its own, by its pseudonym."""
-    who = (
-        item.target.removeprefix("crm:") if item.target != CAMPAIGNS else f"p-{item.address_index.hex()[:12]}"
-    )
+    in_crm = item.target != CAMPAIGNS
+    who = item.target.removeprefix("crm:") if in_crm else by_address(item.address_index)
     due = f"{item.due_at:%Y-%m-%d}" if item.due_at else "-"
     return f"{who}  {item.field}: {item.old} -> {item.new}  by {due}  {item.reason}"
 

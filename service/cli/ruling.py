@@ -7,8 +7,8 @@ from rich.console import Console
 
 from service.ledger.entry import format_time
 from service.reports.ruling import Difference, Moved, Turned
+from service.vault.pseudonym import by_subject
 
-PSEUDONYM = 16  # hex digits; enough to find an entry by, and names nobody
 Names = Mapping[bytes, str]
 NOBODY: Names = MappingProxyType({})
 
@@ -56,7 +56,7 @@ def _moved(one: Moved, names: Names) -> str:
 
 
 def _name(sub: bytes, names: Names) -> str:
-    pseudonym = sub.hex()[:PSEUDONYM]
+    pseudonym = by_subject(sub)
     return f"{pseudonym} {names[sub]}" if sub in names else pseudonym
 
 

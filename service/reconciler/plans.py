@@ -17,6 +17,7 @@ from service.ledger.canonical import Json
 from service.policy import PolicySet
 from service.reconciler import permissible
 from service.reconciler.plan import Change, digest
+from service.vault.pseudonym import by_address
 
 APPROVER = "approver"
 """The role that may approve and refuse."""
@@ -121,7 +122,7 @@ def what_moved(tx: Connection, row: Any, policy: PolicySet, now: datetime) -> st
     gone = {key[1] for key in asked - current}
     if not gone:
         return None
-    people = ", ".join(sorted(f"p-{index.hex()[:12]}" for index in gone)[:3])
+    people = ", ".join(sorted(by_address(index) for index in gone)[:3])
     return f"the ledger or a product changed for {len(gone)} of its people ({people})"
 
 

@@ -19,6 +19,7 @@ from service.reconciler.lasting import lasting
 from service.reconciler.plan import AGAIN, COUNTS_AGAIN
 from service.reconciler.sealed import addresses_of
 from service.vault import Vault
+from service.vault.pseudonym import by_address
 
 PAGE = 200
 """Changes shown at a time."""
@@ -172,11 +173,6 @@ def summary_data(one: Summary) -> dict[str, Any]:
     return {"plan": told.pop("run_id"), **told}
 
 
-def pseudonym(index: bytes) -> str:
-    """Return under what name a person appears wherever names are not shown."""
-    return f"p-{index.hex()[:12]}"
-
-
 def _summaries(tx: Connection, rows: Sequence[Any]) -> list[Summary]:
     ids = [row.run_id for row in rows]
     people: dict[int, dict[str, int]] = {}
@@ -257,7 +253,7 @@ def _lines(tx: Connection, run_id: int, start: int, limit: int, vault: Vault | N
     names = {} if vault is None else addresses_of(tx, [row.address_index for row in rows], vault)
     return tuple(
         Line(
-            person=pseudonym(row.address_index),
+            person=by_address(row.address_index),
             target=row.target,
             direction=row.direction,
             kind=row.kind,

@@ -21,6 +21,7 @@ from service.reports.drift.clocks import Clocks, clocks
 from service.reports.drift.reading import LOOKED, Found, Withdrawal, found_since, last_run, withdrawals_since
 from service.reports.drift.starting import started
 from service.vault import Vault
+from service.vault.pseudonym import by_subject
 
 
 class Kept(StrEnum):
@@ -101,7 +102,7 @@ def deadlines(
     elsewhere = _in_products(tx, since, now, {one.sub for one in here})
     subs = [SubjectId(sub) for sub in dict.fromkeys(one.sub for one in (*here, *elsewhere.values())) if sub]
     events, crm, addresses = events_of(tx, subs), crm_countries_of(tx, subs), vault.addresses_of(tx, subs)
-    found = [(one, f"s-{one.sub[:8].hex()}") for one in started(tx, policy, here, events)]
+    found = [(one, by_subject(one.sub)) for one in started(tx, policy, here, events)]
     found += [(one, person) for person, one in elsewhere.items()]
     cases, counted = [], []
     for one, person in found:

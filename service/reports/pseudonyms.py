@@ -1,7 +1,7 @@
 """Who stands behind a pseudonym of a mail, a plan or a page; whoever asks records the look-up first.
 
 `p-` names a person by the keyed hash of their address, `s-` by the random id of the ledger: the first
-six or eight bytes in hex.
+eight bytes in hex (six, in plans written before they were one form).
 """
 
 import re

@@ -24,6 +24,7 @@ from sqlalchemy import (
 )
 
 from service.db import EPOCH, change, drift, log_state, mailing, run, task
+from service.vault.pseudonym import by_address
 
 LOOKED = ("planned", "applying", "done")
 """States of runs that read both products to the end; only a done one has written everything."""
@@ -166,7 +167,7 @@ def found_since(tx: Connection, since: datetime, now: datetime, newest: Run | No
 def _as_found(row: Row[*tuple[Any, ...]], seen_last: int) -> Found:
     return Found(
         kind=row.kind,
-        person=f"p-{row.address_index[:8].hex()}",
+        person=by_address(row.address_index),
         subject=row.sub,
         jurisdiction=row.jurisdiction,
         since=row.since,
