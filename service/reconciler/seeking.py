@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import islice
 
+import structlog
 from sqlalchemy import Connection, and_, select
 
 from service.db import member
@@ -19,6 +20,8 @@ from service.reconciler.context import Context
 from service.reconciler.port import ListMember, Member
 from service.reconciler.refusing import PAGE
 from service.reconciler.turn import Carried, Turn
+
+log = structlog.get_logger(__name__)
 
 Others = Callable[[Sequence[ListMember]], object]
 """Hears whom else a list shows as unsubscribed, a list at a time."""
@@ -88,7 +91,10 @@ class Seeking:
         self._prove({name: one.found for name, one in shown.items()}, began)
         for one in shown.values():
             self.others(one.others)
-        return self._rest_s(began, sum(one.calls for one in shown.values()))
+        calls, seen = sum(one.calls for one in shown.values()), sum(len(one.found) for one in shown.values())
+        rest_s = self._rest_s(began, calls)
+        log.info("withdrawals.sought", awaited=len(awaited), seen=seen, calls=calls, rest_s=round(rest_s, 1))
+        return rest_s
 
     def _read(self, name: str, awaited: Mapping[bytes, frozenset[str]], *, whole: bool) -> Shown:
         """Read a list until all are found whom it should show, or until nobody new is to be expected."""

@@ -10,6 +10,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 from service.db import Moment
 
 Rows = Sequence[Mapping[str, Any]]
+MIRRORS = 0x6D_69_72_72_6F_72
+"""The advisory lock of whoever writes mirrored rows: the word "mirror"."""
 
 
 def moment(at: datetime) -> ColumnElement[Any]:
@@ -39,6 +41,7 @@ def upsert(tx: Connection, table: Table, rows: Rows, changes: Mapping[str, Any])
         newer = insert.excluded.seen_run > table.c.seen_run
         values["seen_run"] = case((newer, insert.excluded.seen_run), else_=table.c.seen_run)
     on_conflict: dict[str, Any] = {"index_elements": keys, "set_": values}
+    alone(tx)
     if tx.dialect.name == "postgresql":
         names = list(single[0])
         tx.execute(
@@ -46,6 +49,16 @@ def upsert(tx: Connection, table: Table, rows: Rows, changes: Mapping[str, Any])
         )
     else:
         tx.execute(insert.on_conflict_do_update(**on_conflict), single)
+
+
+def alone(tx: Connection) -> None:
+    """Write mirrored rows one transaction after the other, until the end of this one.
+
+    Runs, the watch and withdrawals write the same people's rows, each in an order of its own: PostgreSQL
+    would take that for a deadlock and throw one of them out. SQLite has one writer at a time anyway.
+    """
+    if tx.dialect.name == "postgresql":
+        tx.execute(select(func.pg_advisory_xact_lock(MIRRORS)))
 
 
 def _unnested(table: Table, names: Sequence[str], rows: Rows) -> Select[Any]:
