@@ -9,11 +9,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from service.errors import NotFound
+from service.reconciler import showing
 from service.reconciler.audit import Asked, Verdict, audit
 from service.reconciler.audit.budget import Spending, forecast
 from service.reconciler.audit.duplicates import write_csv
 from service.reconciler.audit.fields import Metadata
 from service.reconciler.push import push
+from service.reports.audit.showing import trend
 from service.zoho.metadata import ZohoMetadata
 from tests.running import claim
 
@@ -211,12 +213,51 @@ def test_the_merge_list_names_records_and_nobody(messy):
             assert mine[0]["opted_out"] == "true"
 
 
+def test_the_merge_list_names_people_as_the_plan_does(messy):
+    planned = messy.run(applying=False)
+    target = io.StringIO()
+    with messy.db.read() as tx:
+        write_csv(tx, target)
+        shown = showing.show(tx, planned.run_id, now=messy.clock())
+    rows = csv.DictReader(io.StringIO(target.getvalue()))
+    contradicting = {row["person"] for row in rows if row["contradicts"] == "yes"}
+    assert contradicting
+    assert contradicting <= {line.person for line in shown.lines}
+
+
 def test_each_audit_tells_how_many_more_or_fewer_than_the_one_before(messy):
     assert {point.trend for point in audited(messy).values()} == {None}
     before = audited(messy)["unsubscribes"]
     messy.sim.control("campaigns/unsubscribe", {"email": messy.ordinary()})
     assert before.trend == 0
     assert audited(messy)["unsubscribes"].trend == 1
+
+
+def test_the_budget_and_the_mapping_tell_as_well_how_they_moved(messy):
+    much, little = (replace(PLENTY, by_hour=(count, *(0,) * 23)) for count in (54, 12))
+    points = audited(messy, spending=much)
+    assert {trend(points[key]) for key in ("budget", "mapping")} == {""}
+    messy.sim.control("crm/field", {"module": "Contacts", "field": "Phone", "data_type": "text"})
+    points = audited(messy, run=False, spending=little)
+    assert trend(points["budget"]) == "42 fewer credits than before"
+    assert trend(points["mapping"]) == "1 more defect than before"
+    assert (points["budget"].people, points["mapping"].people) == (0, 0)
+
+
+def test_the_oldest_of_plain_duplicates_is_when_the_second_record_was_made(database_url):
+    with world(database_url, 60) as w:
+        clean(w)
+        some = w.sim.world.db.execute("SELECT id, Email FROM crm_Contacts ORDER BY id LIMIT 3").fetchall()
+        made = int(w.clock().timestamp()) - 86_400 * 100
+        for age, (number, _) in enumerate(some):
+            w.sim.world.db.execute(
+                "UPDATE crm_Contacts SET Email = ?, Secondary_Email = NULL, Email_Opt_Out = 0,"
+                " Created_Time = ? WHERE id = ?",
+                (some[0][1], made + age * 86_400, number),
+            )
+        point = audited(w)["duplicates"]
+    assert (point.verdict, point.people) == (Verdict.WARN, 1)
+    assert point.oldest == datetime.fromtimestamp(made + 86_400, UTC)
 
 
 def test_without_a_reading_there_is_nothing_to_audit(messy):

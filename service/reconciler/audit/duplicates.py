@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TextIO
 
-from sqlalchemy import CTE, Connection, Select, and_, case, distinct, func, select
+from sqlalchemy import CTE, ColumnElement, Connection, Select, and_, case, distinct, func, select
 
 from service.db import canary, crm_address, crm_record
 from service.reconciler.audit.point import Figure, Point, Verdict
+from service.vault.pseudonym import by_address
 
 HEADINGS = (
     "person",
@@ -24,6 +25,10 @@ HEADINGS = (
 )
 
 
+_SECOND = 2
+"""A person is on several records from their second one on."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Duplicates:
     """People with several records: all of them, those that contradict, those across modules."""
@@ -32,14 +37,14 @@ class Duplicates:
     contradicting: int
     across_modules: int
     oldest: datetime | None
+    """Since when the first of those who contradict do."""
+    since: datetime | None
+    """Since when the first of all these people has a second record."""
     records: int
 
 
 def _groups() -> CTE:
     """Return one row per address on several records."""
-    same = and_(
-        crm_record.c.module == crm_address.c.module, crm_record.c.record_id == crm_address.c.record_id
-    )
     out = func.sum(crm_record.c.opted_out)
     told = func.coalesce(crm_record.c.unsubscribed_at, crm_record.c.modified_at)
     return (
@@ -50,7 +55,7 @@ def _groups() -> CTE:
             case(((out > 0) & (out < func.count()), 1), else_=0).label("contradicts"),
             func.max(case((crm_record.c.opted_out == 1, told))).label("since"),
         )
-        .join(crm_record, same)
+        .join(crm_record, _same_record())
         .where(crm_address.c.address_index.not_in(select(canary.c.address_index)))
         .group_by(crm_address.c.address_index)
         .having(func.count() > 1)
@@ -71,7 +76,33 @@ def duplicates(tx: Connection) -> Duplicates:
         )
     ).one()
     return Duplicates(
-        people=row[0], contradicting=row[1], across_modules=row[2], oldest=row[3], records=row[4]
+        people=row[0],
+        contradicting=row[1],
+        across_modules=row[2],
+        oldest=row[3],
+        since=_since(tx) if row[0] else None,
+        records=row[4],
+    )
+
+
+def _since(tx: Connection) -> datetime | None:
+    """Return when CRM made the second record of whoever had two first."""
+    d = _groups()
+    turn = func.row_number().over(partition_by=d.c.address_index, order_by=crm_record.c.created_at)
+    made = (
+        select(crm_record.c.created_at, turn.label("turn"))
+        .join(crm_address, crm_address.c.address_index == d.c.address_index)
+        .join(crm_record, _same_record())
+        .where(crm_record.c.created_at.is_not(None))
+        .subquery()
+    )
+    found: datetime | None = tx.scalar(select(func.min(made.c.created_at)).where(made.c.turn == _SECOND))
+    return found
+
+
+def _same_record() -> ColumnElement[bool]:
+    return and_(
+        crm_record.c.module == crm_address.c.module, crm_record.c.record_id == crm_address.c.record_id
     )
 
 
@@ -85,7 +116,7 @@ def candidates(tx: Connection) -> Iterator[Sequence[object]]:
     before = None
     for row in rows:
         yield (
-            f"p-{row.address_index[:8].hex()}",
+            by_address(row.address_index),
             "yes" if row.contradicts else "no",
             row.module,
             row.record_id,
@@ -101,9 +132,6 @@ def candidates(tx: Connection) -> Iterator[Sequence[object]]:
 def _records() -> Select[Any]:
     """Select the records of everybody who has several, a person's records together."""
     d = _groups()
-    same = and_(
-        crm_record.c.module == crm_address.c.module, crm_record.c.record_id == crm_address.c.record_id
-    )
     return (
         select(
             d.c.address_index,
@@ -116,7 +144,7 @@ def _records() -> Select[Any]:
             crm_record.c.modified_at,
         )
         .join(crm_address, crm_address.c.address_index == d.c.address_index)
-        .join(crm_record, same)
+        .join(crm_record, _same_record())
         .order_by(
             d.c.contradicts.desc(), d.c.address_index, crm_record.c.opted_out.desc(), crm_record.c.record_id
         )
@@ -144,7 +172,7 @@ def records(found: Duplicates) -> Point:
         title="Duplicates, and duplicates that contradict",
         verdict=verdict,
         people=found.people,
-        oldest=found.oldest,
+        oldest=found.oldest or found.since,
         summary=(
             f"Addresses on several records: {found.people:,}, with flags that contradict: "
             f"{found.contradicting:,}; {safe}."
@@ -154,7 +182,7 @@ def records(found: Duplicates) -> Point:
         figures=(
             Figure(label="with contradicting Email Opt Out", value=found.contradicting, oldest=found.oldest),
             Figure(label="across modules (a Lead and a Contact)", value=found.across_modules),
-            Figure(label="with several records in all", value=found.people),
+            Figure(label="with several records in all", value=found.people, oldest=found.since),
         ),
     )
 
