@@ -103,6 +103,13 @@ def settle(tx: Connection, block: Block) -> None:
         )
 
 
+def book(tx: Connection, account: str, who: str, units: int, now: datetime) -> None:
+    """Book what was used past the budget: of a client that counted for itself."""
+    row = {"account": account, "node": "", "who": who, "units": units, "is_open": 0}
+    locked(tx, account)
+    tx.execute(insert(quota_block).values(row | {"taken_at": now, "spent_at": now}))
+
+
 def lock(tx: Connection, account: str, until: datetime) -> None:
     """Keep that the vendor has locked an account until then."""
     locked(tx, account)

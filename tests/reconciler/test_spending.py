@@ -72,3 +72,18 @@ def test_a_block_counts_by_when_it_was_used_and_not_by_when_it_was_taken(budgete
             moments = {"taken_at": at + timedelta(seconds=taken), "spent_at": at + timedelta(seconds=used)}
             tx.execute(insert(quota_block).values(row | moments))
     assert spent(made).used == quota.used().total == ours + 5
+
+
+def test_what_a_node_at_work_holds_is_told_apart_until_its_minute_ends(budgeted):
+    """A block of another process counts as used once it died with it, and not while it is at work."""
+    made, quota = budgeted
+    ours, now = quota.used().total, made.clock()
+    row = {"account": "crm", "node": "another", "who": "withdrawals", "units": 42, "is_open": 1}
+    with made.db.begin() as tx:
+        tx.execute(insert(quota_block).values(**row, taken_at=now, spent_at=now + timedelta(seconds=60)))
+    found = spent(made)
+    assert (found.used, found.held, found.left) == (ours, 42, 60_000 - ours - 42)
+    point = budget.calls(found, budget.forecast(found, contacts=0, now=now))
+    assert {one.label: one.value for one in point.figures}["taken in advance by nodes at work, at most"] == 42
+    made.clock.ahead = timedelta(seconds=61)
+    assert (spent(made).used, spent(made).held) == (ours + 42, 0)

@@ -24,8 +24,10 @@ from service.reconciler.run import RunResult, reconcile
 from service.reports.drift.kinds import describe
 from service.reports.evidence import bundle
 from service.reports.history import as_text, history
+from service.zoho import blocks
 from service.zoho.pace import Pace
 from service.zoho.quota import Alone
+from service.zoho.shared import CREDITS
 
 FORM = "newsletter"
 AUDITOR = "auditor"
@@ -99,8 +101,14 @@ class Acts:
             self._act("Look again: a second run finds nothing new")
             again = reconcile(run, applying=True)
             self._out.print(f"new drift {sum(again.new.values())}, new events {sum(again.news.values())}")
+        self._book(zoho.meter.credits)
         told.found = {kind: dry.found.get(kind, 0) for kind in {**told.planted, **dry.found}}
         told.applied, told.remaining = dict(applied.applied), dict(again.remaining)
+
+    def _book(self, spent: int) -> None:
+        """Book in the budget what the runs spent, whose own clock was ahead of everybody's."""
+        with self._parts.db.begin() as tx:
+            blocks.book(tx, CREDITS, "by hand", spent, app.now())
 
     def _pace(self) -> Pace:
         """Return a pace that waits for Campaigns' windows by moving the simulated clock, not ours."""

@@ -20,7 +20,8 @@ PUSHES = {1: 450, 60: 12_000, 1_440: 70_000}
 class Spending:
     """CRM credits of the last 24 hours: the allowance (0: unknown), by hour ago (0 is the last), by purpose.
 
-    `unknown` is what the product says was used beyond what we booked: other applications.
+    `unknown` is what the product says was used beyond what we booked: other applications. `held` is what
+    nodes at work have taken in advance for the next minute: how much of it they use is not known yet.
     `next_runs` are the credits that the next runs will take, by their names.
     """
 
@@ -31,6 +32,7 @@ class Spending:
     unknown: int | None
     next_runs: Mapping[str, int]
     reserve: int = 0
+    held: int = 0
 
     @property
     def used(self) -> int:
@@ -39,8 +41,8 @@ class Spending:
 
     @property
     def left(self) -> int:
-        """Return what the allowance still holds."""
-        return max(0, self.allowance - self.used)
+        """Return what the allowance still holds for whoever asks now."""
+        return max(0, self.allowance - self.used - self.held)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +106,7 @@ def _window(spent: Spending, now: datetime) -> tuple[int, int]:
 def calls(spent: Spending, planned: Forecast) -> Point:
     """Say what was used and by whom, what is to come, and when to push."""
     short = planned.runs_out_at is not None
-    tight = bool(spent.allowance) and spent.used + planned.runs > TIGHT * spent.allowance
+    tight = bool(spent.allowance) and spent.used + spent.held + planned.runs > TIGHT * spent.allowance
     known = bool(spent.allowance)
     return Point(
         number=6,
@@ -131,6 +133,7 @@ def _figures(spent: Spending, planned: Forecast) -> tuple[Figure, ...]:
         "used in the last 24 hours": spent.used,
         **{_used(name): count for name, count in spent.by_whom.items()},
         **({} if spent.unknown is None else {"used by other applications": spent.unknown}),
+        **({"taken in advance by nodes at work, at most": spent.held} if spent.held else {}),
         "kept for withdrawals": spent.reserve,
         **{f"next {name}": count for name, count in spent.next_runs.items()},
     }

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from sqlalchemy import Connection, func, select
@@ -20,8 +20,8 @@ def spending(tx: Connection, *, now: datetime, reserve: float = 0.0, own: int | 
     """Return the credits of the last 24 hours, by hour and by purpose, and what the allowance is.
 
     `reserve` is the share of the allowance that is kept for withdrawals; `own` is what the settings allow
-    instead of what the edition does. What nobody told yet is 0 or None. Blocks count as the budget counts
-    them: open ones whole, so whoever wants to the credit has them given back first.
+    instead of what the edition does. What nobody told yet is 0 or None. Blocks that are still open are not
+    used but held; those of a node that died, and closed none, count whole.
     """
     account = tx.execute(
         select(quota_account.c.facts, quota_account.c.foreign_units, quota_account.c.foreign_at).where(
@@ -30,7 +30,8 @@ def spending(tx: Connection, *, now: datetime, reserve: float = 0.0, own: int | 
     ).one_or_none()
     known: Mapping[str, Any] = msgspec.json.decode(account.facts) if account and account.facts else {}
     allowance = own or int(known.get("allowance") or 0)
-    spent = _spent(tx, now)
+    blocks = _blocks(tx, now)
+    spent = [block for block in blocks if not block.is_held]
     fresh = account is not None and account.foreign_at is not None and account.foreign_at > now - FOREIGN_FOR
     return Spending(
         allowance=allowance,
@@ -40,30 +41,42 @@ def spending(tx: Connection, *, now: datetime, reserve: float = 0.0, own: int | 
         unknown=account.foreign_units if account is not None and fresh else None,
         next_runs=_next_runs(tx),
         reserve=int(allowance * reserve),
+        held=sum(block.units for block in blocks if block.is_held),
     )
 
 
-def _spent(tx: Connection, now: datetime) -> Sequence[tuple[str, datetime, int]]:
+class _Block(NamedTuple):
+    """Credits that one purpose took at one moment."""
+
+    who: str
+    at: datetime
+    units: int
+    is_held: bool
+
+
+def _blocks(tx: Connection, now: datetime) -> Sequence[_Block]:
+    """Return the blocks of the last 24 hours; held is what is open and not at its end."""
+    taken = (quota_block.c.who, quota_block.c.spent_at, quota_block.c.is_open)
     rows = tx.execute(
-        select(quota_block.c.who, quota_block.c.spent_at, func.sum(quota_block.c.units))
+        select(*taken, func.sum(quota_block.c.units))
         .where(quota_block.c.account == CRM, quota_block.c.spent_at > now - DAY)
-        .group_by(quota_block.c.who, quota_block.c.spent_at)
+        .group_by(*taken)
     )
-    return [(who, at, int(units)) for who, at, units in rows]
+    return [_Block(who, at, int(units), bool(is_open) and at > now) for who, at, is_open, units in rows]
 
 
-def _by_hour(spent: Sequence[tuple[str, datetime, int]], now: datetime) -> tuple[int, ...]:
-    """Return the credits of each of the last 24 hours, the latest first; an open block counts as now."""
+def _by_hour(spent: Sequence[_Block], now: datetime) -> tuple[int, ...]:
+    """Return the credits of each of the last 24 hours, the latest first."""
     hours = [0] * HOURS
-    for _, at, units in spent:
+    for _, at, units, _ in spent:
         ago = max(0, int((now - at).total_seconds() // 3600))
         hours[min(ago, HOURS - 1)] += units
     return tuple(hours)
 
 
-def _by_whom(spent: Sequence[tuple[str, datetime, int]]) -> Mapping[str, int]:
+def _by_whom(spent: Sequence[_Block]) -> Mapping[str, int]:
     found: dict[str, int] = {}
-    for who, _, units in spent:
+    for who, _, units, _ in spent:
         found[who] = found.get(who, 0) + units
     return dict(sorted(found.items(), key=lambda pair: -pair[1]))
 
