@@ -1,7 +1,7 @@
 """What the products call us about is read again at once, and only what is read counts."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 
 import pytest
@@ -20,6 +20,7 @@ from tests.reconciler.hooked import SECRET, Hooked, heed, heeding, hooks_of, rec
 from tests.reconciler.test_breakers import Odd
 from tests.reconciler.test_watch import act, seconds_until
 from tests.running import claim, withdrawal
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -232,17 +233,63 @@ def test_an_unsubscribe_that_campaigns_calls_about_is_in_the_ledger_within_ten_s
         seconds_until(lambda: "consent.withdrawn" in made.events(email))
 
 
-def subscribe_to_events(hooked: Hooked) -> None:
+TOKEN = {"authorization": {"auth_type": "Auth Token", "auth_token": SECRET}}
+WRONG = {"authorization": {"auth_type": "Auth Token", "auth_token": SECRET[:-1]}}
+BASIC = {"authorization": {"auth_type": "Username", "auth_username": "us", "auth_password": SECRET}}
+OWN_HEADER = {
+    "authorization": {},
+    "custom_headers": {"headers": {"X-Consent-Token": SECRET}, "status": True},
+}
+
+
+def test_a_webhook_of_campaigns_is_believed_however_its_token_travels_and_not_without_it(hooked):
+    made = hooked.world
+    made.run()
+    made.sim.control("switches", {"emailapi.campaign_events": True})
+    headers = ("Authorization", "X-Auth-Token", "auth_token")
+    ways = [(header, way) for header in headers for way in (TOKEN, WRONG)]
+    ways += [(headers[0], BASIC), (headers[0], OWN_HEADER)]
+    number, people = subscribe_to_events(hooked), []
+    for header, way in ways:
+        made.sim.control("switches", {"emailapi.auth_header": header})
+        change_webhook(hooked, number, way)
+        email = made.ordinary()
+        before = len(made.sim.world.outbox.past)
+        act(made, email, "campaigns")
+        until(
+            lambda since=before: [one.outcome for one in made.sim.world.outbox.past][since:] in ANSWERED,
+            within_s=10,
+        )
+        told = made.sim.world.outbox.past[-1].outcome
+        assert told == ("403" if way is WRONG else "200"), f"{header} {way.keys()}"
+        people += [email] if way is not WRONG else []
+    assert len(states(made)) == len(people)
+    heed(made).turn()
+    assert all("consent.withdrawn" in made.events(email) for email in people)
+
+
+ANSWERED = (["200"], ["403"])
+
+
+def change_webhook(hooked: Hooked, number: str, way: Mapping[str, object]) -> None:
+    key = {"Authorization": f"Zoho-zapikey {names.ZAPIKEY}"}
+    answer = hooked.world.sim.client.put(f"/emailapi/v2/settings/webhook/{number}", json=way, headers=key)
+    assert answer.is_success, answer.text
+
+
+def subscribe_to_events(hooked: Hooked) -> str:
+    """Ask Campaigns' Email API to call us; return the number of the webhook."""
     body = {
         "name": "ledger",
         "type": "POST",
         "url": hooked.url + "/hooks/zoho/campaigns/events",
         "webhook_actions": ["bounce", "spam", "unsubscribed"],
-        "authorization": {"auth_type": "Auth Token", "auth_token": SECRET},
+        **TOKEN,
     }
     key = {"Authorization": f"Zoho-zapikey {names.ZAPIKEY}"}
     answer = hooked.world.sim.client.post("/emailapi/v2/settings/webhook", json=body, headers=key)
     assert answer.is_success, answer.text
+    return answer.json()["webhook_id"]
 
 
 def test_a_workflow_of_crm_tells_as_well(hooked):
