@@ -36,10 +36,8 @@ class Claim:
     `key` is the source's idempotency key, unique for ever. Exactly one of `address` (normalised)
     and `subject` names the person; an `access` may name neither. `purpose` None is every purpose.
     `evidence` is sealed; its names are those of consent-record.md. `country` is as the source
-    writes it. `enforce` writes a task that carries a stop to both products. A grant that
-    `asks` becomes a request where the purpose, or the law of where the person is, wants it confirmed by
-    mail. `veiled` appends as many entries about somebody known as about somebody new, so that the log's
-    size does not tell which.
+    writes it. `enforce` writes a task that carries a stop to both products. `veiled` appends as many
+    entries about somebody known as about somebody new, so that the log's size does not tell which.
     """
 
     category: Category
@@ -54,7 +52,6 @@ class Claim:
     evidence: Mapping[str, Json] = field(default_factory=dict)
     country: str | None = None
     enforce: bool = True
-    asks: bool = False
     valid_until: datetime | None = None
     source_number: int | None = None
     veiled: bool = False

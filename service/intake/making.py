@@ -89,7 +89,7 @@ class Maker:
         request = self._keyed(b"request\n" + _request(claim))
         crm, hint = _crm(claim, known), self._policy.atlas.hint(claim.address)
         place = self._policy.atlas.place(country=claim.country, crm=crm, hint=hint)
-        claim = self._in_steps(self._admitted(claim, known), place)
+        claim = self._admitted(claim, known)
         sub, new, opens = self._person(claim, known)
         graded, unmet = grade(claim), self._unmet(claim, place)
         key, opening = known.keys.get(sub) if new is None else new.key, None
@@ -146,13 +146,6 @@ class Maker:
             return earlier.sub, earlier, False
         new = self._vault.create(claim.address, index, version=_version(known, index))
         return new.sub, new, True
-
-    def _in_steps(self, claim: Claim, place: Place) -> Claim:
-        """Return a grant that asks as a request, where somebody in this place has to confirm it by mail."""
-        if not claim.asks or claim.category is not Category.GRANTED or claim.purpose is None:
-            return claim
-        waits = self._policy.rules(claim.purpose, place.jurisdiction).double_opt_in
-        return replace(claim, category=Category.REQUESTED) if waits else claim
 
     def _unmet(self, claim: Claim, place: Place) -> Mapping[str, str]:
         """Return rules in force that a consent does not meet by itself, each with why.

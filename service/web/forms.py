@@ -155,16 +155,27 @@ def _claim(edge: Edge, name: str, posted: FormIn, request: AnyRequest) -> Claim:
     _require_page(posted.page_url, request)
     given = posted.key or idempotency_key(request)
     return Claim(
-        category=Category.GRANTED if posted.action == "grant" else Category.WITHDRAWN,
+        category=_category(edge, form, posted, address),
         source=f"form:{name}",
         key=f"given {given}" if given else _content_key(address, posted.action, evidence, now),
         address=address,
         purpose=form.purpose,
         received_at=now,
         evidence=evidence,
-        asks=True,
         veiled=True,
     )
+
+
+def _category(edge: Edge, form: Form, posted: FormIn, address: str) -> Category:
+    """Return what a post is. It stands in the receipt, so nothing that only we know of the person decides it.
+
+    Where CRM tells that their law asks for a confirmation, the standing waits for one all the same.
+    """
+    if posted.action == "withdraw":
+        return Category.WITHDRAWN
+    atlas = edge.policy.atlas
+    rules = edge.policy.rules(form.purpose, atlas.place(hint=atlas.hint(address)).jurisdiction)
+    return Category.REQUESTED if rules.double_opt_in else Category.GRANTED
 
 
 def _require_evidence(demands: Mapping[str, str], evidence: Mapping[str, Json]) -> None:

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from service.consent import GRANTS, Category, Standing
+from service.intake.claim import MEETS, UNMET
 from service.ledger.canonical import Json
 from service.ledger.note import split_note
 from service.ledger.proof import Checkpoint
@@ -62,6 +63,7 @@ _SOURCES: Final = {
     "api": "program",
     "auditor": "auditor",
     "one-click": "one-click unsubscribe",
+    "confirmation": "link of the confirmation mail",
     "zoho-crm": "Zoho CRM",
     "zoho-campaigns": "Zoho Campaigns",
     "correction": "correction",
@@ -82,12 +84,15 @@ _LABELS: Final = {
     "purpose_of_lookup": "Purpose of the look-up",
     "actor": "Asked by",
     "asked_for": "Asked for",
+    "identity_check": "How the mailbox was checked",
+    "confirms": "Confirms entry",
     "corrects": "Corrects entry",
     "reason": "Reason",
     "step": "Step",
     "proposal": "Proposed by entry",
     "approved_by": "Agreed to by",
     "told_as": "Its source called it",
+    UNMET: "Rules that it does not meet",
     "reason_class": "Class of the stop",
     "target": "Where",
     "field": "Field",
@@ -240,7 +245,9 @@ def _quality(record: Record) -> str:
 
 
 def _rows(evidence: Mapping[str, Json]) -> tuple[tuple[str, str], ...]:
-    names = sorted(evidence.keys() - _SAID_ABOVE, key=lambda name: (_ORDER.get(name, len(_ORDER)), name))
+    met = {UNMET} if evidence.get(UNMET) == MEETS else set[str]()
+    told = evidence.keys() - _SAID_ABOVE - met
+    names = sorted(told, key=lambda name: (_ORDER.get(name, len(_ORDER)), name))
     return tuple(
         (_LABELS.get(name, name.replace("_", " ").capitalize()), str(evidence[name])) for name in names
     )

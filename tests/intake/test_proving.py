@@ -145,25 +145,6 @@ def test_a_refusal_needs_no_evidence(on_file):
     assert "rules_unmet" not in sealed(on_file, found.index)
 
 
-def test_a_form_asks_for_a_confirmation_where_the_law_of_the_place_does_and_says_so_for_a_retry(
-    sqlite_url, tmp_path
-):
-    folder = shutil.copytree(HERE / "policies", tmp_path / "policies")
-    switch_on(folder, "de.doi.burden")
-    with closing(Database(sqlite_url)) as database:
-        with running.start(database, policy=policy.load(folder)) as intake:
-            put(intake, "Germany", who=ANA)
-            asked = claim(ANA, asks=True, evidence=PROVED)
-            bea = claim("bea@shop.ca", asks=True, evidence=PROVED)
-            [ana, again, other] = intake.record([asked, asked, bea])
-            assert again.duplicate
-            with intake.db.read() as tx:
-                kinds = {
-                    one.index: one.category for who in (ana, other) for one in intake.events(tx, who.subject)
-                }
-        assert (kinds[ana.index], kinds[other.index]) == (Category.REQUESTED, Category.GRANTED)
-
-
 def test_what_came_with_a_consent_is_checked_against_what_was_sealed(on_file, sqlite_url, signed):
     [found] = on_file.record([claim(ANA, country="Brazil", evidence=BARE)])
     assert findings(on_file.db) == []

@@ -61,6 +61,8 @@ def _standing(one: Standing) -> dict[str, Json]:
         "valid_until": _time(one.valid_until),
         "suppressed": one.suppressed,
         "suppressed_by": one.suppressed_by,
+        "rule": one.rule,
+        "warnings": list(one.warnings),
     }
 
 
@@ -141,6 +143,8 @@ def _standing_lines(when: str, standings: tuple[Standing, ...]) -> Iterator[str]
         yield f"  {one.purpose}: {_answer(one)} ({one.state.value})"
         for reason in one.reasons:
             yield f"    because {_plain(reason)}"
+        for warning in one.warnings:
+            yield f"    note: {_plain(warning)}"
         if one.decided_by is not None:
             yield f"    decided by entry {one.decided_by}"
     yield ""
