@@ -313,3 +313,18 @@ def test_the_mail_names_who_opens_again_what_was_stopped(letter):
     assert "  ! S. Haddad (a user of CRM): 3 people" in written.text
     assert "<strong>S. Haddad</strong> (a user of CRM): 3 people" in written.html
     assert b'"a user of CRM","S. Haddad"' in written.attachments[0].data
+
+
+def test_the_mail_says_of_how_many_no_timeline_was_asked(letter):
+    def reopened(tx):
+        number, by = a_run(tx), {"cause": "a user of CRM", "actor": "S. Haddad", "reopened": 1}
+        found(tx, number, "withdrawn_not_enforced", range(3), told_by="timeline", **by)
+        found(tx, number, "unsubscribed_not_in_crm", range(3, 8), told_by="record", **by)
+
+    written = letter(reopened)
+    told = (
+        "In all 8 people. CRM's timeline was not asked about 5: the name is who had written the record last"
+    )
+    assert "! S. Haddad (a user of CRM): 8 people" in written.text
+    assert told in " ".join(written.text.split())
+    assert "was not asked about 5" in written.html

@@ -187,3 +187,19 @@ def test_one_person_counts_once_whether_they_speak_by_page_or_by_key(site: Site)
     answer = site.client.post("/api/plans/1/decision", json=body, headers=headers)
     assert answer.status_code == 400
     assert "1 of 2 approved" in text(site.client.get("/plans/1").text)
+
+
+def test_each_of_two_approvers_is_told_what_their_approval_does(site: Site):
+    emails = [f"person{number}@example.com" for number in range(11)]
+    for email in emails:
+        site.subscribe(email)
+    plan = a_plan(site.edge, emails)
+    as_(site, "approver", "ben")
+    first = text(site.client.get("/plans/1").text)
+    assert "Two different people must approve it. You would be the first" in first
+    assert "Approve as the first of two" in first
+    assert decide(site, plan.digest.hex()).status_code == 303
+    as_(site, "approver", "ana")
+    second = text(site.client.get("/plans/1").text)
+    assert "You would be the second: with your approval it is written." in second
+    assert "Approve: let 11 people be mailed again" in second
