@@ -34,9 +34,9 @@ def convert(world: World, call: Call) -> Reply:
     (order, *_) = body_of(call)["data"]
     if not isinstance(order, dict):
         return summary(world, [bad(0, None, "jsonobject")], ok=200)
-    world.db.execute("BEGIN")
+    world.db.execute("SAVEPOINT call")
     result = _convert(world, call.slots["record_id"], order)
-    world.db.execute("COMMIT")
+    world.db.execute("RELEASE call")
     return summary(world, [result], ok=200)
 
 

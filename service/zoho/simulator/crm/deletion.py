@@ -25,9 +25,9 @@ def delete(world: World, call: Call) -> Reply:
         raise problem("REQUIRED_PARAM_MISSING", message, {"param_name": "ids"})
     if len(ids.split(",")) > BATCH:
         raise problem("LIMIT_EXCEEDED", "limit exceeded", {"limit": BATCH, "param_name": "ids"})
-    world.db.execute("BEGIN")
+    world.db.execute("SAVEPOINT call")
     results = [_delete_one(world, module, text) for text in ids.split(",")]
-    world.db.execute("COMMIT")
+    world.db.execute("RELEASE call")
     quiet = call.query.get("wf_trigger") == "false"
     automate(world, module, {"trigger": []} if quiet else {}, results)
     return summary(world, results, ok=200)

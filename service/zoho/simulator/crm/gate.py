@@ -32,15 +32,29 @@ def answer(world: World, endpoint: Endpoint, call: Call) -> Reply:
     left = world.meter.spend(price(world, endpoint, call), allowance=allowance, now=world.clock.now())
     if left is None:
         return told_when(world, _throttled(world))
-    try:
-        _require_module(world, call)
-        reply = endpoint.handle(world, call)
-    except AnswerError as early:
-        reply = early.reply
+    reply = _served(world, endpoint, call)
     if left > allowance / 2:
         return reply
     headers = {**reply.headers, "X-API-CREDITS-REMAINING": str(left)}
     return replace(reply, headers=headers)
+
+
+def serve_within(world: World, endpoint: Endpoint, call: Call) -> Reply:
+    """Answer a call within another one: it needs its own scope and permission, and costs nothing more."""
+    try:
+        _authorise(world, endpoint, call)
+        _permit(world, call)
+    except AnswerError as early:
+        return early.reply
+    return _served(world, endpoint, call)
+
+
+def _served(world: World, endpoint: Endpoint, call: Call) -> Reply:
+    try:
+        _require_module(world, call)
+        return endpoint.handle(world, call)
+    except AnswerError as early:
+        return early.reply
 
 
 def problem(

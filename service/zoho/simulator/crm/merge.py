@@ -31,11 +31,11 @@ def merge(world: World, call: Call) -> Reply:
             "INVALID_DATA", "the id given seems to be invalid", {"json_path": "$.merge[0].data"}
         )
         return json_reply({"merge": [item]}, status=400)
-    world.db.execute("BEGIN")
+    world.db.execute("SAVEPOINT call")
     for child, number in zip(children, ids, strict=True):
         fields = [field["api_name"] for field in child.get("fields") or []]
         merge_into(world, module, master, number, fields=fields, author=Author())
-    world.db.execute("COMMIT")
+    world.db.execute("RELEASE call")
     job_id = str(world.next_record_id())
     shelf.put(world.db, KIND, job_id, {**order, "job_id": job_id, "status": "COMPLETED"})
     message = "The merge of the records is scheduled"

@@ -11,6 +11,7 @@ from service.zoho.simulator.crm import (
     bulk_query,
     bulk_read,
     bulk_write,
+    composite,
     conversion,
     deletion,
     external,
@@ -119,6 +120,7 @@ def _always(_call: Call) -> bool:
 _NOTHING = Call(method="", path="", base_url="", query={}, form={}, slots={}, headers={}, body=b"")
 _MOST = {
     ("GET", _MODULE): 3,
+    ("POST", f"{_V8}/__composite_requests"): 2,
     ("POST", f"{_V8}/coql"): 3,
     ("PUT", _MODULE): 10,
     ("POST", _MODULE): 10,
@@ -148,6 +150,10 @@ def _row(
     )
 
 
+def _served() -> tuple[Endpoint, ...]:
+    return ENDPOINTS
+
+
 _READ, _CREATE, _UPDATE, _DELETE = (
     f"modules.{{module}}.{verb}" for verb in ("READ", "CREATE", "UPDATE", "DELETE")
 )
@@ -162,6 +168,13 @@ _ORGANISATION = (
     _row("GET", f"{_V8}/users", metadata.users, "users.READ"),
     _row("GET", f"{_V8}/users/{{user_id:str}}", metadata.user, "users.READ"),
     _row("GET", f"{_V8}/__apis", costs, "apis.READ"),
+    _row(
+        "POST",
+        f"{_V8}/__composite_requests",
+        composite.over(_served),
+        "composite_requests.CUSTOM",
+        heavy=_always,
+    ),
     _row("GET", f"{_V8}/__features", setup.features, "features.READ"),
     _row("GET", f"{_V8}/__features/{{feature:str}}", setup.features, "features.READ"),
     _row("GET", f"{_SETTINGS}/modules", metadata.modules, "settings.modules.READ"),
@@ -283,4 +296,4 @@ _WATCHERS = (
     _row("DELETE", f"{_HOOKS}/{{webhook_id:str}}", workflows.delete, f"{_ACTIONS}.DELETE"),
     _row("GET", f"{_SETTINGS}/automation/webhook_failures", workflows.failures, f"{_ACTIONS}.READ"),
 )
-ENDPOINTS = _ORGANISATION + _RECORDS + _JOBS + _WATCHERS
+ENDPOINTS: tuple[Endpoint, ...] = _ORGANISATION + _RECORDS + _JOBS + _WATCHERS

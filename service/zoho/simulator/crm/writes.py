@@ -86,12 +86,12 @@ def body_of(call: Call) -> dict[str, Any]:
 
 def each(world: World, body: Mapping[str, Any], one: Callable[[int, Mapping[str, Any]], Item]) -> list[Item]:
     """Return the result of every record of a batch, written in one transaction."""
-    world.db.execute("BEGIN")
+    world.db.execute("SAVEPOINT call")
     results = [
         one(position, record) if isinstance(record, dict) else bad(position, None, "jsonobject")
         for position, record in enumerate(body["data"])
     ]
-    world.db.execute("COMMIT")
+    world.db.execute("RELEASE call")
     return results
 
 
