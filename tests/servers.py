@@ -127,7 +127,10 @@ class Postgres:
         for process in family:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
-        psutil.wait_procs(family, timeout=START_TIMEOUT_S)
+        for process in family:
+            await_end(process)
+        for lock in [self.data / "postmaster.pid", *self.folder.glob(".s.PGSQL.*.lock")]:
+            lock.unlink()  # a dead process that nobody has buried would still answer for them
 
     def create_database(self, name: str, template: str = "template0") -> None:
         """Make a database as a copy of another one, to which nobody may be connected."""
@@ -227,6 +230,16 @@ def start(
     return postgres
 
 
+def await_end(process: psutil.Process) -> None:
+    """Return once it is dead, be it buried or not: that is up to whoever is process 1 here."""
+    deadline = time.monotonic() + START_TIMEOUT_S
+    with contextlib.suppress(psutil.NoSuchProcess):
+        while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"process {process.pid} did not end in {START_TIMEOUT_S} s")
+            time.sleep(0.02)
+
+
 def remove(folder: Path) -> None:
     """End whatever server runs in the folders below `folder`, then delete them all."""
     for pid_file in folder.glob("*/data/postmaster.pid"):
@@ -274,11 +287,7 @@ def _copied(package: Path, folder: Path) -> Path:
 
 def _end(process: psutil.Process, how: signal.Signals) -> None:
     process.send_signal(how)
-    deadline = time.monotonic() + START_TIMEOUT_S
-    while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
-        if time.monotonic() > deadline:
-            raise RuntimeError(f"PostgreSQL (process {process.pid}) did not end in {START_TIMEOUT_S} s")
-        time.sleep(0.02)
+    await_end(process)
 
 
 def _main(version: str, command: list[str]) -> int:
