@@ -386,3 +386,13 @@ def test_a_contact_of_our_own_is_placed_in_either_state(sim, zoho):
         there = person(sim, "canary@example.com")
         assert there["fields"]["Marketing Permission"] == value
         assert list(there["lists"].values()) == ["active"]
+
+
+def test_a_plan_that_holds_no_more_contacts_says_so_and_still_takes_every_refusal(sim, zoho):
+    (email, _) = sim.world.db.execute("SELECT email, id FROM contacts ORDER BY id LIMIT 1").fetchone()
+    full = sim.world.db.execute("SELECT count(*) FROM contacts").fetchone()[0]
+    sim.control("switches", {"campaigns.most_contacts": full})
+    added = zoho.campaigns.subscribe("newsletter", "one.more@example.org")
+    assert (added.done, added.code, added.retry) == (False, "914", False)
+    assert all(result.done for result in zoho.campaigns.refuse(email, ["newsletter"], active_on=None))
+    assert sim.world.db.execute("SELECT count(*) FROM contacts").fetchone()[0] == full

@@ -44,6 +44,8 @@ def test_a_listing_lasts_longer_than_its_token(sim, zoho):
     first = [next(rows)["id"] for _ in range(10)]
     sim.control("clock", {"advance_s": 86_401})
     rest = [row["id"] for row in rows]
+    listings = [row[3] for row in sim.world.requests if row[1:3] == ("GET", "/crm/v8/Contacts")]
+    assert listings[-3:] == [400, 200, 200]
     everybody = {r.record_id for r in zoho.crm.observe() if r.module == "Contacts"}
     assert set(first) | set(rest) == everybody
     assert len(first) + len(rest) == len(everybody)

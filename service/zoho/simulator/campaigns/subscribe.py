@@ -22,7 +22,7 @@ def listsubscribe(world: World, call: Call) -> Reply:
     if contact is not None and (refusal := _kept_out(world, call, contact)):
         return refusal
     known = contact is not None
-    contact = contact or contacts.add(world, email)
+    contact = contact or _added(world, call, email)
     contacts.set_fields(world, contact.id, fields)
     if contact.dnm is not None:
         contacts.set_dnm(world, contact.id, None)
@@ -82,7 +82,7 @@ def addlistsubscribersinbulk(world: World, call: Call) -> Reply:
         contact = contacts.find(world, email)
         kept_out = contact is not None and (contact.dnm is not None or contact.hard_bounced)
         if contacts.is_address(email) and not contacts.is_role(email) and not kept_out:
-            contacts.set_status(world, list_id, (contact or contacts.add(world, email)).id, "active")
+            contacts.set_status(world, list_id, (contact or _added(world, call, email)).id, "active")
     if world.text("campaigns.bulk_answer") == "Z101":
         return envelope.bare(world, call, {"status": "error", "code": "Z101", "message": ""})
     name = world.db.execute("SELECT name FROM lists WHERE id = ?", (list_id,)).fetchone()[0]
@@ -107,6 +107,14 @@ def _kept_out(world: World, call: Call, contact: contacts.Contact) -> Reply | No
             raise envelope.failure(world, call, "2001", "Error in subscription.")
         return _done(world, call, "User successfully subscribed.")
     return None
+
+
+def _added(world: World, call: Call, email: str) -> contacts.Contact:
+    """Return a new contact; 914 where the plan holds no more of them."""
+    most = world.number("campaigns.most_contacts")
+    if most and world.db.execute("SELECT count(*) FROM contacts").fetchone()[0] >= most:
+        raise envelope.failure(world, call, "914", "Contact limit reached.")
+    return contacts.add(world, email)
 
 
 def _list(world: World, call: Call, listkey: str) -> tuple[int, bool]:

@@ -69,6 +69,11 @@ CAMPAIGNS = MappingProxyType(
             why="a client in the wild found 650 for lists, 500 was verified for recipients",
             facts="zoho-campaigns 10",
         ),
+        "campaigns.most_contacts": Switch(
+            default=0,
+            why="the plan's number of contacts, of which no call tells; one more is 914, 0 for no limit",
+            facts="zoho-campaigns 1.5",
+        ),
         "campaigns.optout_sets_type": Switch(
             default=False,
             why="whether leaving a list or Do-Not-Mail changes the Subscription Type is an open question",
