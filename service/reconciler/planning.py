@@ -159,6 +159,7 @@ def _crm_stops(run_id: int, policy: PolicySet, now: datetime) -> Select[Any]:
         because.label("cause_idx"),
         undone(target, "stop", because, policy, now).label("undone"),
         flipped_by().label("modified_by"),
+        standing.c.rule.label("rule"),
     )
     return in_crm(rows).where(drift.c.run_id == run_id, drift.c.action == "stop", crm_record.c.opted_out == 0)
 
@@ -171,16 +172,23 @@ def _list_stops(run_id: int, policy: PolicySet, now: datetime) -> Select[Any]:
         because.label("cause_idx"),
         undone(literal(CAMPAIGNS), "stop", because, policy, now).label("undone"),
         literal(None).label("modified_by"),
+        standing.c.rule.label("rule"),
     )
     active = on_lists(governed_lists(policy), Member.ACTIVE)
     return rows.where(drift.c.run_id == run_id, drift.c.action == "stop", active)
 
 
 def _crm_stop(row: Any, policy: PolicySet) -> Change:  # noqa: ANN401  # a result row
-    return change_of(row, policy, policy.zoho.crm.opt_out_field, ("false", "true"), reason=STOPPING[row.kind])
+    return change_of(row, policy, policy.zoho.crm.opt_out_field, ("false", "true"), reason=_why(row))
 
 
 def _list_stop(row: Any, policy: PolicySet) -> Change:  # noqa: ANN401  # a result row
     mapping = policy.zoho.campaigns
     values = (mapping.granted, mapping.refused)
-    return change_of(row, policy, mapping.permission_label, values, reason=STOPPING[row.kind])
+    return change_of(row, policy, mapping.permission_label, values, reason=_why(row))
+
+
+def _why(row: Any) -> str:  # noqa: ANN401  # a result row
+    """Return why somebody is stopped; where their standing is what stops them, by which rule, if by one."""
+    by_standing = row.kind in ("withdrawn_not_enforced", "permitted_without_consent")
+    return f"{STOPPING[row.kind]} ({row.rule})" if by_standing and row.rule else STOPPING[row.kind]

@@ -9,7 +9,7 @@ from service.db import crm_address, crm_record, drift
 from service.policy import WithoutConsent
 from service.zoho.simulator.names import COUNTRY_FIELD, STATE_FIELD
 from tests.reconciler.conftest import World, stopped
-from tests.running import claim, withdrawal
+from tests.running import NOTICE, claim, withdrawal
 
 
 def settle(made: World, email: str, *, country: str | None, state: str | None) -> None:
@@ -119,3 +119,12 @@ def test_who_never_consented_is_counted_where_their_event_puts_them(small):
     after = small.run(applying=False, policy=stopping_in(small, "US")).plan.without_consent
     assert after["AU", "unknown"] == before["AU", "unknown"] - 1
     assert after["SG", "unknown"] == before.get(("SG", "unknown"), 0) + 1
+
+
+def test_a_plan_says_by_which_rule_the_consent_of_somebody_whom_it_stops_does_not_count(small):
+    email = small.ordinary()
+    small.intake.record([claim(email, country="Canada", evidence=NOTICE | {"prechecked": True})])
+    plan = small.run(applying=False, policy=stopping_in(small, "CA")).plan
+    index = small.intake.vault.address_index(email)
+    reasons = {one.reason for one in plan.changes if one.address_index == index}
+    assert reasons == {"no consent is known, and the policy says stop (enforcement.forbidden_evidence)"}
