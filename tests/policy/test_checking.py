@@ -230,3 +230,56 @@ def test_a_rule_from_memory_is_not_switched_on_by_its_status(folder):
     [problem] = told(folder)
     assert problem.startswith("policies/jurisdictions/eu.toml:")
     assert "rule eu.eprivacy.soft_optin: read from memory it may only warn" in problem
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "words"),
+    [
+        (
+            "jurisdictions/br.toml",
+            'demands = ["notice_sha256", "control"]',
+            'demands = ["shoe_size"]',
+            "no evidence is called 'shoe_size'",
+        ),
+        (
+            "jurisdictions/us-ca.toml",
+            'forbids = ["opt_out_signal"]',
+            'forbids = ["bad_mood"]',
+            "no evidence is called 'bad_mood'",
+        ),
+        (
+            "purposes.toml",
+            'required_evidence = ["page_url", "control"]',
+            'required_evidence = ["identity_check"]',
+            "no post can bring 'identity_check'",
+        ),
+        (
+            "purposes.toml",
+            'required_evidence = ["page_url", "control"]',
+            'required_evidence = []\nserves = ["XX"]',
+            "form newsletter serves 'XX'",
+        ),
+    ],
+)
+def test_evidence_that_nobody_can_tell_and_places_that_no_file_knows_are_refused(
+    folder, name, old, new, words
+):
+    file = folder / name
+    assert old in file.read_text()
+    file.write_text(file.read_text().replace(old, new, 1))
+    [wrong] = [one for one in check(files.read(folder)) if words in one.message]
+    assert wrong.file == name
+    assert wrong.line > 0
+
+
+def test_a_form_that_can_never_bring_what_the_law_of_its_places_demands_is_refused(folder):
+    law = folder / "jurisdictions" / "br.toml"
+    law.write_text(law.read_text().replace('"notice_sha256", "control"', '"identity_check"', 1))
+    switch_on(folder, "br.lgpd.consent")
+    with pytest.raises(Misconfigured, match=r"br\.lgpd\.consent demands 'identity_check'"):
+        load(folder)
+    purposes = folder / "purposes.toml"
+    purposes.write_text(
+        purposes.read_text().replace("required_evidence =", 'serves = ["DE"]\nrequired_evidence =', 1)
+    )
+    assert load(folder).forms["newsletter"].serves == ("DE",)

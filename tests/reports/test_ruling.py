@@ -215,3 +215,16 @@ def _left(row: dict, people: int) -> dict:
     long_ago = NOW - 4000 * HOUR
     told = {"occurred_at": long_ago, "recorded_at": long_ago, "category": "consent.withdrawn"}
     return {**row, **told, "idx": row["idx"] + people}
+
+
+def test_it_names_whose_consent_came_without_what_the_new_set_demands(anywhere, folder):
+    spoilt = {**running.NOTICE, "bundled": True}
+    told = [
+        claim("a@firma.de", evidence=spoilt),
+        claim("b@firma.de"),
+        claim("c@shop.ca", evidence=spoilt),
+    ]
+    recorded = [one.subject for one in anywhere.record(told)]
+    switch_on(folder, "eu.gdpr.distinguish")
+    [found] = compared(anywhere, policy.load(folder)).turned
+    assert (found.subject, found.mailable, found.rule) == (recorded[0], False, "eu.gdpr.distinguish")
