@@ -1,7 +1,7 @@
 """The tables of `purposes.toml`, `zoho.toml` and `enforcement.toml`, as they are read. Pure."""
 
 import hashlib
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -42,11 +42,12 @@ class Controller(Strict, frozen=True, kw_only=True):
 
 
 class Purpose(Strict, frozen=True, kw_only=True):
-    """One purpose that people can consent to."""
+    """One purpose that people can consent to; a request can be confirmed for `confirm_within_days`."""
 
     title: str
     description: str = ""
     double_opt_in: bool = False
+    confirm_within_days: Annotated[int, msgspec.Meta(ge=1, le=366)] = 30
 
 
 class Form(Strict, frozen=True, kw_only=True):

@@ -25,6 +25,8 @@ from service.vault.keys import KEY, NONCE, Keys
 
 TAG = 16  # bytes of a token's HMAC: 128 bits cannot be guessed (reliability.md, M10)
 FIRST_VERSION = 1
+_STOP, _CONFIRM = b"unsubscribe1\n", b"confirm1\n"  # what a token is for: neither serves as the other
+_INDEX = 8  # bytes of an entry's number in a token
 
 _SUBJECT = (subject.c.address_index, subject.c.sub)
 _WRAPPED = (subject_key.c.sub, subject_key.c.kek_id, subject_key.c.wrapped)
@@ -173,23 +175,38 @@ class Vault:
 
     def token(self, sub: SubjectId, purpose: str) -> str:
         """Return an unsubscribe token for one person and purpose: url-safe, unguessable, without end."""
-        body = sub + purpose.encode()
-        return base64.urlsafe_b64encode(self._tag(body) + body).decode().rstrip("=")
+        return self._minted(_STOP, sub + purpose.encode())
 
     def open_token(self, token: str) -> tuple[SubjectId, str]:
         """Return the person and purpose of a token; raises `NotFound` for any other text."""
+        body = self._read(_STOP, token)
+        return SubjectId(body[:KEY]), body[KEY:].decode()
+
+    def confirmation(self, sub: SubjectId, index: int) -> str:
+        """Return the token with which a person confirms the request that entry `index` records."""
+        return self._minted(_CONFIRM, sub + index.to_bytes(_INDEX, "big"))
+
+    def open_confirmation(self, token: str) -> tuple[SubjectId, int]:
+        """Return the person and the request of such a token; raises `NotFound` for any other text."""
+        body = self._read(_CONFIRM, token)
+        return SubjectId(body[:KEY]), int.from_bytes(body[KEY:], "big")
+
+    def _minted(self, use: bytes, body: bytes) -> str:
+        return base64.urlsafe_b64encode(self._tag(use, body) + body).decode().rstrip("=")
+
+    def _read(self, use: bytes, token: str) -> bytes:
         try:
             data = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
         except (binascii.Error, ValueError):
             data = b""
         tag, body = data[:TAG], data[TAG:]
         canonical_form = base64.urlsafe_b64encode(data).decode().rstrip("=") == token
-        if not (canonical_form and len(body) > KEY and hmac.compare_digest(tag, self._tag(body))):
+        if not (canonical_form and len(body) > KEY and hmac.compare_digest(tag, self._tag(use, body))):
             raise NotFound("this link is not one of ours; use the link of the newest mail")
-        return SubjectId(body[:KEY]), body[KEY:].decode()
+        return body
 
-    def _tag(self, body: bytes) -> bytes:
-        return hmac.digest(self._keys.token, b"unsubscribe1\n" + body, "sha256")[:TAG]
+    def _tag(self, use: bytes, body: bytes) -> bytes:
+        return hmac.digest(self._keys.token, use + body, "sha256")[:TAG]
 
 
 class _Payload(msgspec.Struct, frozen=True):

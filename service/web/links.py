@@ -19,7 +19,7 @@ from service.web.keyed import program
 from service.web.strict import AnyRequest, convert, read_json
 
 MOST = 1_000
-_BYTES = 600 * MOST  # the longest addresses, with their quotes and commas
+BYTES = 600 * MOST  # the longest addresses, with their quotes and commas
 _ONE_CLICK = "List-Unsubscribe=One-Click"
 
 Address = Annotated[str, msgspec.Meta(min_length=3, max_length=500)]
@@ -50,7 +50,7 @@ class LinksOut(msgspec.Struct, frozen=True, kw_only=True):
 async def post_links(request: AnyRequest, edge: NamedDependency[Edge]) -> Response[bytes]:
     """Return the unsubscribe link and headers of up to 1,000 people."""
     await program(edge, request, LINKS_READ)
-    asked = convert(await read_json(request, _BYTES), LinksIn)
+    asked = convert(await read_json(request, BYTES), LinksIn)
     if asked.purpose not in edge.policy.purposes:
         raise Malformed("no purpose of this name is declared in policies/purposes.toml", field="purpose")
     told = await asyncio.to_thread(_links, edge, asked)

@@ -25,6 +25,7 @@ _WORDS: Final = {
     403: "not allowed",
     404: "nothing there",
     409: "the idempotency key names another event",
+    410: "no longer of use",
     413: "too large",
     415: "send another media type",
     500: "our fault",

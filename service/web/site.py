@@ -11,6 +11,7 @@ from litestar.static_files import create_static_files_router
 from service.web import (
     api,
     audits,
+    confirming,
     corrections,
     deadlines,
     erasure,
@@ -48,6 +49,9 @@ ROUTES: Final = (
     forms.post_form,
     unsubscribe.show_unsubscribe,
     unsubscribe.post_unsubscribe,
+    confirming.show_confirmation,
+    confirming.post_confirmation,
+    confirming.post_confirmation_links,
     api.post_history,
     api.post_standing,
     api.post_bundle,

@@ -4,6 +4,7 @@ from typing import Final
 
 from service.web.api import QuestionIn, StandingsOut
 from service.web.audits import AuditIn, AuditPageIn
+from service.web.confirming import ConfirmationOut, ConfirmationsIn, ConfirmationsOut
 from service.web.corrections import CorrectionIn, CorrectionOut
 from service.web.erasure import ErasureIn
 from service.web.events import EventIn, EventOut
@@ -47,6 +48,9 @@ STRUCTS: Final = (
     ReceiptOut,
     LinksIn,
     LinksOut,
+    ConfirmationsIn,
+    ConfirmationsOut,
+    ConfirmationOut,
     NotificationIn,
     WorkflowIn,
 )

@@ -4,6 +4,7 @@ from typing import Final
 
 from service.web.api import QuestionIn, StandingsOut
 from service.web.audits import AuditIn
+from service.web.confirming import ConfirmationsIn, ConfirmationsOut
 from service.web.corrections import CorrectionIn, CorrectionOut
 from service.web.erasure import ErasureIn
 from service.web.events import EventOut
@@ -75,6 +76,16 @@ API: Final = (
         summary="One-click links and headers for up to 1,000 addresses; needs the scope links:read",
         reads={JSON: reference(LinksIn)},
         gives={200: {JSON: reference(LinksOut)}},
+        errors=LOOKUP_ERRORS,
+        security="key",
+    ),
+    Operation(
+        path="/api/confirmation-links",
+        method="post",
+        name="confirmation-links",
+        summary="Links for the confirmation mails of up to 1,000 addresses; needs the scope links:read",
+        reads={JSON: reference(ConfirmationsIn)},
+        gives={200: {JSON: reference(ConfirmationsOut)}},
         errors=LOOKUP_ERRORS,
         security="key",
     ),
