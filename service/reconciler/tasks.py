@@ -212,9 +212,13 @@ def forget_triggered(tx: Connection, ids: Sequence[int]) -> None:
 
 
 def rest(tx: Connection, tasks: Iterable[Task], *, worker: str, until: datetime) -> None:
-    """Give tasks back, to be tried again when it is `until` and nobody saw them done before."""
+    """Give tasks back, to be tried again when it is `until` and nobody saw them done before.
+
+    What was wrong before is over: who rests for a proof is not woken as if a product had been silent.
+    """
     mine = and_(task.c.id.in_([item.id for item in tasks]), task.c.claimed_by == worker)
-    tx.execute(update(task).where(mine).values(claimed_by=None, claimed_until=None, not_before=until))
+    given_back = {"claimed_by": None, "claimed_until": None, "not_before": until, "last_error": None}
+    tx.execute(update(task).where(mine).values(given_back))
 
 
 def note(tx: Connection, tasks: Iterable[Task], halves: Mapping[str, datetime]) -> None:

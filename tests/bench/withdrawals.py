@@ -1,51 +1,96 @@
 """How long a withdrawal takes to be at both products, at a steady rate, against the simulator over HTTP.
 
     python -m tests.bench.withdrawals --rate 50 --seconds 300 --contacts 20000 [--url postgresql+psycopg://...]
-        [--outage 3600] [--single [--lifted]] [--no-watch]
+        [--outage 3600] [--workers 2] [--source form] [--single [--lifted]] [--no-watch]
 
 Vendor, ledger, poster and worker share the machine. The vendor's call windows are in force, and many at once
 go through the workflow of the mapping. `--single` stops each by calls of their own: then Campaigns' windows
 allow a withdrawal or two a second (the last lines say so), unless `--lifted` lifts them on both sides.
-`--outage` is how many seconds both products answer 503 to everything, from the first withdrawal on.
+`--outage` is how many seconds' withdrawals have piled up, from countries with deadlines of their own, while
+both products answered 503 to everything; they do so until half a minute after the last one was handed in.
+`--source` is the way on which people leave (`all`: a sixth of them on each); without it they go straight
+to the ledger.
 """
 
 import argparse
 import json
+import logging
 import os
+import random
 import resource
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from datetime import UTC, datetime
-from itertools import pairwise
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
 import msgspec
-from sqlalchemy import func, select
+import structlog
 
 from service import db as database
 from service.consent import Category
-from service.db import Database, task
+from service.db import Database
+from service.intake import Intake
 from service.jobs import Worker
 from service.policy import PolicySet, Workflow
 from service.reconciler.context import Context
 from service.reconciler.enforce import carry_out
+from service.reconciler.heeding import Heed
 from service.reconciler.port import Member
 from service.reconciler.run import reconcile
 from service.reconciler.seeking import Seeking
 from service.reconciler.watch import Watch
 from service.settings import Settings
-from service.zoho.mapping import connect
-from service.zoho.quota import CAMPAIGNS_DEFAULT
+from service.zoho.mapping import Zoho, connect
 from service.zoho.simulator import names
+from tests.bench.sources import SOURCES, Sources, leaving
+from tests.bench.verdicts import delays, limits, order, wait
 from tests.running import start, withdrawal
 
+COUNTRIES = ("US", "DE", "CA", "AU", "GB")
+"""Their rules allow different times."""
+AT_ONCE = 500
+"""Withdrawals in one batch of the ledger."""
+TO_SEE_S = 30.0
+"""How long the products stay down after the last was handed in, so that the workers meet it."""
+POSTERS = 8
+"""People who leave at the same moment."""
 LIFTED = {"campaigns.window_factor": 100_000, "crm.credits_per_day": 100_000_000}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bench:
+    """What is measured: the parts of the service, the vendor, what was asked for."""
+
+    context: Context
+    zoho: Zoho
+    vendor: str
+    told: argparse.Namespace
+
+    def worker(self, name: str, watch: Watch | None) -> Worker:
+        """Return a worker that carries out, proves, heeds hints, and watches where there is a watch."""
+        context, workflow = self.context, self.context.policy.zoho.campaigns.workflow
+        others = (lambda _: None) if watch is None else watch.shown
+        worker = Worker(
+            db=context.db,
+            carry_out=lambda: carry_out(context, worker=name).total,
+            nightly={},
+            hour=0,
+            now=now,
+            name=name,
+            prove=None if workflow is None else Seeking(context=context, worker=name, others=others).look,
+            look=None if watch is None else watch.look,
+            heed=Heed(context=context, watch=Watch(context=context), worker=name).turn,
+        )
+        context.intake.ring_for_tasks(worker.tasks.ring)
+        return worker
 
 
 def main() -> None:
@@ -55,11 +100,14 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=300.0, help="for so long")
     parser.add_argument("--contacts", type=int, default=20_000, help="people in the simulated organisation")
     parser.add_argument("--url", help="an empty PostgreSQL database; default: SQLite in a temporary folder")
-    parser.add_argument("--outage", type=float, default=0.0, help="seconds for which both products are down")
+    parser.add_argument("--outage", type=float, default=0.0, help="seconds for which both products were down")
+    parser.add_argument("--workers", type=int, default=1, help="workers beside each other")
+    parser.add_argument("--source", choices=(*SOURCES, "all"), default="ledger", help="how people leave")
     parser.add_argument("--single", action="store_true", help="without the workflow: everybody one by one")
     parser.add_argument("--no-watch", action="store_true", help="without the watch beside it")
     parser.add_argument("--lifted", action="store_true", help="without Campaigns' call windows")
     told = parser.parse_args()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="withdrawals-"))
         url = told.url or f"sqlite:///{Path(folder) / 'ledger.db'}"
@@ -113,21 +161,17 @@ def _measure(url: str, vendor: str, told: argparse.Namespace, stack: ExitStack) 
     print(f"mirrors of {told.contacts} filled in {time.monotonic() - began:.1f} s", flush=True)
     lists = intake.policy.zoho.campaigns.lists
     people = [m.address for m in zoho.campaigns.members(lists[0].name, Member.ACTIVE)]
-    wanted = int(told.rate * told.seconds)
+    wanted = int(told.rate * (told.outage or told.seconds))
+    random.Random(1).shuffle(people)  # noqa: S311  # nobody's secret: who leaves is in no order
     assert len(people) >= wanted, f"only {len(people)} people are there; give more --contacts"
     before = dict(zoho.meter.calls), zoho.meter.credits
-    watch = None if told.no_watch else Watch(context=context)
-    with working(context, watch), outage(vendor, told.outage) as ends:
-        began, cpu_s = time.monotonic(), time.process_time()
-        post(intake, people[:wanted], told.rate)
-        posted_s = time.monotonic() - began
-        ends.wait()
-        back_s = time.monotonic() - began
-        wait(made, patience_s=600)
-        total_s = time.monotonic() - began
-    report(made, wanted, posted_s, total_s)
+    bench = Bench(context=context, zoho=zoho, vendor=vendor, told=told)
+    began, cpu_s = time.monotonic(), time.process_time()
     if told.outage:
-        drained(made, back_s, total_s)
+        after_an_outage(bench, people[:wanted])
+    else:
+        steadily(bench, people[:wanted], stack)
+    print(f"{wanted} withdrawals, all over after {time.monotonic() - began:.1f} s", flush=True)
     cpu_ms = 1000 * (time.process_time() - cpu_s) / wanted
     load = ", ".join(f"{one:.1f}" for one in os.getloadavg())
     print(
@@ -135,7 +179,6 @@ def _measure(url: str, vendor: str, told: argparse.Namespace, stack: ExitStack) 
     )
     calls = {name: n - before[0].get(name, 0) for name, n in zoho.meter.calls.items()}
     print(f"calls {calls}, credits {zoho.meter.credits - before[1]}")
-    limits(len(lists))
 
 
 def with_workflow(policy: PolicySet) -> PolicySet:
@@ -146,29 +189,18 @@ def with_workflow(policy: PolicySet) -> PolicySet:
 
 
 @contextmanager
-def outage(vendor: str, seconds: float) -> Iterator[threading.Event]:
-    """Let both products answer 503 for so long, and yield what is set when they are back."""
-    ended = threading.Event()
-    if not seconds:
-        ended.set()
-        yield ended
-        return
+def down(vendor: str) -> Iterator[None]:
+    """Let both products answer 503 meanwhile."""
 
     def chaos(rate: float) -> None:
         profile = {"rate": rate, "ways": ["html_503"]}
         httpx.post(f"{vendor}/_control/chaos", json=profile).raise_for_status()
 
-    def end() -> None:
-        chaos(0.0)
-        ended.set()
-
     chaos(1.0)
-    timer = threading.Timer(seconds, end)
-    timer.start()
     try:
-        yield ended
+        yield
     finally:
-        timer.cancel()
+        chaos(0.0)
 
 
 def now() -> datetime:
@@ -176,94 +208,95 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-@contextmanager
-def working(context: Context, watch: Watch | None) -> Iterator[None]:
-    """Carry out what comes, as the service does."""
-    stop, workflow = threading.Event(), context.policy.zoho.campaigns.workflow
-    others = (lambda _: None) if watch is None else watch.shown
-    worker = Worker(
-        db=context.db,
-        carry_out=lambda: carry_out(context, worker="bench").total,
-        nightly={},
-        hour=0,
-        now=now,
-        name="bench",
-        prove=None if workflow is None else Seeking(context=context, worker="bench", others=others).look,
-        look=None if watch is None else watch.look,
+def after_an_outage(bench: Bench, people: Sequence[str]) -> None:
+    """Hand in what piled up while both products were down, let them come back, print how it drains."""
+    told, intake, made = bench.told, bench.context.intake, bench.context.db
+    workers = [bench.worker(f"bench-{number}", None) for number in range(told.workers)]
+    with running(workers):
+        with down(bench.vendor):
+            hand_in(intake, people, now() - timedelta(seconds=told.outage), told.outage / len(people))
+            print(f"{len(people)} wait, of {told.outage:.0f} s in which both products were down", flush=True)
+            time.sleep(TO_SEE_S)
+        back = time.monotonic()
+        wait(made, len(people), patience_s=1_500)
+    took_s = time.monotonic() - back
+    print(f"the backlog was gone and proved {took_s:.1f} s after the products came back", flush=True)
+    order(made, workers=told.workers)
+    limits(bench.vendor)
+
+
+def hand_in(intake: Intake, people: Sequence[str], began: datetime, apart_s: float) -> None:
+    """Record withdrawals as received one after the other since then."""
+    for first in range(0, len(people), AT_ONCE):
+        intake.record(
+            [
+                withdrawal(
+                    address,
+                    received_at=began + timedelta(seconds=place * apart_s),
+                    category=Category.WITHDRAWN,
+                    country=COUNTRIES[place % len(COUNTRIES)],
+                )
+                for place, address in enumerate(people[first : first + AT_ONCE], first)
+            ]
+        )
+
+
+def steadily(bench: Bench, people: Sequence[str], stack: ExitStack) -> None:
+    """Let people leave at the rate, on the ways asked for, and print how long each way takes."""
+    told, intake, made = bench.told, bench.context.intake, bench.context.db
+    ways = SOURCES[1:] if told.source == "all" else (told.source,)
+    by_way = {way: list(people[number :: len(ways)]) for number, way in enumerate(ways)}
+    parts = Sources(
+        intake=intake,
+        zoho=bench.zoho,
+        vendor=bench.vendor,
+        folder=Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lines-"))),
+        http=stack.enter_context(httpx.Client(timeout=30)),
     )
-    context.intake.ring_for_tasks(worker.tasks.ring)
-    thread = threading.Thread(target=worker.run, args=(stop,))
-    thread.start()
+    leave = {way: stack.enter_context(leaving(way, parts, by_way[way])) for way in ways}
+    wait(made, 0, patience_s=600)
+    watch = None if told.no_watch else Watch(context=bench.context)
+    workers = [bench.worker(f"bench-{number}", None if number else watch) for number in range(told.workers)]
+    left_at: dict[bytes, datetime] = {}
+    way_of = {intake.vault.address_index(a): way for way, those in by_way.items() for a in those}
+
+    def go(address: str) -> None:
+        index = intake.vault.address_index(address)
+        left_at[index] = now()
+        leave[way_of[index]](address)
+
+    with running(workers):
+        at_a_rate(go, people, told.rate)
+        wait(made, len(people), patience_s=600)
+    delays(made, left_at, way_of.__getitem__)
+    limits(bench.vendor)
+
+
+def at_a_rate(go: Callable[[str], None], people: Sequence[str], rate: float) -> None:
+    """Call `go` for each at the rate, whatever becomes of the one before."""
+    began = time.monotonic()
+    with ThreadPoolExecutor(max_workers=POSTERS) as threads:
+        sent = []
+        for place, address in enumerate(people):
+            time.sleep(max(0.0, began + place / rate - time.monotonic()))
+            sent.append(threads.submit(go, address))
+        for one in sent:
+            one.result()
+
+
+@contextmanager
+def running(workers: Sequence[Worker]) -> Iterator[None]:
+    """Let workers work meanwhile."""
+    stop = threading.Event()
+    threads = [threading.Thread(target=worker.run, args=(stop,)) for worker in workers]
+    for thread in threads:
+        thread.start()
     try:
         yield
     finally:
         stop.set()
-        thread.join()
-
-
-def post(intake, people: list[str], rate: float) -> None:
-    """Hand withdrawals in at the rate, whatever becomes of them."""
-    began, told = time.monotonic(), []
-    for place, address in enumerate(people):
-        time.sleep(max(0.0, began + place / rate - time.monotonic()))
-        told.append(intake.submit(withdrawal(address, received_at=now(), category=Category.WITHDRAWN)))
-    for future in told:
-        future.result(30)
-
-
-def wait(made: Database, *, patience_s: float) -> None:
-    """Return when nothing is open any more, or after a while in which nothing ends."""
-    deadline, before = time.monotonic() + patience_s, -1
-    while time.monotonic() < deadline:
-        with made.read() as tx:
-            left = tx.scalar(select(func.count()).select_from(task).where(task.c.state == "open"))
-        if not left:
-            return
-        if left != before:
-            print(f"  {left} wait", flush=True)
-        before = left
-        time.sleep(1)
-
-
-def report(made: Database, wanted: int, posted_s: float, total_s: float) -> None:
-    """Print how long it took from the receipt to the stop in both products, and to its proof."""
-    with made.read() as tx:
-        rows = tx.execute(
-            select(task.c.received_at, task.c.stopped_at, task.c.proved_at).where(task.c.state == "done")
-        ).all()
-    print(
-        f"{wanted} withdrawals in {posted_s:.1f} s, all but {wanted - len(rows)} done after {total_s:.1f} s"
-    )
-    for name in ("stopped_at", "proved_at"):
-        took = sorted((getattr(row, name) - row.received_at).total_seconds() for row in rows)
-        if took:
-            shown = "  ".join(
-                f"p{q} {took[min(len(took) - 1, len(took) * q // 100)]:.2f}" for q in (50, 95, 99)
-            )
-            print(f"{name:10}  {shown}  slowest {took[-1]:.2f} s")
-
-
-def drained(made: Database, back_s: float, total_s: float) -> None:
-    """Print how long the backlog took once the products were back, and how well it went by deadline."""
-    with made.read() as tx:
-        rows = tx.execute(
-            select(task.c.due_at).where(task.c.state == "done").order_by(task.c.campaigns_at, task.c.due_at)
-        ).all()
-    late = sum(1 for before, after in pairwise(rows) if after.due_at < before.due_at)
-    print(
-        f"the products were back after {back_s:.0f} s, the backlog was gone {total_s - back_s:.1f} s later; "
-        f"{late} of {len(rows)} came behind a later deadline"
-    )
-
-
-def limits(lists: int) -> None:
-    """Print what the vendor's own windows leave."""
-    window = CAMPAIGNS_DEFAULT[0]
-    print(
-        f"Campaigns' window of {window.calls} calls in {window.seconds} s per endpoint allows "
-        f"{window.calls / window.seconds:.2f} withdrawals a second where they are read back from the "
-        f"lists, half of it where each is asked about ({lists} list to leave)"
-    )
+        for thread in threads:
+            thread.join()
 
 
 if __name__ == "__main__":

@@ -268,6 +268,20 @@ def test_who_leaves_meanwhile_is_found_by_the_reading_that_proves_the_others(lea
     assert watch.look() == 0
 
 
+def test_after_an_outage_nobody_who_rests_for_the_proof_is_taken_up_again(few):
+    emails = members(few, 12)
+    withdraw(few, *emails)
+    silent = {"match": "POST /api/v1.1/workflow", "times": 9_999, "how": "status", "status": 503}
+    few.sim.control("break", silent)
+    carry(few)
+    few.sim.control("reset", {})
+    few.clock.ahead += timedelta(minutes=10)
+    assert carry_out(few.context, worker="a", limit=6) == Carried(awaited=6)
+    assert carry_out(few.context, worker="a", limit=6) == Carried(awaited=6)
+    assert carry_out(few.context, worker="a", limit=6) == Carried()
+    assert look(few) == Carried(done=12)
+
+
 def test_several_workers_trigger_nobody_twice_and_all_are_proved(drawn):
     emails = members(drawn, 24)
     withdraw(drawn, *emails)

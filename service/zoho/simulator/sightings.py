@@ -47,10 +47,11 @@ def person(world: World, call: Call) -> Reply:
 
 
 def meter(world: World, _call: Call) -> Reply:
-    """Answer the calls and credits since the last reset."""
+    """Answer the calls and credits since the last reset, and until when which endpoint is locked."""
     calls = {product: world.meter.calls[product] for product in ("crm", "campaigns", "oauth")}
     by_endpoint = dict(sorted(world.meter.by_endpoint.items()))
-    return json_reply({"calls": calls, "credits": world.meter.credits, "by_endpoint": by_endpoint})
+    told = {"calls": calls, "credits": world.meter.credits, "by_endpoint": by_endpoint}
+    return json_reply({**told, "locks": world.meter.locks(world.clock.seconds())})
 
 
 def deliveries(world: World, _call: Call) -> Reply:
