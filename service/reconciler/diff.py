@@ -8,14 +8,14 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 from sqlalchemy import Connection, func, select
 
 from service.db import drift, insert_rows
 from service.policy import Deadline, PolicySet
-from service.reconciler import disagreement, roomy
+from service.reconciler import disagreement, slices
 from service.reconciler.placing import known, places_of
 from service.vault import Vault
 
@@ -43,7 +43,7 @@ DATED = frozenset(STOPPING) - {
 }
 """Kinds in which somebody said stop, so that a legal clock runs."""
 
-CHUNK = 4_000
+CHUNK = slices.CHUNK
 """People looked up at once, and deadlines remembered."""
 
 Due = Callable[[datetime, str, str | None], tuple[datetime, Deadline]]
@@ -66,17 +66,17 @@ def compare(
     vault: Vault,
     now: datetime,
     without: frozenset[str] = frozenset(),
+    many: int = slices.MANY,
 ) -> Found:
     """Compare the mirrors with the ledger and keep what disagrees as this run's `drift` rows.
 
-    The products `without` are as if nobody were in them.
+    The products `without` are as if nobody were in them. From `many` rows on, halves are compared at once:
+    `tx` must have changed neither a mirror nor the ledger before, for other connections do not see that.
     """
-    roomy.prepare(tx)
     kinds: Counter[str] = Counter()
     unconsented: Counter[tuple[str, str]] = Counter()
     due = _remembered(policy)
-    found = tx.execute(disagreement.select_all(policy, now, without), execution_options={"yield_per": CHUNK})
-    for part in found.partitions():
+    for part in slices.partitions(tx, partial(disagreement.select_all, policy, now, without), many):
         placed = [row for row in part if row.kind in DATED or row.doubtful]
         places = places_of(tx, placed, policy, vault)
         kept = [_row(row, run_id, policy, places.get(row.address_index), due) for row in part]

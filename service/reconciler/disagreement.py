@@ -24,6 +24,7 @@ from sqlalchemy import (
 from service.consent import State
 from service.db import Moment
 from service.policy import UNKNOWN, PolicySet
+from service.reconciler.ledger_side import Only
 from service.reconciler.people import people
 from service.reconciler.sealed import sealed_address
 
@@ -35,7 +36,9 @@ WAITING = ("unknown", "pending", "expired")
 """States of people whom nobody may mail yet, or any more, and who refused nothing."""
 
 
-def select_all(policy: PolicySet, now: datetime, without: frozenset[str] = frozenset()) -> Select[Any]:
+def select_all(
+    policy: PolicySet, now: datetime, without: frozenset[str] = frozenset(), only: Only = None
+) -> Select[Any]:
     """Select one row per person about whom a product and the ledger disagree, and one per count of the rest.
 
     `unconsented` counts, by jurisdiction and state, the people whom a product permits although the ledger
@@ -43,7 +46,7 @@ def select_all(policy: PolicySet, now: datetime, without: frozenset[str] = froze
     people are gone through once: that is why both come from one grouping. Of who is `doubtful` the caller
     must ask where they are: CRM alone does not tell, and it decides whether the policy says stop.
     """
-    named = _named(policy, now, without)
+    named = _named(policy, now, without, only)
     n = named.c
     odd = or_(n.kind.is_not(None), n.doubtful == 1)
     keys = {
@@ -73,9 +76,9 @@ TIMES = (
 )
 
 
-def _named(policy: PolicySet, now: datetime, without: frozenset[str]) -> Subquery:
+def _named(policy: PolicySet, now: datetime, without: frozenset[str], only: Only) -> Subquery:
     """Return everybody with the kind of what disagrees, or NULL; worked out once for each of them."""
-    person = people(policy, now, without)
+    person = people(policy, now, without, only)
     p = person.c
     waiting = p.state.in_([State.UNKNOWN.value, State.PENDING.value, State.EXPIRED.value])
     unconsented = and_(p.permits == 1, p.stop != 1, waiting)

@@ -4,8 +4,9 @@ Pure SQL over the standing projection and the events; nothing is judged here.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeAlias
 
 from sqlalchemy import (
     BigInteger,
@@ -33,7 +34,23 @@ MINUTE = timedelta(minutes=1)
 """How exactly CRM and Campaigns tell times: a later moment of the same second, or minute, is possible."""
 
 
-def known(purpose: str, now: datetime, only: Sequence[bytes] | None) -> Subquery:
+LAST = 255
+"""The last byte that a keyed hash can begin with."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slice:
+    """All addresses whose keyed hash begins with a byte of `first` to `last`, both included."""
+
+    first: int
+    last: int
+
+
+Only: TypeAlias = Sequence[bytes] | Slice | None
+"""Which addresses are looked at: these, a slice of them all, or all."""
+
+
+def known(purpose: str, now: datetime, only: Only) -> Subquery:
     """Return the ledger's side: standing for the purpose, the live grant that decided, our last write."""
     deciding, told = happening.alias("deciding"), _told(only)
     ran_out = and_(
@@ -66,12 +83,13 @@ def known(purpose: str, now: datetime, only: Sequence[bytes] | None) -> Subquery
     )
 
 
-def _told(only: Sequence[bytes] | None) -> Subquery:
+def _told(only: Only) -> Subquery:
     """Return each person's last withdrawal (its time), and last hard bounce and write of ours (recorded)."""
     kinds = (Category.WITHDRAWN, Category.BOUNCE_HARD, Category.ENFORCEMENT)
+    # To look up whose each event is costs more than a slice saves.
     theirs = (
         true()
-        if only is None
+        if only is None or isinstance(only, Slice)
         else happening.c.sub.in_(select(subject.c.sub).where(among(subject.c.address_index, only)))
     )
     # What lets somebody be mailed again explains no later opt-out.
@@ -98,6 +116,11 @@ def _shifted(moment: ColumnElement[Any], by: timedelta) -> ColumnElement[Any]:
     return type_coerce(milliseconds, Moment())
 
 
-def among(index: ColumnElement[bytes], only: Sequence[bytes] | None) -> ColumnElement[bool]:
+def among(index: ColumnElement[bytes], only: Only) -> ColumnElement[bool]:
     """Return whether an address is one of these, where not all are meant."""
-    return true() if only is None else index.in_(only)
+    if only is None:
+        return true()
+    if not isinstance(only, Slice):
+        return index.in_(only)
+    begins = index >= bytes([only.first]) if only.first else true()
+    return and_(begins, index < bytes([only.last + 1]) if only.last < LAST else true())

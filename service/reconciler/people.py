@@ -14,6 +14,7 @@ from sqlalchemy import CTE, ColumnElement, Connection, Select, and_, case, exist
 from service.consent import State
 from service.db import chunks, contact, member, run
 from service.policy import PolicySet
+from service.reconciler.ledger_side import Only
 from service.reconciler.runs import BELIEVED, KIND
 from service.reconciler.sides import facts
 
@@ -24,7 +25,7 @@ def people(
     policy: PolicySet,
     now: datetime,
     without: frozenset[str] = frozenset(),
-    only: Sequence[bytes] | None = None,
+    only: Only = None,
 ) -> CTE:
     """Return the CTE of all addresses in either mirror, or of `only` these, judged; see its labels.
 

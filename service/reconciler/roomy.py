@@ -1,4 +1,7 @@
-"""Room for statements over everybody: what PostgreSQL is told for one transaction. SQLite needs nothing."""
+"""Room for statements over everybody: what the stores are told for one transaction or one connection."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from sqlalchemy import Connection
 
@@ -13,10 +16,26 @@ SETTINGS = (
     "SET LOCAL enable_sort = off",
     # Cursors get no workers, and a look-up of a thousand people is over before one has begun.
     "SET LOCAL max_parallel_workers_per_gather = 0",
+    # While others read for it, the one that writes says nothing, for minutes where there are millions.
+    "SET LOCAL idle_in_transaction_session_timeout = '15min'",
 )
+SQLITE_CACHE_KIB = 65_536
+"""Of a connection that reads through everybody; look-ups by keyed hash touch pages all over."""
 
 
 def prepare(tx: Connection) -> None:
-    """Make room until this transaction ends."""
+    """Make room until this transaction ends; SQLite needs none."""
     if tx.dialect.name == "postgresql":
         tx.exec_driver_sql("; ".join(SETTINGS))
+
+
+@contextmanager
+def cached(reader: Connection) -> Iterator[None]:
+    """Give a connection to SQLite a larger cache, outside of transactions, and take it back."""
+    cursor = reader.connection.cursor()
+    before = cursor.execute("PRAGMA cache_size").fetchone()[0]
+    cursor.execute(f"PRAGMA cache_size = -{SQLITE_CACHE_KIB}")
+    try:
+        yield
+    finally:
+        reader.connection.cursor().execute(f"PRAGMA cache_size = {before}")

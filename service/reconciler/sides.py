@@ -38,7 +38,7 @@ from service.db import (
 )
 from service.policy import PolicySet
 from service.reconciler.enforcement import CAMPAIGNS
-from service.reconciler.ledger_side import among, known
+from service.reconciler.ledger_side import Only, among, known
 from service.reconciler.port import Member, OutcomeKind
 
 
@@ -48,7 +48,7 @@ class _Scope:
 
     names: Sequence[str]
     without: frozenset[str]
-    only: Sequence[bytes] | None
+    only: Only
 
     def shows(self, product: str, index: ColumnElement[bytes]) -> ColumnElement[bool]:
         """Return whether this row of a product, of this address, is looked at."""
@@ -59,12 +59,12 @@ def facts(
     policy: PolicySet,
     now: datetime,
     without: frozenset[str] = frozenset(),
-    only: Sequence[bytes] | None = None,
+    only: Only = None,
 ) -> CTE:
     """Put the sides together; every column is named once and may be NULL where a side knows nothing.
 
     The products `without` (`crm`, `campaigns`) are as if nobody were in them. Our own canaries never count.
-    `only` are the addresses to look at, where not all: each side then reads no more than theirs.
+    `only` are the addresses to look at, where not all: each side then keeps no more than theirs.
     """
     names = [entry.name for entry in policy.zoho.campaigns.lists if entry.purpose == policy.zoho.governs]
     scope = _Scope(names=names, without=without, only=only)
@@ -124,7 +124,8 @@ def _in_crm(scope: _Scope, index: ColumnElement[bytes]) -> ColumnElement[bool]:
 
 def _on_a_list(scope: _Scope, index: ColumnElement[bytes]) -> ColumnElement[bool]:
     theirs = member.alias("theirs")
-    return exists().where(theirs.c.list_name.in_(scope.names), theirs.c.address_index == index)
+    here = scope.shows(CAMPAIGNS, theirs.c.address_index)
+    return exists().where(theirs.c.list_name.in_(scope.names), theirs.c.address_index == index, here)
 
 
 def _crm(scope: _Scope) -> Subquery:
