@@ -67,6 +67,7 @@ class Seeking:
     others: Others = lambda _: None
     """The watch, which does not read the lists meanwhile."""
     found: Callable[[Carried], None] = lambda _: None
+    chunk: int = CHUNK
     scattered: set[str] = field(default_factory=set)
     """The lists that do not show those first who left last."""
     whole_from: datetime | None = None
@@ -102,7 +103,7 @@ class Seeking:
         shown, quiet = Shown(), False
         if not sought:
             return shown
-        for chunk in _chunks(self.context.campaigns.left(name)):
+        for chunk in _chunks(self.context.campaigns.left(name), self.chunk):
             fresh = self._take(shown, name, chunk, awaited)
             shown.late |= quiet and bool(fresh & awaited.keys())
             quiet |= not fresh
@@ -133,7 +134,7 @@ class Seeking:
     def _learn(self, shown: Mapping[str, Shown], began: datetime) -> None:
         """Remember which lists are no use read in part, and when whole ones may be read again."""
         self.scattered |= {name for name, one in shown.items() if one.late}
-        if calls := sum(one.calls for one in shown.values() if one.ended and one.rows > CHUNK):
+        if calls := sum(one.calls for one in shown.values() if one.ended and one.rows > self.chunk):
             self.whole_from = began + calls * EACH
 
     def _prove(self, seen: many.Seen, began: datetime) -> None:
@@ -168,6 +169,6 @@ def _left_long_ago(tx: Connection, name: str, indexes: Sequence[bytes]) -> set[b
     return set(tx.scalars(select(member.c.address_index).where(left, member.c.address_index.in_(indexes))))
 
 
-def _chunks(members: Iterator[ListMember]) -> Iterator[list[ListMember]]:
-    while chunk := list(islice(members, CHUNK)):
+def _chunks(members: Iterator[ListMember], size: int) -> Iterator[list[ListMember]]:
+    while chunk := list(islice(members, size)):
         yield chunk
