@@ -71,7 +71,7 @@ def bundle(
         )
     with app.running(settings.load()) as parts:
         address = addresses.parse(email)
-        record_look_up(parts, address, reason, "bundle")
+        record_look_up(parts, address, reason, "bundle with staff" if with_staff else "bundle")
         opened = {"disclose_key": disclose_key, "with_staff": with_staff}
         data = make_bundle(parts.intake, address, at=app.now(), as_of=moment, **opened)
         key = parts.keys.log.vkey

@@ -13,7 +13,7 @@ from litestar.di import NamedDependency
 from service.consent import Standing
 from service.ledger.entry import format_time
 from service.reports.history import to_json
-from service.web.auth import HISTORY_READ
+from service.web.auth import HISTORY_READ, Program
 from service.web.edge import Edge
 from service.web.keyed import program
 from service.web.lookups import Question, ask_bundle, ask_history, question
@@ -26,6 +26,12 @@ class QuestionIn(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     email: Annotated[str, msgspec.Meta(min_length=3, max_length=500)]
     purpose_of_lookup: Annotated[str, msgspec.Meta(min_length=3, max_length=500)]
     as_of: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
+
+
+class BundleIn(QuestionIn, frozen=True, kw_only=True):
+    """A question for a bundle; `with_staff` opens what names staff: for auditors, never for the person."""
+
+    with_staff: bool = False
 
 
 class StandingOut(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,7 +87,9 @@ async def post_standing(request: AnyRequest, edge: NamedDependency[Edge]) -> Res
 @post("/api/bundle", name="bundle")
 async def post_bundle(request: AnyRequest, edge: NamedDependency[Edge]) -> Response[bytes]:
     """Return the bundle of an address: a zip file that verifies without us."""
-    return zipped(await ask_bundle(edge, await _question(request, edge)))
+    asker = await program(edge, request, HISTORY_READ)
+    asked = convert(await read_json(request, QUESTION_BYTES), BundleIn)
+    return zipped(await ask_bundle(edge, _about(edge, asker, asked), with_staff=asked.with_staff))
 
 
 def zipped(data: bytes) -> Response[bytes]:
@@ -92,7 +100,10 @@ def zipped(data: bytes) -> Response[bytes]:
 
 async def _question(request: AnyRequest, edge: Edge) -> Question:
     asker = await program(edge, request, HISTORY_READ)
-    asked = convert(await read_json(request, QUESTION_BYTES), QuestionIn)
+    return _about(edge, asker, convert(await read_json(request, QUESTION_BYTES), QuestionIn))
+
+
+def _about(edge: Edge, asker: Program, asked: QuestionIn) -> Question:
     as_of = None if asked.as_of is None else asked.as_of.astimezone(UTC)
     return question(
         actor=asker.name, email=asked.email, reason=asked.purpose_of_lookup, as_of=as_of, now=edge.now()

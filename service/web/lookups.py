@@ -7,6 +7,7 @@ known makes no difference to the status, and little to the time.
 import asyncio
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 from service.errors import Malformed
 from service.intake import Claim
@@ -51,11 +52,12 @@ async def ask_history(edge: Edge, asked: Question) -> History:
         return await asyncio.to_thread(_history, edge, asked)
 
 
-async def ask_bundle(edge: Edge, asked: Question) -> bytes:
-    """Return the bundle about the address as a zip file."""
+async def ask_bundle(edge: Edge, asked: Question, *, with_staff: bool = False) -> bytes:
+    """Return the bundle about the address as a zip file; the look-up says whether staff are named in it."""
+    make = partial(bundle, edge.intake, asked.address, as_of=asked.as_of, with_staff=with_staff)
     async with at_least(LOOKUP_S):
-        await _record_access(edge, asked, "bundle")
-        return await asyncio.to_thread(bundle, edge.intake, asked.address, at=edge.now(), as_of=asked.as_of)
+        await _record_access(edge, asked, "bundle with staff" if with_staff else "bundle")
+        return await asyncio.to_thread(make, at=edge.now())
 
 
 async def _record_access(edge: Edge, asked: Question, what: str) -> None:

@@ -1,4 +1,6 @@
+import io
 import time
+import zipfile
 from datetime import timedelta
 
 import pytest
@@ -133,6 +135,22 @@ def test_a_bundle_verifies_without_us(site: Site, email: str):
     assert "example.com" not in answer.headers["Content-Disposition"]
     verdict = verify_bundle(answer.content, site.edge.intake.keys.log.vkey)
     assert verdict.state is State.GOOD, verdict.report()
+
+
+@pytest.mark.parametrize(("with_staff", "asked_for"), [(False, "bundle"), (True, "bundle with staff")])
+def test_a_bundle_names_staff_on_demand_alone_and_the_look_up_says_so(site: Site, with_staff, asked_for):
+    site.subscribe(CYD)
+    answer = site.ask("/api/bundle", CYD, purpose_of_lookup="Bo asked for it", with_staff=with_staff)
+    assert verify_bundle(answer.content, site.edge.intake.keys.log.vkey).state is State.GOOD
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as members:
+        told = b"".join(members.read(name) for name in members.namelist())
+    assert (b"Bo asked for it" in told) is with_staff
+    look_ups = [one for one in site.history(CYD)["records"] if one["category"] == "access"]
+    assert look_ups[0]["evidence"]["asked_for"] == asked_for
+
+
+def test_only_a_bundle_can_be_asked_for_with_staff(site: Site):
+    assert site.ask("/api/history", CYD, with_staff=True).status_code == 400
 
 
 def test_an_address_is_never_asked_for_in_a_url(site: Site):

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from service.web.api import QuestionIn, StandingsOut
+from service.web.api import BundleIn, QuestionIn, StandingsOut
 from service.web.audits import AuditIn, AuditPageIn
 from service.web.confirming import ConfirmationOut, ConfirmationsIn, ConfirmationsOut
 from service.web.corrections import CorrectionIn, CorrectionOut
@@ -30,6 +30,7 @@ STRUCTS: Final = (
     AuditPageIn,
     NamesIn,
     QuestionIn,
+    BundleIn,
     StandingsOut,
     EventIn,
     EventOut,

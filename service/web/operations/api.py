@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from service.web.api import QuestionIn, StandingsOut
+from service.web.api import BundleIn, QuestionIn, StandingsOut
 from service.web.audits import AuditIn
 from service.web.confirming import ConfirmationsIn, ConfirmationsOut
 from service.web.corrections import CorrectionIn, CorrectionOut
@@ -64,7 +64,7 @@ API: Final = (
         method="post",
         name="bundle",
         summary="The history as one zip file that verifies without us; needs the scope history:read",
-        reads={JSON: reference(QuestionIn)},
+        reads={JSON: reference(BundleIn)},
         gives={200: {"application/zip": {}}},
         errors=LOOKUP_ERRORS,
         security="key",
