@@ -46,6 +46,10 @@ LESSONS: Final = {
         (
             "reconciler/test_heeding.py::test_a_forged_hint_costs_a_read_and_changes_nothing",
             "reconciler/test_heeding.py::test_a_late_hint_tells_what_is_so_now_not_what_was",
+            (
+                "reconciler/test_heeding.py::"
+                "test_who_is_let_mail_again_by_hand_is_stopped_again_a_few_times_and_not_for_ever"
+            ),
         ),
     ),
     19: Lesson(
@@ -109,6 +113,7 @@ LESSONS: Final = {
         (
             "web/test_forms.py::test_a_form_whose_purpose_needs_confirmation_asks_and_does_not_permit",
             "web/test_forms.py::test_the_click_in_the_confirmation_mail_is_an_event_of_its_own_and_permits",
+            "web/test_confirming.py::test_the_link_of_an_old_mail_does_not_lift_a_withdrawal_made_since",
             "test_lessons.py::test_the_readme_says_how_double_opt_in_works_between_the_products",
         ),
     ),
@@ -191,6 +196,7 @@ LESSONS: Final = {
     37: Lesson(
         "an event concerns one recipient; another's bad address costs nobody anything",
         (
+            "web/test_events.py::test_a_dead_mailbox_suppresses_nobody_else_of_the_same_mailing",
             "web/test_hooks.py::test_an_event_of_campaigns_is_kept_as_a_hash_and_once",
             "web/test_events.py::test_a_bad_event_in_an_array_costs_only_itself",
         ),
@@ -215,7 +221,10 @@ LESSONS: Final = {
     ),
     41: Lesson(
         "a GET changes nothing",
-        ("web/test_unsubscribe.py::test_a_scanner_that_follows_the_link_changes_nothing",),
+        (
+            "web/test_unsubscribe.py::test_a_scanner_that_follows_the_link_changes_nothing",
+            "web/test_confirming.py::test_a_scanner_that_follows_the_link_confirms_nothing",
+        ),
     ),
     42: Lesson(
         "a token stays usable, and ends its purpose alone",

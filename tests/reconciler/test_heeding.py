@@ -114,6 +114,8 @@ def test_who_is_let_mail_again_by_hand_is_stopped_again_a_few_times_and_not_for_
         again = carry_out(small.context, worker="a")
         assert again.done == (1 if number < FIGHTS - 1 else 0)
     assert not stopped(small, email)
+    assert {"consent.granted", "consent.confirmed"}.isdisjoint(small.events(email))
+    assert small.standing(email) == ("refused", True)
     with small.db.read() as tx:
         assert tx.scalar(select(func.count()).select_from(task)) == FIGHTS
 

@@ -297,3 +297,14 @@ def test_a_vacation_reply_is_no_bounce_and_is_not_recorded(site: Site):
     answer = site.event(category="bounce.hard", evidence={"diagnostic": "I am out of the office"})
     assert (answer.status_code, site.size) == (400, before)
     assert "evidence.diagnostic" in answer.text
+
+
+def test_a_dead_mailbox_suppresses_nobody_else_of_the_same_mailing(site: Site):
+    emails = [f"p{number}@example.com" for number in range(3)]
+    for email in emails:
+        site.subscribe(email)
+    bounce = {"smtp_status": "5.1.1", "campaign": "spring"}
+    site.event(category="bounce.hard", email=emails[0], purpose="marketing", evidence=bounce)
+    site.clock.advance(minutes=1)
+    mailable = [site.history(email)["standing_now"][0]["may_mail"] for email in emails]
+    assert mailable == [False, True, True]
