@@ -1,6 +1,7 @@
 """Mirrors of the two products as last read."""
 
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import (
     Column,
@@ -91,21 +92,28 @@ class OutcomeColumns(TypedColumns):
     """The entry that recorded it; None while it is news."""
 
 
-crm_record = Table("crm_record", metadata, CrmRecordColumns, PrimaryKeyConstraint("module", "record_id"))
+_BY_KEY: dict[str, Any] = {"sqlite_with_rowid": False}
+"""On SQLite rows stand in the order of their keys, so that one look-up finds them instead of two."""
+
+crm_record = Table(
+    "crm_record", metadata, CrmRecordColumns, PrimaryKeyConstraint("module", "record_id"), **_BY_KEY
+)
 crm_address = Table(
     "crm_address",
     metadata,
     CrmAddressColumns,
     PrimaryKeyConstraint("module", "record_id", "address_index"),
     Index("ix_crm_address_address_index", "address_index"),
+    **_BY_KEY,
 )
-contact = Table("contact", metadata, ContactColumns)
+contact = Table("contact", metadata, ContactColumns, **_BY_KEY)
 member = Table(
     "member",
     metadata,
     MemberColumns,
     PrimaryKeyConstraint("list_name", "address_index"),
     Index("ix_member_address_index", "address_index"),
+    **_BY_KEY,
 )
 outcome = Table(
     "outcome",

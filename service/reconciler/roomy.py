@@ -19,7 +19,7 @@ SETTINGS = (
     # While others read for it, the one that writes says nothing, for minutes where there are millions.
     "SET LOCAL idle_in_transaction_session_timeout = '15min'",
 )
-SQLITE_CACHE_KIB = 65_536
+SQLITE_CACHE_KIB = 24_576
 """Of a connection that reads through everybody; look-ups by keyed hash touch pages all over."""
 
 
