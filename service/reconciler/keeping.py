@@ -1,11 +1,12 @@
 """Store a run's plan whole: a crash loses neither a write nor its proof, an approval names its digest."""
 
 from datetime import datetime
+from itertools import chain
 from typing import Any
 
 from sqlalchemy import Connection, and_, exists, insert, or_, update
 
-from service.db import change, chunks, plan
+from service.db import batches, change, plan
 from service.policy import PolicySet
 from service.reconciler.plan import Change, Plan, cost_of_permits
 from service.reconciler.planning import governed_lists
@@ -33,12 +34,12 @@ def keep(tx: Connection, made: Plan, *, policy: PolicySet, applying: bool, at: d
         )
     )
     stops = "planned" if applying else "proposed"
-    rows = [
-        *(_row(made.run_id, item, stops) for item in made.changes),
-        *(_row(made.run_id, item, "contested") for item in made.contested),
-        *(_row(made.run_id, item, "contested" if item.contested else "proposed") for item in made.permits),
-    ]
-    for part in chunks(rows):
+    rows = chain(
+        (_row(made.run_id, item, stops) for item in made.changes),
+        (_row(made.run_id, item, "contested") for item in made.contested),
+        (_row(made.run_id, item, "contested" if item.contested else "proposed") for item in made.permits),
+    )
+    for part in batches(rows):
         tx.execute(insert(change), part)
     _supersede_earlier(tx, made.run_id)
 
