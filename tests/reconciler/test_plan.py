@@ -1,5 +1,6 @@
 """Plans that are kept, approved by their digest, and let people go; against the simulated organisation."""
 
+import hashlib
 from dataclasses import replace
 from datetime import timedelta
 
@@ -10,11 +11,12 @@ from sqlalchemy.exc import DBAPIError
 
 from service.db import approval, change, crm_record, drift, plan
 from service.errors import Forbidden, Malformed, NotFound, Stale
+from service.ledger.canonical import canonical
 from service.policy import PolicySet
 from service.reconciler import breakers, enforce, plans, showing
 from service.reconciler.breakers import Trip
 from service.reconciler.letting import between_runs
-from service.reconciler.plan import urgency
+from service.reconciler.plan import digest, urgency
 from service.reconciler.plans import Person
 from tests.reconciler.conftest import CrashError, World, fresh_clients, stopped
 from tests.running import claim, withdrawal
@@ -38,9 +40,11 @@ def consent_again(made: World, kind: str = "opted_out_both", **more) -> str:
     return email
 
 
-def decide(made: World, run_id: int, digest: bytes, who: Person = ANA, decision="approve", **more):
+def decide(made: World, run_id: int, approved: bytes, who: Person = ANA, decision="approve", **more):
     policy = more.pop("policy", made.intake.policy)
-    return plans.decide(made.db, run_id, digest.hex(), who, decision, policy=policy, now=made.clock(), **more)
+    return plans.decide(
+        made.db, run_id, approved.hex(), who, decision, policy=policy, now=made.clock(), **more
+    )
 
 
 def states(made: World, run_id: int, direction: str) -> dict[str, str]:
@@ -155,13 +159,13 @@ def test_above_the_set_number_two_different_people_approve(small):
     consent_again(small)
     policy = with_rules(small, one_approval_until=0)
     made = small.run(policy=policy)
-    digest = made.plan.digest
-    assert decide(small, made.run_id, digest, policy=policy).state == "open"
+    shown = made.plan.digest
+    assert decide(small, made.run_id, shown, policy=policy).state == "open"
     with pytest.raises(Malformed, match="already"):
-        decide(small, made.run_id, digest, policy=policy)
+        decide(small, made.run_id, shown, policy=policy)
     small.run(policy=policy)
     assert state_of(small, made.run_id) == "open"
-    assert decide(small, made.run_id, digest, BEN, policy=policy).state == "approved"
+    assert decide(small, made.run_id, shown, BEN, policy=policy).state == "approved"
 
 
 @pytest.mark.parametrize("role", ["auditor", "legal", "admin", "privacy", "approvers"])
@@ -497,3 +501,16 @@ def test_what_was_undone_long_ago_is_forgotten(small):
     small.clock.ahead = timedelta(days=31)
     assert not small.run().plan.contested
     assert stopped(small, email)
+
+
+def test_a_plan_is_hashed_change_by_change_to_what_the_canonical_whole_hashes_to(small):
+    made = small.run(applying=False).plan
+    told = [item.told() for item in made.everything]
+    assert len(told) > 3
+    whole = {
+        "changes": sorted(told, key=lambda one: (one["target"], one["person"])),
+        "policy": made.policy,
+    }
+    expected = hashlib.sha256(canonical(whole)).digest()
+    assert made.digest == expected
+    assert digest(reversed(told), made.policy) == expected
