@@ -52,12 +52,14 @@ def test_the_meter_counts_calls_by_product_and_endpoint_until_reset(sim, zoho):
             "GET /crm/v8/{module}": 1,
             "POST /oauth/v2/token": 1,
         },
+        "locks": {},
     }
     sim.control("reset", {})
     assert sim.control("meter") == {
         "calls": {"crm": 0, "campaigns": 0, "oauth": 0},
         "credits": 0,
         "by_endpoint": {},
+        "locks": {},
     }
 
 
