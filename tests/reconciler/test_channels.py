@@ -135,5 +135,6 @@ def test_a_notification_that_was_lost_is_found_by_the_sweep_and_crm_is_asked_oft
     made.sim.control("switches", {"watch.lose_every": 1})
     act(made, made.emails("single_soft_bounce")[0], "crm")
     made.clock.ahead += timedelta(minutes=6)
+    made.sim.control("clock", {"advance_s": 360})
     watch.look()
     assert quick_looks(hooked) == 8
