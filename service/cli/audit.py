@@ -21,7 +21,7 @@ from service.reconciler.run import reconcile as run_once
 from service.reports.audit import audit_html, audit_json, mapping_html, mapping_markdown
 from service.reports.audit.showing import facts, headline
 from service.reports.render import harm_title
-from service.zoho.estimate import Estimate
+from service.zoho.cost import Estimate
 
 COLOURS = {Verdict.PASS: "green", Verdict.WARN: "yellow", Verdict.FAIL: "bold red"}
 FILE = click.Path(dir_okay=False, path_type=Path)

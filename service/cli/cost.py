@@ -4,7 +4,7 @@ import click
 
 from service import app
 from service.reconciler.port import Meter
-from service.zoho.estimate import Estimate
+from service.zoho.cost import Estimate
 from service.zoho.mapping import Zoho
 from service.zoho.shared import SharedQuota
 

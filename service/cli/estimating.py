@@ -12,8 +12,8 @@ from service.reconciler.port import Member
 from service.vault import connection
 from service.zoho import errands, listings
 from service.zoho import estimate as estimating
+from service.zoho.cost import Estimate
 from service.zoho.errands import Mailing
-from service.zoho.estimate import Estimate
 from service.zoho.listings import Noted
 from service.zoho.mapping import Zoho
 from service.zoho.shared import SharedQuota

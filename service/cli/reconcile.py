@@ -19,7 +19,7 @@ from service.reports.drift import drift_report
 from service.reports.drift.kinds import describe
 from service.reports.render import render
 from service.vault.pseudonym import by_address
-from service.zoho.estimate import Estimate
+from service.zoho.cost import Estimate
 
 
 @click.command(short_help="Show what differs and what it would cost; --apply repairs it.")

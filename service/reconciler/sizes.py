@@ -13,6 +13,7 @@ from sqlalchemy import Connection, case, func, select
 from service.db import change, contact, crm_address, crm_record, drift, member, outcome, plan
 from service.policy import PolicySet
 from service.reconciler import runs
+from service.reconciler.apply import BOUNCES
 from service.reconciler.context import Context
 from service.reconciler.crm_reading import FOLLOWED_FROM, base_of
 from service.reconciler.enforcement import CAMPAIGNS, CRM
@@ -25,10 +26,14 @@ LATE = timedelta(days=120)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stops:
-    """What is to be written: records of CRM by module, and contacts of Campaigns."""
+    """What is to be written: records of CRM by module, and contacts of Campaigns.
+
+    `reasoned` are modules of which some record is told why, which a bulk write cannot.
+    """
 
     records: Mapping[str, int] = field(default_factory=dict)
     contacts: int = 0
+    reasoned: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +92,7 @@ def sizes(tx: Connection, context: Context) -> Sizes | None:
         permissions={"granted": 0, "refused": 0} | _by_permission(tx),
         outcomes=_by_campaign(tx, last[1]),
         lists=len(_governed(policy)),
-        stops=_stops(tx, last[0], _governed(policy)),
+        stops=_stops(tx, last[0], policy),
     )
 
 
@@ -188,7 +193,7 @@ def _rewritten(tx: Connection, run_id: int, module: str) -> int:
     return int(tx.scalar(select(func.count(change.c.target.distinct())).where(wrote)) or 0)
 
 
-def _stops(tx: Connection, run_id: int, lists: tuple[str, ...]) -> Stops:
+def _stops(tx: Connection, run_id: int, policy: PolicySet) -> Stops:
     stopped = (drift.c.run_id == run_id) & (drift.c.action == "stop")
     records = (
         select(crm_record.c.module, crm_record.c.record_id)
@@ -203,10 +208,24 @@ def _stops(tx: Connection, run_id: int, lists: tuple[str, ...]) -> Stops:
         .subquery()
     )
     by_module = tx.execute(select(records.c.module, func.count()).group_by(records.c.module))
-    on_lists = (member.c.list_name.in_(lists)) & (member.c.status == Member.ACTIVE.value)
+    reasoned = (
+        select(records.c.module)
+        .distinct()
+        .join(
+            crm_address,
+            (crm_address.c.module == records.c.module) & (crm_address.c.record_id == records.c.record_id),
+        )
+        .join(drift, drift.c.address_index == crm_address.c.address_index)
+        .where(stopped, drift.c.kind.in_(BOUNCES))
+    )
+    on_lists = (member.c.list_name.in_(_governed(policy))) & (member.c.status == Member.ACTIVE.value)
     contacts = tx.scalar(
         select(func.count(drift.c.address_index.distinct()))
         .join(member, member.c.address_index == drift.c.address_index)
         .where(stopped, on_lists)
     )
-    return Stops(records={row[0]: int(row[1]) for row in by_module}, contacts=int(contacts or 0))
+    return Stops(
+        records={row[0]: int(row[1]) for row in by_module},
+        contacts=int(contacts or 0),
+        reasoned=frozenset(tx.scalars(reasoned)) if policy.zoho.crm.reason_field else frozenset(),
+    )

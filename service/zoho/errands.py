@@ -11,7 +11,7 @@ from service.reconciler import natures
 from service.reconciler.plan import CRM_READ
 from service.reconciler.sizes import Approved
 from service.zoho import listings
-from service.zoho.estimate import Estimate
+from service.zoho.cost import Estimate
 from service.zoho.notifications import RENEWED_EVERY
 from service.zoho.quota import write_credits
 

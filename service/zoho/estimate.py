@@ -4,93 +4,26 @@ Follows what the clients do with an organisation of known size, page by page. Cr
 and calls of Campaigns too where nothing changed since the last reading, which notes what outcomes took.
 """
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import timedelta
 from math import ceil
 
 from service.errors import QuotaExhausted
-from service.reconciler import canaries, natures, sizes
-from service.reconciler.canaries import Canary
+from service.reconciler import canaries, sizes
 from service.reconciler.context import Context
 from service.reconciler.observe import OVERLAP
-from service.reconciler.plan import CRM_BATCH, CRM_READ, FEW
 from service.reconciler.port import OutcomeKind
 from service.reconciler.sizes import Sizes
-from service.zoho import listings, users
+from service.zoho import listings, repairs, users
 from service.zoho.bulk_read import CREATE, JOB_CREDITS, STATUS
 from service.zoho.bulk_read import PAGE as BULK_PAGE
 from service.zoho.coql import LARGEST_PAGE, SMALLEST_PAGE
+from service.zoho.cost import Estimate
 from service.zoho.crm_reads import DELETED_CREDITS
 from service.zoho.crm_sweeps import POLLS, bulk_credits, sweep_credits
 from service.zoho.listings import Noted
-from service.zoho.quota import CAMPAIGNS_DEFAULT, CAMPAIGNS_LIMITS, Quota, coql_credits, write_credits
-from service.zoho.ranges import PAGE
+from service.zoho.quota import Quota, coql_credits
 from service.zoho.shared import SharedQuota
-
-SECONDS_PER_CALL = 0.4
-"""Of a call over the internet, by experience; Campaigns takes eight writes at a time."""
-AT_A_TIME = 8
-
-
-@dataclass(slots=True, kw_only=True)
-class Estimate:
-    """Calls by endpoint and credits; `exact` is False where something was never read: `guessed` says what."""
-
-    crm: Counter[str] = field(default_factory=Counter)
-    campaigns: Counter[str] = field(default_factory=Counter)
-    oauth: int = 0
-    credits: int = 0
-    exact: bool = True
-    guessed: str = "nothing was read yet"
-    lasts_s: float | None = None
-    """How long it goes on, where that is chosen and no call waits for another."""
-    ranges: Mapping[str, int] = field(default_factory=dict)
-    """Rows that Campaigns gives at once, by endpoint, where they are fewer than usual."""
-
-    def ask_crm(self, endpoint: str, calls: int, credit: int) -> None:
-        """Add calls that cost so many credits together."""
-        self.crm[endpoint] += calls
-        self.credits += credit
-
-    def list_all(self, endpoint: str, rows: int, *, times: int = 1) -> None:
-        """Add the pages of a listing of Campaigns: the last one finds it empty."""
-        self.campaigns[endpoint] += times * listings.calls(rows, self.ranges.get(endpoint, PAGE))
-
-    def learn(self) -> None:
-        """Add asking for the edition and for the prices of calls."""
-        self.ask_crm("GET /crm/v8/org", 1, 1)
-        self.ask_crm("GET /crm/v8/__apis", 1, 1)
-
-    def add(self, other: "Estimate") -> None:
-        """Add what another errand costs; both use one access token."""
-        self.crm += other.crm
-        self.campaigns += other.campaigns
-        self.oauth = max(self.oauth, other.oauth)
-        self.credits += other.credits
-
-    @property
-    def calls(self) -> dict[str, int]:
-        """Return the calls by product."""
-        return {"crm": self.crm.total(), "campaigns": self.campaigns.total(), "oauth": self.oauth}
-
-    @property
-    def waits_s(self) -> float:
-        """Return how long Campaigns' windows will make it wait, from empty windows on."""
-        if self.lasts_s is not None:
-            return 0.0
-        return max((_waits_s(name, calls) for name, calls in self.campaigns.items()), default=0.0)
-
-    @property
-    def seconds(self) -> float:
-        """Return the likely duration; both products are read side by side."""
-        if self.lasts_s is not None:
-            return self.lasts_s
-        writes = sum(calls for name, calls in self.campaigns.items() if name.startswith("json/"))
-        reads = self.campaigns.total() - writes
-        busy = max(self.crm.total(), reads) + writes / AT_A_TIME
-        return busy * SECONDS_PER_CALL + self.waits_s
 
 
 def of_run(
@@ -100,13 +33,15 @@ def of_run(
     by: str = "cheapest",
     learning: bool = False,
     job_credits: int = JOB_CREDITS,
+    bulk_write_from: int = 0,
     outcomes: Sequence[Noted] | None = None,
     ranges: Mapping[str, int] | None = None,
 ) -> Estimate:
     """Return what reading everything costs, and when `applying` what is to be stopped by the last reading.
 
     `by` is how modules are read (`policies/zoho.toml`); `learning`: the edition is asked for first;
-    `job_credits` is what a bulk read costs in this organisation; `outcomes` are the calls that the last
+    `job_credits` is what a bulk read costs in this organisation; `bulk_write_from` from how many records on a
+    module is written in bulk; `outcomes` are the calls that the last
     reading of outcomes took, `ranges` the rows that Campaigns gives at once.
     """
     found = Estimate(exact=size.read_at is not None, oauth=1, ranges=ranges or {})
@@ -119,7 +54,7 @@ def of_run(
             _sweep(found, module, rows, by, job_credits)
     _read_campaigns(found, size, outcomes)
     if applying:
-        _write(found, size)
+        repairs.stop(found, size, bulk_write_from=bulk_write_from)
     return found
 
 
@@ -136,6 +71,7 @@ def of_next(context: Context, quota: Quota, *, applying: bool, contacts: int = 0
         by=context.policy.zoho.crm.sweep,
         learning=not quota.is_learned,
         job_credits=quota.gate("crm").price(CREATE, JOB_CREDITS),
+        bulk_write_from=context.policy.zoho.crm.bulk_write_from,
         outcomes=quota.outcome_calls if found is not None and isinstance(quota, SharedQuota) else None,
         ranges=quota.ranges.known,
     )
@@ -155,20 +91,12 @@ def _drive(found: Estimate, context: Context, *, applying: bool, segments: Mappi
     found.ask_crm("POST /crm/v8/coql", modules, modules)
     if not applying:
         return
-    _write_canaries(found, context, trusted)
+    repairs.drive(found, context, trusted)
     if len(trusted) < len(known):
-        _write_canaries(found, context, known)
+        repairs.drive(found, context, known)
         found.ask_crm("POST /crm/v8/coql", modules, modules)
         for count in segments.values():
             found.list_all("getsegmentcontacts", count)
-
-
-def _write_canaries(found: Estimate, context: Context, them: Sequence[Canary]) -> None:
-    alike = Counter((one.module, natures.OPTED_OUT[one.state]) for one in them)  # goes apart from stops
-    for (module, _), count in alike.items():
-        found.ask_crm(f"PUT /crm/v8/{module}", 1, write_credits(count))
-    states = [one.state for one in them if one.is_first]
-    found.campaigns += natures.calls(states, lists=len(context.lists), making=False)
 
 
 def require_off_hours(context: Context, quota: Quota, *, longest: timedelta) -> None:
@@ -242,30 +170,3 @@ def _read_campaigns(found: Estimate, size: Sizes, outcomes: Sequence[Noted] | No
     for key in campaigns:
         for kind in OutcomeKind:
             found.list_all(listings.RECIPIENTS, size.outcomes.get((key, kind.value), 0))
-
-
-def _write(found: Estimate, size: Sizes) -> None:
-    """Add the writes, and the reading back of each."""
-    for module, count in size.stops.records.items():
-        _write_records(found, module, count)
-    contacts = size.stops.contacts
-    found.campaigns["json/listsubscribe"] += contacts
-    found.campaigns["json/listunsubscribe"] += contacts * size.lists
-    found.campaigns["json/contactdonotmail"] += contacts
-    if contacts <= FEW:
-        found.campaigns["json/contactdonotmail"] += contacts
-    else:
-        active = sum(count for (_, status), count in size.members.items() if status == "unsub") + contacts
-        found.list_all("getlistsubscribers", active)
-
-
-def _write_records(found: Estimate, module: str, count: int) -> None:
-    reads = ceil(count / CRM_READ)
-    writes = [CRM_BATCH] * (count // CRM_BATCH) + ([count % CRM_BATCH] if count % CRM_BATCH else [])
-    found.ask_crm(f"PUT /crm/v8/{module}", len(writes), sum(map(write_credits, writes)))
-    found.ask_crm("POST /crm/v8/coql", reads, reads)
-
-
-def _waits_s(endpoint: str, calls: int) -> float:
-    limits = CAMPAIGNS_LIMITS.get(endpoint, CAMPAIGNS_DEFAULT)
-    return max(max(0, ceil(calls / limit.calls) - 1) * limit.seconds for limit in limits)

@@ -7,6 +7,8 @@ from msgspec import structs
 from sqlalchemy import select
 
 from service.db import change
+from service.zoho.bulk_write import CREATE
+from service.zoho.estimate import of_next
 from tests.faults_zoho.conftest import A_DAY, reconnected
 from tests.faults_zoho.doors import disagreements, twice_enforced
 from tests.reconciler.conftest import stopped
@@ -170,6 +172,22 @@ def test_a_bulk_write_leaves_out_whose_record_went_to_somebody_else(org):
         assert not any(record["Email_Opt_Out"] for record in made.person("moved@example.net")["crm"])
         made.converges()
         assert "consent.withdrawn" not in made.events("moved@example.net")
+
+
+@pytest.mark.parametrize("reason_field", [None, "Bounce_Reason"])
+def test_a_bulk_write_and_the_reading_before_it_are_estimated_to_the_credit(org, reason_field):
+    org.switch(bulk__duration_ms=25_000)  # as long as the estimate believes of a job
+    org.run(applying=False)
+    crm = structs.replace(org.intake.policy.zoho.crm, bulk_write_from=2, reason_field=reason_field)
+    policy = structs.replace(org.intake.policy, zoho=structs.replace(org.intake.policy.zoho, crm=crm))
+    with reconnected(org, policy) as made:
+        expected = of_next(made.context, made.zoho.quota, applying=True)
+        before = org.sim.control("meter")
+        assert made.run().applied
+        after = org.sim.control("meter")
+    assert (expected.crm[CREATE] > 0) == (reason_field is None)
+    assert expected.credits == after["credits"] - before["credits"]
+    assert expected.calls["crm"] == after["calls"]["crm"] - before["calls"]["crm"]
 
 
 def test_a_plan_that_waited_while_its_record_went_to_somebody_else_leaves_them_alone(org):

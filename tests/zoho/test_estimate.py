@@ -1,5 +1,6 @@
 """Estimates by sizes alone; that they are what is charged is tested with the commands."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -7,6 +8,9 @@ import pytest
 from service.reconciler.port import Member
 from service.reconciler.sizes import Approved, Joining, Sizes, Stops
 from service.zoho.bulk_read import CREATE
+from service.zoho.bulk_write import CREATE as CREATE_WRITE
+from service.zoho.bulk_write import JOB_CREDITS, MOST_ROWS
+from service.zoho.crm_sweeps import POLLS
 from service.zoho.errands import of_permits, of_push, of_watching
 from service.zoho.estimate import of_run
 from service.zoho.licence import EDITIONS
@@ -104,3 +108,29 @@ def test_watching_by_notifications_renews_them_every_hour():
         for told in (False, True)
     )
     assert subscribed - plain == 24
+
+
+@pytest.mark.parametrize(
+    ("stops", "bulk_from", "jobs", "puts"),
+    [(30_000, 0, 0, 300), (30_000, 1_000, 2, 0), (25_400, 1_000, 1, 4), (60_000, 30_000, 0, 600)],
+)
+def test_stops_in_bulk_are_read_again_before_each_job_and_what_is_left_is_written_by_hundreds(
+    stops, bulk_from, jobs, puts
+):
+    size = sized(100_000, stops=stops)
+    looking, writing = (
+        of_run(size, applying=applying, by="coql", bulk_write_from=bulk_from) for applying in (False, True)
+    )
+    in_bulk = min(stops, jobs * MOST_ROWS)
+    assert writing.crm[CREATE_WRITE] == jobs
+    assert writing.crm["PUT /crm/v8/Contacts"] == puts
+    assert writing.crm["POST /crm/v8/coql"] - looking.crm["POST /crm/v8/coql"] == (stops + in_bulk) // 50
+    per_job = JOB_CREDITS + len(("org", "upload")) + POLLS
+    assert writing.credits - looking.credits == (stops + in_bulk) // 50 + jobs * per_job + puts * 10
+
+
+def test_stops_of_which_some_are_told_why_are_not_written_in_bulk():
+    size = sized(100_000, stops=2_000)
+    told = replace(size, stops=replace(size.stops, reasoned=frozenset({"Contacts"})))
+    assert of_run(told, applying=True, bulk_write_from=1_000).crm[CREATE_WRITE] == 0
+    assert of_run(size, applying=True, bulk_write_from=1_000).crm[CREATE_WRITE] == 1

@@ -7,7 +7,7 @@ from service.cli.doctor.rights import looked_at
 from service.cli.doctor.scene import Scene
 from service.db import canary
 from service.zoho import errands
-from service.zoho.estimate import Estimate
+from service.zoho.cost import Estimate
 
 
 def expected(scene: Scene) -> Estimate:
