@@ -8,7 +8,8 @@ import hashlib
 import socket
 import ssl
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -38,7 +39,7 @@ DAY_S = 86_400.0
 CONNECTIONS = 10
 """At a time: CRM's sub-concurrency of every edition (facts, section 6)."""
 HOSTS = 3
-"""Accounts, CRM and Campaigns: each client keeps a connection to each of them."""
+"""Accounts, CRM and Campaigns: each of the ten keeps a connection to each of them."""
 
 Clock = Callable[[], datetime]
 
@@ -107,13 +108,65 @@ def _authorities() -> ssl.SSLContext:
     return httpx.create_ssl_context(trust_env=False)
 
 
-class Line:
-    """Ten kept-alive HTTP/1.1 connections; no proxies from the environment, no redirects.
+class _Pool(httpx.BaseTransport):
+    """Ten transports, each in one thread's hands from its request to the end of the answer.
 
-    Each is a client of its own and in one thread's hands at a time. A pool that threads share looks at every
-    connection whenever it lends one, and may take the answer that just comes in on another thread's for the
-    other side's farewell, and close it: the answer to a write is lost.
+    A pool of httpx that threads share looks at every connection whenever it lends one, and may take the
+    answer that just comes in on another thread's for the other side's farewell, and close it: the answer to
+    a write is lost.
     """
+
+    def __init__(self, authorities: ssl.SSLContext) -> None:
+        # Idle ones are dropped before common servers (5 s) drop them, so that no write is lost to a dying
+        # connection.
+        limits = httpx.Limits(max_connections=HOSTS, keepalive_expiry=4.0)
+        self._all = [
+            httpx.HTTPTransport(verify=authorities, trust_env=False, http2=False, limits=limits)
+            for _ in range(CONNECTIONS)
+        ]
+        self._free: LifoQueue[httpx.HTTPTransport] = LifoQueue()  # the last used is the likeliest to be open
+        for one in self._all:
+            self._free.put(one)
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Return the answer, of which the body is still to come; raises `httpx.RequestError`."""
+        try:
+            mine = self._free.get(timeout=request.extensions["timeout"]["pool"])
+        except Empty:
+            raise httpx.PoolTimeout("all connections are in use", request=request) from None
+        with ExitStack() as until_read:
+            until_read.callback(self._free.put, mine)
+            answer = mine.handle_request(request)
+            return httpx.Response(
+                answer.status_code,
+                headers=answer.headers,
+                stream=_Body(answer, until_read.pop_all()),
+                extensions=answer.extensions,
+            )
+
+    def close(self) -> None:
+        """Close all connections."""
+        for one in self._all:
+            one.close()
+
+
+class _Body(httpx.SyncByteStream):
+    """The body of an answer; once it is closed, its connection is free for the next request."""
+
+    def __init__(self, answer: httpx.Response, then: ExitStack) -> None:
+        self._answer = answer
+        self._then = then
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self._answer.iter_raw()
+
+    def close(self) -> None:
+        with self._then:
+            self._answer.close()
+
+
+class Line:
+    """The HTTP/1.1 client of an organisation; no proxies from the environment, no redirects."""
 
     def __init__(
         self,
@@ -122,24 +175,12 @@ class Line:
         read_timeout_s: float = 30.0,
         authorities: ssl.SSLContext | None = None,
     ) -> None:
-        # Idle ones are dropped before common servers (5 s) drop them, so that no write is lost to a dying
-        # connection.
-        self._patience_s = read_timeout_s
-        authorities = authorities or _authorities()
-        self._clients = [
-            httpx.Client(
-                http2=False,
-                trust_env=False,
-                verify=authorities,
-                follow_redirects=False,
-                timeout=httpx.Timeout(read_timeout_s, connect=connect_timeout_s),
-                limits=httpx.Limits(max_connections=HOSTS, keepalive_expiry=4.0),
-            )
-            for _ in range(CONNECTIONS)
-        ]
-        self._free: LifoQueue[httpx.Client] = LifoQueue()  # the last used is the likeliest to be open still
-        for client in self._clients:
-            self._free.put(client)
+        self._client = httpx.Client(
+            transport=_Pool(authorities or _authorities()),
+            trust_env=False,
+            follow_redirects=False,
+            timeout=httpx.Timeout(read_timeout_s, connect=connect_timeout_s),
+        )
 
     def exchange(
         self,
@@ -156,30 +197,23 @@ class Line:
 
         With `into`, the body of a 200 replaces that file's content, and the answer's own body is empty.
         """
+        request = self._client.build_request(
+            method, url, headers=headers, params=params or None, data=form, content=body
+        )
         try:
-            client = self._free.get(timeout=self._patience_s)
-        except Empty:
-            return Lost(sent=False, why="NoConnectionFree")
-        try:
-            request = client.build_request(
-                method, url, headers=headers, params=params or None, data=form, content=body
-            )
-            return self._read(client, request, into)
+            return self._read(request, into)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
             return Lost(sent=False, why=_why(error))
         except httpx.RequestError as error:
             return Lost(sent=True, why=type(error).__name__)
-        finally:
-            self._free.put(client)
 
     def close(self) -> None:
         """Close all connections."""
-        for client in self._clients:
-            client.close()
+        self._client.close()
 
-    def _read(self, client: httpx.Client, request: httpx.Request, into: BinaryIO | None) -> Answer | Lost:
+    def _read(self, request: httpx.Request, into: BinaryIO | None) -> Answer | Lost:
         started = time.monotonic()
-        response = client.send(request, stream=True)
+        response = self._client.send(request, stream=True)
         to_file = into if response.status_code == HTTPStatus.OK else None
         longest_s, largest = (
             (LONGEST_ANSWER_S, LARGEST_ANSWER) if to_file is None else (LONGEST_FILE_S, LARGEST_FILE)

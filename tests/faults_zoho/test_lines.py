@@ -18,8 +18,7 @@ IMPATIENT_S = 0.25
 
 
 def patience(org: Org, seconds: float) -> None:
-    for client in org.zoho.line._clients:
-        client.timeout = httpx.Timeout(seconds)
+    org.zoho.line._client.timeout = httpx.Timeout(seconds)
 
 
 @pytest.fixture

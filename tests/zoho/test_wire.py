@@ -122,3 +122,16 @@ def test_loopback_is_known_by_its_host(url, local):
 )
 def test_an_answer_tells_the_time_of_the_other_side_where_it_bears_a_date(date, told):
     assert Answer(status=200, headers={"date": date}, body=b"").dated() == told
+
+
+def test_connections_are_free_again_after_answers_that_were_given_up(stub):
+    times = wire.CONNECTIONS + 1
+    stub.says("GET /long", *[Said(b" " * (wire.LARGEST_ANSWER + 1))] * times)
+    stub.says("GET /late", *[Said(b"", delay_s=0.2)] * times)
+    stub.says("GET /x", Said(b"ok"))
+    line = Line(read_timeout_s=0.1)
+    lost = {line.exchange("GET", stub.url + path) for path in ("/long", "/late") for _ in range(times)}
+    told = line.exchange("GET", stub.url + "/x")
+    line.close()
+    assert lost == {Lost(sent=True, why="AnswerTooLong"), Lost(sent=True, why="ReadTimeout")}
+    assert isinstance(told, Answer)
