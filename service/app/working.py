@@ -94,15 +94,13 @@ def _duties(parts: Parts, stack: ExitStack, *, watch: bool) -> Duties:
 
 
 def _proving(context: Context, name: str, watch: Watch | None) -> Callable[[], float] | None:
-    """Return what looks for those whom a workflow stopped, None where the mapping names none.
+    """Return what looks on the lists for those whom a workflow stopped, and those who are said to have left.
 
-    Its reading of the lists is the watch's as well, where there is one.
+    Its reading is the watch's as well, where there is one; None where there is nobody to look for.
     """
-    if context.policy.zoho.campaigns.workflow is None:
+    if watch is None and context.policy.zoho.campaigns.workflow is None:
         return None
-    if watch is None:
-        return Seeking(context=context, worker=name).look
-    return Seeking(context=context, worker=name, others=watch.shown).look
+    return Seeking(context=context, worker=name, others=None if watch is None else watch.shown).look
 
 
 def _let_go(context: Context) -> None:
@@ -122,7 +120,7 @@ def _watching(
     """Return what looks at the products every few seconds, and what looks into their hints."""
     settings = parts.settings
     watch = Watch(context=context, sweep=timedelta(seconds=settings.sweep_seconds))
-    heed = Heed(context=context, watch=Watch(context=context), worker=name)
+    heed = Heed(context=context, watch=Watch(context=context), worker=name, sought=True)
     base = settings.hooks_url or settings.public_url
     if not (settings.hooks_url or base.startswith("https://")):
         return watch.look, heed.turn

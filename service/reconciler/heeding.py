@@ -1,9 +1,10 @@
 """Looking into hints: what they name is read again from the product, and only what is read counts.
 
 CRM's records are read by id, fifty a call; Campaigns, which cannot be asked about one address, by its
-lists and the outcomes of recent campaigns. What is new is recorded as an observed event with a task; what
-permits somebody whom the ledger has stopped gets a task again, a few times and not for ever: who keeps
-undoing it is for people to find out.
+lists and the outcomes of recent campaigns: two dozen calls, and more where it sends much. So for those who
+left, the newest end of the lists is looked at first (`seeking`), and more only where that does not show them.
+What is new is recorded as an observed event with a task; what permits somebody whom the ledger has stopped
+gets a task again, a few times and not for ever: who keeps undoing it is for people to find out.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -25,6 +26,7 @@ from service.reconciler.hints import Hint
 from service.reconciler.people import people
 from service.reconciler.port import CrmRecord, Member, OutcomeKind
 from service.reconciler.push import push_changed
+from service.reconciler.seeking import EACH
 from service.reconciler.watch import Watch
 
 log = structlog.get_logger(__name__)
@@ -32,7 +34,9 @@ log = structlog.get_logger(__name__)
 LIMIT = 500
 """Hints of one turn: ten calls, where all are about records."""
 CAMPAIGNS_EVERY = timedelta(seconds=15)
-"""How often Campaigns is read for its hints at most: it is two dozen calls, whoever they are about."""
+"""How often Campaigns is read for its hints at most, whoever they are about."""
+SOUGHT_FIRST = timedelta(seconds=20)
+"""How long whoever is said to have left is looked for on the lists alone."""
 FIGHTS = 2
 """So often one decision is carried out against whoever undoes it."""
 
@@ -54,6 +58,8 @@ class Heed:
     context: Context
     watch: Watch
     worker: str
+    sought: bool = False
+    """Whether somebody looks on the lists for those who are said to have left."""
     campaigns_from: datetime | None = None
     """When Campaigns may be read again."""
 
@@ -63,7 +69,7 @@ class Heed:
         Raises `ZohoError` where a product cannot be read; the hints come back.
         """
         context, now = self.context, self.context.now()
-        run, kinds = self.watch.last_run(), self._kinds(now)
+        run, kinds = self.watch.last_run(), self._kinds()
         with context.db.read() as tx:
             if run is None or not hints.waiting(tx, kinds, now):
                 return 0
@@ -76,12 +82,11 @@ class Heed:
             raise error
         return len(taken)
 
-    def _kinds(self, now: datetime) -> tuple[str, ...]:
-        """Return what can be looked into now: not what the newest run could not believe, nor too often."""
+    def _kinds(self) -> tuple[str, ...]:
+        """Return what can be looked into now: not what the newest run could not believe."""
         out = self.watch.left_out()
-        rests = self.campaigns_from is not None and now < self.campaigns_from
         of_crm = () if CRM in out else hints.OF_CRM
-        return of_crm if rests or CAMPAIGNS in out else (*of_crm, *hints.OF_CAMPAIGNS)
+        return of_crm if CAMPAIGNS in out else (*of_crm, *hints.OF_CAMPAIGNS)
 
     def _try(
         self, look: Callable[[Sequence[Hint], int], None], taken: Sequence[Hint], run_id: int
@@ -127,17 +132,41 @@ class Heed:
         log.info("hints.crm", hints=len(taken), recorded=recorded, again=again, pushed=pushed)
 
     def _campaigns(self, taken: Sequence[Hint], run_id: int) -> None:
-        if not taken:
+        left = self._settle(taken)
+        at = self.context.now()
+        fresh = [one for one in left if self._is_sought(one, at)]
+        others = [one for one in left if one not in fresh]
+        rests = self.campaigns_from is not None and at < self.campaigns_from
+        with self.context.db.begin() as tx:
+            hints.rest(tx, [one.id for one in fresh], until=at + SOUGHT_FIRST)
+            if rests and self.campaigns_from is not None:
+                hints.rest(tx, [one.id for one in others], until=self.campaigns_from)
+        if not others or rests:
             return
-        self.campaigns_from = self.context.now() + CAMPAIGNS_EVERY
-        bounced = any(one.kind == hints.BOUNCE for one in taken)
+        self._read_campaigns(run_id, bounced=any(one.kind == hints.BOUNCE for one in others))
+        unseen = self._settle(others)
+        with self.context.db.begin() as tx:
+            hints.postpone(tx, unseen, now=self.context.now())
+
+    def _read_campaigns(self, run_id: int, *, bounced: bool) -> None:
+        """Read what Campaigns shows, and rest the longer the more calls that took."""
+        meter, began = self.context.campaigns.meter, self.context.now()
+        self.campaigns_from = began + CAMPAIGNS_EVERY
+        before = meter.calls.get(CAMPAIGNS, 0)
         recorded = self.watch.read_campaigns(run_id, bounced=bounced)
-        context, at = self.context, self.context.now()
-        with context.db.begin() as tx:
+        calls = meter.calls.get(CAMPAIGNS, 0) - before
+        self.campaigns_from = began + max(CAMPAIGNS_EVERY, calls * EACH)
+        log.info("hints.campaigns", recorded=recorded, calls=calls)
+
+    def _is_sought(self, one: Hint, at: datetime) -> bool:
+        return self.sought and one.kind in hints.OF_LISTS and at < one.received_at + SOUGHT_FIRST
+
+    def _settle(self, taken: Sequence[Hint]) -> list[Hint]:
+        """End the hints that Campaigns' mirror bears out, and return the others."""
+        with self.context.db.begin() as tx:
             shown = _shown(tx, taken)
-            hints.finish(tx, [one.id for one in taken if one.id in shown], at=at)
-            hints.postpone(tx, [one for one in taken if one.id not in shown], now=at)
-        log.info("hints.campaigns", hints=len(taken), recorded=recorded, shown=len(shown))
+            hints.finish(tx, [one.id for one in taken if one.id in shown], at=self.context.now())
+        return [one for one in taken if one.id not in shown]
 
 
 def stop_again(tx: Connection, indexes: Sequence[bytes], *, policy: PolicySet, now: datetime) -> int:

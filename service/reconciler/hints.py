@@ -9,7 +9,8 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, Connection, and_, delete, exists, or_, select, update
 
-from service.db import chunks, hint
+from service.db import chunks, hint, member
+from service.reconciler.port import Member
 from service.reconciler.upsert import insert_into
 
 LEASE = timedelta(seconds=60)
@@ -24,6 +25,10 @@ NOTIFICATION, WORKFLOW = "notification", "workflow"
 UNSUBSCRIBED, BOUNCE, SPAM = "unsubscribed", "bounce", "spam"
 OF_CRM = (NOTIFICATION, WORKFLOW)
 OF_CAMPAIGNS = (UNSUBSCRIBED, BOUNCE, SPAM)
+OF_LISTS = (UNSUBSCRIBED, SPAM)
+"""What the newest end of a list's unsubscribed bears out, for a call or two."""
+LOOKED_FOR = timedelta(minutes=2)
+"""How long after a hint its person is looked for there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +52,7 @@ class Hint:
     record_id: str | None
     address_index: bytes | None
     attempts: int
+    received_at: datetime
 
 
 def keep(tx: Connection, told: Sequence[Told], *, at: datetime) -> None:
@@ -77,9 +83,9 @@ def waiting(tx: Connection, kinds: Sequence[str], now: datetime) -> bool:
 
 def claim(tx: Connection, kinds: Sequence[str], *, worker: str, now: datetime, limit: int) -> list[Hint]:
     """Lease the oldest hints of these kinds that are due."""
-    columns = (hint.c.id, hint.c.kind, hint.c.module, hint.c.record_id, hint.c.address_index, hint.c.attempts)
+    columns = ("id", "kind", "module", "record_id", "address_index", "attempts", "received_at")
     rows = tx.execute(
-        select(*columns)
+        select(*(hint.c[name] for name in columns))
         .where(_free(now), hint.c.kind.in_(kinds))
         .order_by(hint.c.id)
         .limit(limit)
@@ -88,17 +94,7 @@ def claim(tx: Connection, kinds: Sequence[str], *, worker: str, now: datetime, l
     taken = update(hint).values(claimed_by=worker, claimed_until=now + LEASE)
     for part in chunks([row.id for row in rows]):
         tx.execute(taken.where(hint.c.id.in_(part)))
-    return [
-        Hint(
-            id=row.id,
-            kind=row.kind,
-            module=row.module,
-            record_id=row.record_id,
-            address_index=row.address_index,
-            attempts=row.attempts,
-        )
-        for row in rows
-    ]
+    return [Hint(**{name: getattr(row, name) for name in columns}) for row in rows]
 
 
 def finish(tx: Connection, ids: Sequence[int], *, at: datetime, state: str = "done") -> None:
@@ -121,6 +117,29 @@ def postpone(tx: Connection, found: Iterable[Hint], *, now: datetime) -> None:
             "claimed_until": None,
         }
         tx.execute(update(hint).where(hint.c.id == one.id, hint.c.state == "open").values(**later))
+
+
+def rest(tx: Connection, ids: Sequence[int], *, until: datetime) -> None:
+    """Leave hints alone for now; that is no attempt."""
+    later = {"not_before": until, "claimed_by": None, "claimed_until": None}
+    for part in chunks(ids):
+        tx.execute(update(hint).where(hint.c.id.in_(part), hint.c.state == "open").values(**later))
+
+
+def left(tx: Connection, names: Sequence[str], *, now: datetime) -> dict[bytes, frozenset[str]]:
+    """Return who is said to have left lately: on which lists of these `names` the mirror has them active."""
+    active = and_(
+        member.c.address_index == hint.c.address_index,
+        member.c.list_name.in_(names),
+        member.c.status == Member.ACTIVE.value,
+    )
+    told = (hint.c.state == "open", hint.c.kind.in_(OF_LISTS), hint.c.received_at > now - LOOKED_FOR)
+    found: dict[bytes, set[str]] = {}
+    for index, name in tx.execute(
+        select(member.c.address_index, member.c.list_name).select_from(hint).join(member, active).where(*told)
+    ):
+        found.setdefault(index, set()).add(name)
+    return {index: frozenset(lists) for index, lists in found.items()}
 
 
 def release(tx: Connection, ids: Sequence[int]) -> None:

@@ -1,5 +1,7 @@
 """Looking on Campaigns' lists for those whom the workflow was triggered for: only there it is seen done.
 
+Whoever Campaigns says has left is looked for by the same reading.
+
 A list is read from its newest end. Where it shows those first who left last, a look takes a call or two,
 however long the list is; where it does not, the whole list is read, as often as its window allows. Which
 of the two it is nobody has written down: it is found out by looking.
@@ -15,7 +17,7 @@ import structlog
 from sqlalchemy import Connection, and_, select
 
 from service.db import member
-from service.reconciler import many, tasks
+from service.reconciler import hints, many, tasks
 from service.reconciler.context import Context
 from service.reconciler.port import ListMember, Member
 from service.reconciler.refusing import PAGE
@@ -42,10 +44,11 @@ CHUNK = PAGE - 50
 
 @dataclass(slots=True)
 class Shown:
-    """What one list showed in one look: whom of those awaited, who else, and how much was read of it."""
+    """What one list showed in one look: whom of those awaited, who is new, and how much was read of it."""
 
     found: set[bytes] = field(default_factory=set)
-    others: list[ListMember] = field(default_factory=list)
+    fresh: dict[bytes, ListMember] = field(default_factory=dict)
+    """Who is not known to have left long ago, the awaited among them."""
     rows: int = 0
     late: bool = False
     """Whether somebody awaited came behind a stretch where everybody had left long ago."""
@@ -64,8 +67,8 @@ class Seeking:
 
     context: Context
     worker: str
-    others: Others = lambda _: None
-    """The watch, which does not read the lists meanwhile."""
+    others: Others | None = None
+    """The watch, which does not read the lists meanwhile, and records of whom hints tell."""
     found: Callable[[Carried], None] = lambda _: None
     chunk: int = CHUNK
     scattered: set[str] = field(default_factory=set)
@@ -83,15 +86,18 @@ class Seeking:
         began = self.context.now()
         names = [entry.name for entry in self.context.policy.zoho.campaigns.lists]
         with self.context.db.read() as tx:
-            awaited = tasks.awaited(tx, names)
+            ours = tasks.awaited(tx, names)
+            told = {} if self.others is None else hints.left(tx, names, now=began)
+        awaited = told | ours
         if not awaited:
             return IDLE_S
         whole = self.whole_from is None or began >= self.whole_from
         shown = {name: self._read(name, awaited, whole=whole) for name in names}
         self._learn(shown, began)
+        if self.others is not None:
+            for one in shown.values():
+                self.others([member for index, member in one.fresh.items() if index not in ours])
         self._prove({name: one.found for name, one in shown.items()}, began)
-        for one in shown.values():
-            self.others(one.others)
         calls, seen = sum(one.calls for one in shown.values()), sum(len(one.found) for one in shown.values())
         rest_s = self._rest_s(began, calls)
         log.info("withdrawals.sought", awaited=len(awaited), seen=seen, calls=calls, rest_s=round(rest_s, 1))
@@ -126,9 +132,9 @@ class Seeking:
         mine = indexes.keys() & awaited.keys()
         shown.rows += len(chunk)
         shown.found |= mine
-        shown.others += [one for index, one in indexes.items() if index not in mine]
         with self.context.db.read() as tx:
             known = _left_long_ago(tx, name, [index for index in indexes if index not in mine])
+        shown.fresh |= {index: one for index, one in indexes.items() if index not in known}
         return indexes.keys() - known
 
     def _learn(self, shown: Mapping[str, Shown], began: datetime) -> None:

@@ -77,7 +77,7 @@ class Bench:
     def worker(self, name: str, watch: Watch | None) -> Worker:
         """Return a worker that carries out, proves, heeds hints, and watches where there is a watch."""
         context, workflow = self.context, self.context.policy.zoho.campaigns.workflow
-        others = (lambda _: None) if watch is None else watch.shown
+        others = None if watch is None else watch.shown
         worker = Worker(
             db=context.db,
             carry_out=lambda: carry_out(context, worker=name).total,
@@ -85,9 +85,13 @@ class Bench:
             hour=0,
             now=now,
             name=name,
-            prove=None if workflow is None else Seeking(context=context, worker=name, others=others).look,
+            prove=None
+            if workflow is None and watch is None
+            else Seeking(context=context, worker=name, others=others).look,
             look=None if watch is None else watch.look,
-            heed=Heed(context=context, watch=Watch(context=context), worker=name).turn,
+            heed=Heed(
+                context=context, watch=Watch(context=context), worker=name, sought=watch is not None
+            ).turn,
         )
         context.intake.ring_for_tasks(worker.tasks.ring)
         return worker

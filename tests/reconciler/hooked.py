@@ -46,7 +46,8 @@ def tell(made: World, email: str, number: int = 0) -> None:
 
 def tell_of(made: World, email: str, kind: str) -> None:
     """A hint about an address, as Campaigns' webhook leaves it."""
-    told = Told(digest=b"x", kind=kind, address_index=made.intake.vault.address_index(email))
+    index = made.intake.vault.address_index(email)
+    told = Told(digest=index, kind=kind, address_index=index)
     with made.db.begin() as tx:
         hints.keep(tx, [told], at=made.clock())
 

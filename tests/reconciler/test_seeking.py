@@ -1,12 +1,17 @@
 """Looking for the stopped on a long list: from its newest end, no farther than needed, and never in vain."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
+from service.reconciler import hints
+from service.reconciler.heeding import SOUGHT_FIRST, Heed
 from service.reconciler.port import Member
 from service.reconciler.seeking import Seeking
+from service.reconciler.watch import Watch
 from tests.reconciler.conftest import World
+from tests.reconciler.hooked import heed, states, tell_of
 from tests.reconciler.test_many import calls, rows, withdraw
 from tests.reconciler.test_triggered import carry, with_workflow
 
@@ -92,3 +97,70 @@ def test_looks_rest_the_longer_the_more_calls_they_made_lately(long):
     assert rested[0] == 1.0 < rested[-1]
     long.clock.ahead += timedelta(minutes=6)
     assert looks.look() == 1.0
+
+
+def reports(made: World) -> int:
+    """The calls that read who left by the report of a campaign."""
+    return calls(made, "getcampaignrecipientsdata")
+
+
+def sought(made: World) -> tuple[Heed, Seeking]:
+    """Both halves of a worker that watches: what looks into hints, and what reads the lists for them."""
+    made.run()
+    watch = Watch(context=made.context)
+    return replace(heed(made), sought=True), replace(seeking(made), others=watch.shown)
+
+
+def test_who_is_said_to_have_left_is_found_by_the_first_page_and_no_report_is_read(long):
+    heeds, looks = sought(long)
+    email = by_age(long)[-1]
+    long.sim.control("campaigns/unsubscribe", {"email": email})
+    tell_of(long, email, hints.UNSUBSCRIBED)
+    before = reports(long)
+    assert heeds.turn() == 1
+    assert pages(long, looks) == 1
+    assert long.events(email).count("consent.withdrawn") == 1
+    assert carry(long).total == 1
+    long.clock.ahead += SOUGHT_FIRST
+    assert heeds.turn() == 1
+    assert states(long) == ["done"]
+    assert reports(long) == before
+
+
+def test_whom_no_list_shows_as_gone_is_looked_for_in_the_reports_after_a_while(long):
+    heeds, looks = sought(long)
+    tell_of(long, by_age(long)[-1], hints.UNSUBSCRIBED)
+    before = reports(long)
+    heeds.turn()
+    looks.look()
+    assert heeds.turn() == 0
+    assert reports(long) == before
+    long.clock.ahead += SOUGHT_FIRST
+    assert heeds.turn() == 1
+    assert reports(long) > before
+    assert states(long) == ["open"]
+    long.clock.ahead += hints.LOOKED_FOR
+    assert pages(long, looks) == 0
+
+
+def test_a_bounce_is_looked_up_at_once_and_then_reports_rest(long):
+    heeds, _ = sought(long)
+    first, second = by_age(long)[-2:]
+    tell_of(long, first, hints.BOUNCE)
+    before = reports(long)
+    heeds.turn()
+    once = reports(long) - before
+    assert once > 0
+    tell_of(long, second, hints.BOUNCE)
+    long.clock.ahead += timedelta(seconds=5)
+    heeds.turn()
+    assert reports(long) - before == once
+    long.clock.ahead += timedelta(minutes=2)
+    heeds.turn()
+    assert reports(long) - before > once
+
+
+def test_nobody_is_looked_for_who_was_not_on_a_list(long):
+    _, looks = sought(long)
+    tell_of(long, "somebody.else@example.org", hints.UNSUBSCRIBED)
+    assert pages(long, looks) == 0
