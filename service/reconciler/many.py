@@ -2,7 +2,8 @@
 
 Calls about one person are limited to about a hundred people a minute. The workflow's answer tells only
 who entered it, so that nobody is stopped by it until the lists show them as unsubscribed. Who entered
-before, who could not, and who is not seen in time goes the other way, one by one.
+before, who could not, and who is not seen in time goes the other way, one by one. Who was just seen to have
+left by themselves needs no call where many wait.
 """
 
 import time
@@ -10,14 +11,17 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 import structlog
+from sqlalchemy import select
 
 from service.consent import SubjectId
+from service.db import member
 from service.errors import QuotaExhausted, Unreachable, ZohoError
 from service.policy import Workflow
 from service.reconciler import mirror, refusing, tasks
 from service.reconciler.apply import active_lists
 from service.reconciler.context import Context
 from service.reconciler.enforcement import CAMPAIGNS
+from service.reconciler.port import Member
 from service.reconciler.stopping import Awaited, Ended, Still, Stop, enforced
 from service.reconciler.tasks import Triggering
 from service.vault.address import fold
@@ -28,6 +32,9 @@ MOST = 200
 """People in one call."""
 APART = timedelta(seconds=1)
 """Between two calls of whichever worker: 300 of the 450 that five minutes allow."""
+
+JUST = timedelta(minutes=10)
+"""How lately a list must have shown that somebody left, for it to be believed without asking again."""
 
 WINDOW = timedelta(minutes=5)
 """How long each window of the calls about one person is (facts zoho-campaigns, section 7)."""
@@ -46,8 +53,8 @@ def stop_in_campaigns(context: Context, stops: Sequence[Stop], still: Still) -> 
         return refusing.stop_in_campaigns(context, stops, still)
     ended: dict[SubjectId, Ended] = dict(_awaited(stops, workflow, context.now()))
     able = [stop for stop in _able(context, stops) if stop.sub not in ended]
-    if able and _busy(context, workflow, len(able)):
-        ended |= _trigger(context, workflow, able, still)
+    if _busy(context, workflow, len(able)):
+        ended |= _trigger(context, workflow, able, still) | _gone(context, stops)
     ended |= refusing.stop_in_campaigns(context, [s for s in stops if s.sub not in ended], still)
     shut = [stop for stop in able if isinstance(ended.get(stop.sub), QuotaExhausted)]
     return ended | _trigger(context, workflow, shut, still)
@@ -115,6 +122,31 @@ def _able(context: Context, stops: Sequence[Stop]) -> list[Stop]:
     with context.db.read() as tx:
         active = active_lists(tx, list(indexes.values()), names)
     return [stop for stop in wanted if {*active.get(indexes[stop.sub], ())} & {*stop.lists}]
+
+
+def _gone(context: Context, stops: Sequence[Stop]) -> dict[SubjectId, Ended]:
+    """Return who left in Campaigns by themselves, as the lists just showed: nothing is to be written.
+
+    Off each list of the purposes that stop, and seen to go from one at least; nobody who was triggered for.
+    """
+    indexes = {stop.sub: context.vault.address_index(stop.address) for stop in stops if not stop.triggered}
+    theirs = member.c.address_index.in_(list(indexes.values()))
+    left = select(member.c.address_index, member.c.list_name).where(
+        theirs,
+        member.c.status == Member.UNSUBSCRIBED.value,
+        member.c.was.is_not(None),
+        member.c.since >= context.now() - JUST,
+    )
+    with context.db.read() as tx:
+        gone = {(row.address_index, row.list_name) for row in tx.execute(left)}
+        active = active_lists(tx, list(indexes.values()), sorted({n for stop in stops for n in stop.lists}))
+    return {
+        stop.sub: ()
+        for stop in stops
+        if (index := indexes.get(stop.sub)) is not None
+        and any((index, name) in gone for name in stop.lists)
+        and not {*active.get(index, ())} & {*stop.lists}
+    }
 
 
 def _trigger(

@@ -329,3 +329,31 @@ def test_the_document_for_the_next_admin_says_what_the_workflow_must_do(small):
     told = mapping_markdown(mapping, (), controller="Acme")
     assert f"the workflow {WORKFLOW.key} stops 200 people" in told
     assert "stops 200 people" not in mapping_markdown(small.intake.policy.zoho, (), controller="Acme")
+
+
+def test_where_many_wait_who_was_just_seen_to_leave_by_themselves_needs_no_call(few):
+    few.run()
+    watch = Watch(context=few.context)
+    watch.look()
+    *emails, alone = members(few, 7)
+    few.sim.control("campaigns/unsubscribe", {"email": alone})
+    watch.look()
+    withdraw(few, *emails)
+    single = calls(few, "contactdonotmail") + calls(few, "listunsubscribe")
+    assert carry(few) == Carried(done=1, awaited=6)
+    assert calls(few, "contactdonotmail") + calls(few, "listunsubscribe") == single
+    assert stopped(few, alone)
+    assert look(few) == Carried(done=6)
+
+
+def test_where_many_wait_who_left_long_ago_is_stopped_as_anybody(few):
+    few.run()
+    watch = Watch(context=few.context)
+    watch.look()
+    *emails, alone = members(few, 7)
+    few.sim.control("campaigns/unsubscribe", {"email": alone})
+    watch.look()
+    few.clock.ahead += timedelta(minutes=11)
+    withdraw(few, *emails)
+    assert carry(few) == Carried(done=1, awaited=6)
+    assert few.person(alone)["campaigns"]["dnm"]
