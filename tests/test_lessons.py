@@ -315,7 +315,10 @@ LESSONS: Final = {
     ),
     57: Lesson(
         "without a reason there is no answer, and the reason is kept",
-        ("web/test_api.py::test_a_question_without_a_purpose_is_refused_and_not_recorded",),
+        (
+            "web/test_api.py::test_a_question_without_a_purpose_is_refused_and_not_recorded",
+            "cli/test_commands.py::test_whoever_does_not_say_why_they_ask_is_told_nothing_and_takes_nothing_out",
+        ),
     ),
     58: Lesson(
         "receipts say what they supersede, exist for refusals and terminations, and never change",

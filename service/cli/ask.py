@@ -12,17 +12,21 @@ import click
 from service import app, settings
 from service.app import Parts
 from service.errors import Malformed, NotFound, ServiceError
-from service.intake.access import look_up
+from service.intake.access import look_up, stated
 from service.reports.evidence import bundle as make_bundle
 from service.reports.history import as_text, to_json
 from service.reports.history import history as read_history
 from service.reports.pseudonyms import resolve
 from service.vault import address as addresses
 
-PURPOSE = "asked at the command line"
+
+def purpose(_context: click.Context, _option: click.Parameter, told: str | None) -> str | None:
+    """Return why it is asked, judged before anything is opened; raises `Malformed` where it says nothing."""
+    return None if told is None else stated(told)
+
 
 reason_option = click.option(
-    "--purpose", "reason", default=PURPOSE, show_default=True, help="Why; it is recorded in the ledger."
+    "--purpose", "reason", required=True, callback=purpose, help="Why you ask; it is recorded in the ledger."
 )
 as_of_option = click.option("--as-of", "as_of", help="A moment with its offset: 2026-05-01T00:00:00+02:00.")
 
@@ -82,7 +86,7 @@ def bundle(
 
 @click.command(short_help="Say who stands behind a PSEUDONYM (p-... or s-...) of the mail, a plan or a page.")
 @click.argument("pseudonym")
-@click.option("--purpose", "reason", required=True, help="Why; it is recorded in the ledger.")
+@reason_option
 def whois(pseudonym: str, reason: str) -> None:
     """Say who stands behind a PSEUDONYM; the look-up is recorded before the answer."""
     with app.running(settings.load()) as parts:

@@ -10,7 +10,7 @@ import click
 from service import app, settings
 from service.anchor import attestation
 from service.cli import show
-from service.cli.ask import record_look_up
+from service.cli.ask import purpose, record_look_up
 from service.cli.ruling import as_data, tell, turning
 from service.errors import Misconfigured, Refused
 from service.intake import Intake
@@ -26,6 +26,7 @@ _NAMES = click.option(
     "--names",
     "reason",
     metavar="PURPOSE",
+    callback=purpose,
     help="Show addresses beside the pseudonyms that are listed; why you ask is recorded for each of them.",
 )
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)

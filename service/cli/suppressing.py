@@ -7,6 +7,7 @@ list names people.
 """
 
 import csv
+import getpass
 import json
 import secrets
 import sys
@@ -21,7 +22,7 @@ from typing import Final
 import click
 
 from service import app, settings
-from service.cli.ask import write_private
+from service.cli.ask import reason_option, write_private
 from service.consent import Category
 from service.errors import Forbidden, Malformed, ServiceError
 from service.intake import Claim
@@ -35,7 +36,6 @@ NAMED: Final = frozenset({"legal", "privacy"})
 """Roles that may take a list with addresses out of the house."""
 TOKEN_BYTES: Final = 32
 
-_REASON = click.option("--purpose", "reason", required=True, help="Why; it is recorded in the ledger.")
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
 
@@ -46,14 +46,14 @@ def suppression() -> None:
 
 @suppression.command("export")
 @click.argument("file", type=_FILE)
-@_REASON
+@reason_option
 @click.option("--addresses", "named", is_flag=True, help="With addresses; needs --as, legal or privacy.")
 @click.option("--as", "account", help="Your account; its password is asked for.")
 def export(file: Path, reason: str, account: str | None, *, named: bool) -> None:
     """Write every stop that is in force to FILE, by keyed hashes; that it was done is recorded first."""
     password = _password() if named else ""
     with app.running(settings.load()) as parts:
-        actor = _allowed(parts, account, password) if named else "cli"
+        actor = _allowed(parts, account, password) if named else f"cli.{getpass.getuser()}"
         with parts.db.read() as tx:
             found = list(stops(tx))
             if named:

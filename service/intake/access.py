@@ -2,13 +2,29 @@
 
 import secrets
 from datetime import datetime
+from typing import Final
 
 from sqlalchemy import Connection
 
 from service.consent import Category
+from service.errors import Malformed
 from service.intake.claim import Claim
 from service.ledger.canonical import Json
 from service.vault import Vault
+
+SHORTEST_REASON: Final = 3
+LONGEST_REASON: Final = 500
+
+
+def stated(reason: str) -> str:
+    """Return why somebody asks, in single spaces; raises `Malformed` where that says nothing or too much."""
+    reason = " ".join(reason.split())
+    if not SHORTEST_REASON <= len(reason) <= LONGEST_REASON:
+        raise Malformed(
+            f"say why you ask, in {SHORTEST_REASON} to {LONGEST_REASON} characters; it is recorded",
+            field="purpose_of_lookup",
+        )
+    return reason
 
 
 def look_up(

@@ -11,15 +11,12 @@ from functools import partial
 
 from service.errors import Malformed
 from service.intake import Claim
-from service.intake.access import look_up
+from service.intake.access import look_up, stated
 from service.reports.evidence import bundle
 from service.reports.history import History, history
 from service.vault import address as addresses
 from service.web.edge import LOOKUP_S, Edge, at_least
 from service.web.recording import record
-
-SHORTEST_REASON = 3
-LONGEST_REASON = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,13 +33,7 @@ def question(*, actor: str, email: str, reason: str, as_of: datetime | None, now
     """Return the question if it has a purpose, an address and no future; `Malformed` names the field."""
     if as_of is not None and as_of > now:
         raise Malformed("this moment has not come yet; ask as of a moment that has passed", field="as_of")
-    reason = " ".join(reason.split())
-    if not SHORTEST_REASON <= len(reason) <= LONGEST_REASON:
-        raise Malformed(
-            "say why you look this person up, in 3 to 500 characters; it is recorded",
-            field="purpose_of_lookup",
-        )
-    return Question(actor=actor, address=addresses.parse(email), reason=reason, as_of=as_of)
+    return Question(actor=actor, reason=stated(reason), address=addresses.parse(email), as_of=as_of)
 
 
 async def ask_history(edge: Edge, asked: Question) -> History:

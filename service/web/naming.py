@@ -6,11 +6,10 @@ from typing import Annotated
 
 import msgspec
 
-from service.errors import Malformed, ServiceError
+from service.errors import ServiceError
 from service.intake import Claim
-from service.intake.access import look_up
+from service.intake.access import look_up, stated
 from service.web.edge import Edge
-from service.web.lookups import LONGEST_REASON, SHORTEST_REASON
 from service.web.recording import record_many
 from service.web.sessions import Person, require_token
 
@@ -25,10 +24,7 @@ class NamesIn(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 def purpose_of(posted: NamesIn, who: Person) -> str:
     """Return why the names are asked for; raises `Forbidden` for a forged form, `Malformed` without one."""
     require_token(who.form_token, posted.form_token)
-    reason = " ".join(posted.purpose_of_lookup.split())
-    if not SHORTEST_REASON <= len(reason) <= LONGEST_REASON:
-        raise Malformed("say why you want the names, in 3 to 500 characters", field="purpose_of_lookup")
-    return reason
+    return stated(posted.purpose_of_lookup)
 
 
 async def record_names(

@@ -17,6 +17,7 @@ from litestar.params import FromPath
 from litestar.response import Redirect
 
 from service.errors import Unauthenticated
+from service.intake.access import SHORTEST_REASON
 from service.reconciler import plans, showing
 from service.reconciler.plans import APPROVER
 from service.reconciler.showing import Line, Shown
@@ -24,7 +25,6 @@ from service.vault.address import fold
 from service.web import sessions
 from service.web.auth import LOOKUP_ROLES
 from service.web.edge import Edge
-from service.web.lookups import SHORTEST_REASON
 from service.web.naming import NamesIn, purpose_of, record_names
 from service.web.render import page
 from service.web.sessions import Person

@@ -136,8 +136,9 @@ def test_history_bundle_and_verify_answer_an_auditor_and_record_that_they_were_a
     assert EMAIL in out
     assert entries(told) == 2  # the genesis and the look-up
     file = tmp_path / "ana.zip"
-    code, out, err = call(told, "bundle", EMAIL, "-o", file)
+    code, out, err = call(told, "bundle", EMAIL, "-o", file, "--purpose", "file 8")
     assert code == 0, err
+    assert entries(told) == 4  # the look-up, and the index that the bundle shows
     assert oct(file.stat().st_mode & 0o777) == "0o600"
     assert zipfile.ZipFile(file).testzip() is None
     assert call(told, "verify", file)[0] == 0
@@ -145,9 +146,25 @@ def test_history_bundle_and_verify_answer_an_auditor_and_record_that_they_were_a
     assert call(told, "verify", file)[0] == 1
 
 
+@pytest.mark.parametrize("reason", [(), ("--purpose", ""), ("--purpose", "  "), ("--purpose", " ab ")])
+def test_whoever_does_not_say_why_they_ask_is_told_nothing_and_takes_nothing_out(told, tmp_path, reason):
+    file = tmp_path / "taken"
+    for command in (
+        ("history", EMAIL),
+        ("bundle", EMAIL, "-o", file),
+        ("whois", "p-0123456789abcdef"),
+        ("suppression", "export", file),
+    ):
+        code, out, err = call(told, *command, *reason)
+        assert (code in {2, 3}, out) == (True, "")
+        assert "say why" in err or "--purpose" in err
+    assert not file.exists()
+    assert not Path(told["CONSENT_STATE_DIR"]).exists()  # nothing was opened, let alone recorded
+
+
 def test_a_bundle_without_a_folder_to_lie_in_is_refused_before_anything_is_recorded(told, tmp_path):
     assert call(told, "key", "show")[0] == 0
-    code, _, err = call(told, "bundle", EMAIL, "-o", tmp_path / "missing" / "ana.zip")
+    code, _, err = call(told, "bundle", EMAIL, "-o", tmp_path / "missing" / "ana.zip", "--purpose", "file 7")
     assert code == 3
     assert "there is no folder" in err
     assert entries(told) == 1

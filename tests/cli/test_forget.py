@@ -62,7 +62,7 @@ def test_an_erasure_writes_a_certificate_that_verifies_without_the_ledger(chosen
 
 def test_keys_are_rotated_one_command_each_and_everything_verifies(chosen):
     first = public_key()
-    run("bundle", EMAIL, "-o", str(chosen / "before.zip"))
+    run("bundle", EMAIL, "--purpose", "file 7", "-o", str(chosen / "before.zip"))
     for command in (
         ("key", "rotate", "ingest"),
         ("key", "rotate", "log"),
@@ -73,7 +73,7 @@ def test_keys_are_rotated_one_command_each_and_everything_verifies(chosen):
     ):
         run(*command)
     assert public_key() != first
-    run("bundle", EMAIL, "-o", str(chosen / "after.zip"))
+    run("bundle", EMAIL, "--purpose", "file 7", "-o", str(chosen / "after.zip"))
     for name in ("before.zip", "after.zip"):
         assert "good" in run("verify", str(chosen / name), "--key", first)
 
@@ -144,7 +144,7 @@ def test_a_frozen_log_goes_on_in_its_successor(chosen, monkeypatch):
     assert "1 persons were carried over" in run("log", "continue", *arguments)
     for name, value in successor.items():
         monkeypatch.setenv(name, value)
-    run("bundle", EMAIL, "-o", str(chosen / "second.zip"))
+    run("bundle", EMAIL, "--purpose", "file 7", "-o", str(chosen / "second.zip"))
     assert "good" in run("verify", str(chosen / "second.zip"), "--key", public_key())
 
 
