@@ -197,10 +197,15 @@ def harm(*, last: bool, as_json: bool, estimated: bool) -> None:
                 cost.show_cost(expected, zoho.meter)
     if as_json:
         newest = None if found.newest is None else found.newest.isoformat()
+        looked = None if found.looked_at is None else found.looked_at.isoformat()
         told = {"people": found.people, "harmless": found.harmless, "mails": found.mails, "newest": newest}
+        told["looked_at"] = looked
         click.echo(json.dumps(told, indent=2))
         return
     click.echo(f"mailed while not permitted: {found.total:,} people, {found.mails:,} mails")
     for kind, people in sorted(found.people.items(), key=lambda pair: -pair[1]):
         click.echo(f"  {people:>7,}  {harm_title(kind)}")
     click.echo(f"without any harm: {sum(found.harmless.values()):,} people")
+    if last:
+        when = "never" if found.looked_at is None else f"last {found.looked_at:%Y-%m-%d %H:%M} UTC"
+        click.echo(f"what Campaigns sent was looked at to the end: {when}")

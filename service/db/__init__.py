@@ -13,7 +13,7 @@ from service.db.connection import zoho_connection, zoho_token
 from service.db.consent import happening, policy_set, standing, task
 from service.db.engine import Begin, Database, engine_from_url
 from service.db.forgetting import directory_next, erasure, key_change, suppression
-from service.db.harm import harm, harm_window, mailing_scan
+from service.db.harm import harm, harm_look, harm_window, mailing_scan
 from service.db.hints import channel, hint
 from service.db.index import index_node, index_row, index_state
 from service.db.ledger import (
@@ -72,6 +72,7 @@ __all__ = [
     "exists",
     "happening",
     "harm",
+    "harm_look",
     "harm_window",
     "hint",
     "index_node",

@@ -39,8 +39,17 @@ class HarmColumns(TypedColumns):
     sent_at: Named[datetime] = Column(Moment, nullable=False)
 
 
+class HarmLookColumns(TypedColumns):
+    """One look at what was sent that came to its end: every campaign in a window known then was read."""
+
+    began_at: Named[datetime] = Column(Moment, primary_key=True)
+    campaigns: Named[int] = Column(Int, nullable=False)
+    """How many had to be read."""
+
+
 harm_window = Table(
     "harm_window", metadata, HarmWindowColumns, PrimaryKeyConstraint("address_index", "since")
 )
 mailing_scan = Table("mailing_scan", metadata, MailingScanColumns)
+harm_look = Table("harm_look", metadata, HarmLookColumns)
 harm = Table("harm", metadata, HarmColumns, PrimaryKeyConstraint("address_index", "campaign_key"))

@@ -25,7 +25,19 @@ from sqlalchemy import (
     update,
 )
 
-from service.db import batches, change, drift, harm, harm_window, mailing_scan, outcome, run, subject, task
+from service.db import (
+    batches,
+    change,
+    drift,
+    harm,
+    harm_look,
+    harm_window,
+    mailing_scan,
+    outcome,
+    run,
+    subject,
+    task,
+)
 from service.reconciler.context import Context
 from service.reconciler.diff import DATED, STOPPING
 from service.reconciler.runs import BELIEVED
@@ -73,6 +85,8 @@ class Harm:
     newest: datetime | None
     read: int = 0
     """Campaigns whose recipients were read now."""
+    looked_at: datetime | None = None
+    """When the newest look began that came to its end; None before the first: then nothing is known."""
 
     @property
     def total(self) -> int:
@@ -85,16 +99,18 @@ def look(context: Context, mails: Mails) -> Harm:
 
     Safe to repeat and to cut off: a campaign counts as read once all its recipients were looked at.
     """
+    began, read = context.now(), 0
     with context.db.begin() as tx:
-        _note(tx, context.now())
-    read = 0
+        _note(tx, began)
     for sent in mails.sent():
         with context.db.read() as tx:
             wanted = _is_wanted(tx, sent)
         if wanted:
             _read(context, mails, sent)
             read += 1
-    with context.db.read() as tx:
+    with context.db.begin() as tx:
+        look_row = insert_into(tx, harm_look).values(began_at=began, campaigns=read)
+        tx.execute(look_row.on_conflict_do_nothing())
         return count(tx, read=read)
 
 
@@ -148,6 +164,7 @@ def count(tx: Connection, *, since: datetime | None = None, read: int = 0) -> Ha
         mails=mails,
         newest=newest,
         read=read,
+        looked_at=tx.scalar(select(func.max(harm_look.c.began_at))),
     )
 
 

@@ -16,9 +16,9 @@ from service.consent import SubjectId
 from service.intake.places import crm_countries_of
 from service.intake.projection import events_of
 from service.policy import Deadline, PolicySet
-from service.reconciler.diff import DATED
 from service.reports.drift.clocks import Clocks, clocks
-from service.reports.drift.reading import LOOKED, Found, Withdrawal, found_since, last_run, withdrawals_since
+from service.reports.drift.elsewhere import said_elsewhere
+from service.reports.drift.reading import LOOKED, Withdrawal, found_since, last_run, withdrawals_since
 from service.reports.drift.starting import started
 from service.vault import Vault
 from service.vault.pseudonym import by_subject
@@ -99,7 +99,8 @@ def deadlines(
     Those that a run found in a product count like those that came here first.
     """
     here = withdrawals_since(tx, since, now)
-    elsewhere = _in_products(tx, since, now, {one.sub for one in here})
+    rows = found_since(tx, since, now, last_run(tx, now, LOOKED))
+    elsewhere = said_elsewhere(rows, {one.sub for one in here}, now)
     subs = [SubjectId(sub) for sub in dict.fromkeys(one.sub for one in (*here, *elsewhere.values())) if sub]
     events, crm, addresses = events_of(tx, subs), crm_countries_of(tx, subs), vault.addresses_of(tx, subs)
     found = [(one, by_subject(one.sub)) for one in started(tx, policy, here, events)]
@@ -118,29 +119,6 @@ def deadlines(
         overall=clocks(counted, now),
         rules=_lines(cases),
         breaches=tuple(breaches),
-    )
-
-
-def _in_products(tx: Connection, since: datetime, now: datetime, known: set[bytes]) -> dict[str, Withdrawal]:
-    """Return the stops that runs found in a product, by pseudonym; `known` came here themselves."""
-    rows = found_since(tx, since, now, last_run(tx, now, LOOKED))
-    told: dict[str, Withdrawal] = {}
-    for row in sorted(rows, key=lambda row: row.since, reverse=True):
-        if row.kind in DATED and row.state != "settled" and row.subject not in known:
-            told[row.person] = _told(row, now)  # of several kinds, the one that is so longest
-    return told
-
-
-def _told(row: Found, now: datetime) -> Withdrawal:
-    stopped_at = None if row.is_open else row.at
-    return Withdrawal(
-        sub=row.subject or b"",
-        received_at=row.since,
-        due_at=row.due_at or now,
-        due_rule=row.due_rule or "",
-        state="open" if row.is_open else "done",
-        stopped_at=stopped_at,
-        proved_at=stopped_at,
     )
 
 

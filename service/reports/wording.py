@@ -65,6 +65,18 @@ def outside(report: DriftReport) -> str:
     return f"On time outside: {count(len(report.attestors), 'attestor', 'attestors')}{when}."
 
 
+def unlooked(report: DriftReport) -> str:
+    """Return of whom it is not known whether they were mailed, and why; empty where everybody is known."""
+    if not report.harm_unlooked:
+        return ""
+    at = report.harm.looked_at
+    when = "never" if at is None else f"last on {at:%d %B at %H:%M} UTC, before that"
+    return (
+        f"Not known for {count(report.harm_unlooked, 'person', 'people')} of those found by the last run: "
+        f"what Campaigns sent was looked at {when}. Run consent-ledger harm."
+    )
+
+
 def opened_again(found: Openers) -> str:
     """Return how many were opened again in all, and of how many only the record's last writer is known."""
     told = f"In all {count(found.people, 'person', 'people')}"
@@ -88,7 +100,7 @@ def duration(span: timedelta) -> str:
     seconds = abs(span).total_seconds()
     days, hours, minutes = int(seconds // 86_400), int(seconds // 3_600) % 24, int(seconds // 60) % 60
     if days:
-        return count(days, "day", "days") + (f" {hours} h" if hours else "")
+        return count(days, "day", "days") + (f" {hours} h" if hours and days < 10 else "")  # noqa: PLR2004  # of weeks hours tell nothing
     if hours:
         return f"{hours} h" + (f" {minutes} min" if minutes else "")
     if minutes:

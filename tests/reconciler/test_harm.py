@@ -138,8 +138,11 @@ def test_a_look_that_was_cut_off_is_done_again(planted):
         look(planted.context, Cut(mails))
     with planted.db.read() as tx:
         assert tx.execute(select(mailing_scan.c.campaign_key)).all() == []
+        assert count(tx).looked_at is None
     whole = look(planted.context, mails)
     assert whole.read > 0
+    assert whole.looked_at is not None
+    assert timedelta(0) <= planted.clock() - whole.looked_at < timedelta(minutes=1)
 
 
 def test_who_is_erased_leaves_no_trace_of_harm(planted, tmp_path):

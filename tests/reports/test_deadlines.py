@@ -148,7 +148,7 @@ def test_a_case_shows_a_pseudonym(intake):
 
 def test_what_a_run_found_in_a_product_has_its_clocks_too(intake):
     with intake.db.begin() as tx:
-        number = a_run(tx, NOW - DAY)
+        number = a_run(tx, NOW - DAY / 2)
         found(tx, number, "unsubscribed_not_in_crm", [1], since=NOW - 30 * DAY)
         found(tx, number, "opted_out_by_hand", [2], since=NOW - 2 * DAY, state="found")
         found(tx, number, "hard_bounce_not_in_crm", [3], since=NOW - 30 * DAY)
@@ -157,3 +157,7 @@ def test_what_a_run_found_in_a_product_has_its_clocks_too(intake):
     assert case.person == f"p-{person(1)[:8].hex()}"
     assert case.clocks[0].stopped is Kept.LATE
     assert (report.overall.received, report.overall.waiting) == (2, 1)
+    with intake.db.read() as tx:
+        night = drift_report(tx, policies(), now=NOW)
+    assert night.clocks.stopped == report.overall.stopped
+    assert night.clocks.stopped.slowest > 29 * DAY

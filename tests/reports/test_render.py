@@ -1,12 +1,13 @@
 import base64
 import re
 from contextlib import closing
+from datetime import timedelta
 from html.parser import HTMLParser
 
 import pytest
 from sqlalchemy import insert
 
-from service.db import Database, harm, harm_window
+from service.db import Database, harm, harm_look, harm_window
 from service.reconciler.audit import Point
 from service.reconciler.audit import Verdict as AuditVerdict
 from service.reconciler.audit.keeping import keep, points_before
@@ -294,6 +295,25 @@ def test_the_mail_says_who_was_mailed_while_not_permitted_and_who_was_spared(let
     )
     assert "Without any harm: 2 people" in written.text
     assert "<strong>1 person</strong>, 1 mail" in written.html
+
+
+def test_where_nobody_looked_at_what_was_sent_since_the_run_the_mail_does_not_say_nobody_was_mailed(letter):
+    nobody = "Nobody was found for whom this is a question."
+
+    def wrong(tx):
+        found(tx, a_run(tx), "unsubscribed_not_in_crm", range(3))
+
+    def looked(at):
+        return lambda tx: tx.execute(insert(harm_look).values(began_at=at, campaigns=0))
+
+    written = letter(wrong)
+    assert nobody not in written.text + written.html
+    told = "Not known for 3 people of those found by the last run: what Campaigns sent was looked at"
+    assert f"{told} never." in " ".join(written.text.split())
+    assert f"{told} never." in written.html
+    before = letter(looked(TONIGHT - timedelta(days=1)))
+    assert f"{told} last on 22 November at 02:30 UTC, before that." in " ".join(before.text.split())
+    assert nobody in letter(looked(TONIGHT + timedelta(minutes=5))).text
 
 
 def test_the_mail_names_who_opens_again_what_was_stopped(letter):

@@ -19,6 +19,7 @@ from service.cli.audit import as_table
 from service.cli.demo.stage import Stage, ask
 from service.errors import Unavailable
 from service.ledger.verify import State, verify_bundle
+from service.reconciler import harm as harming
 from service.reconciler import hatching
 from service.reconciler.run import RunResult, reconcile
 from service.reports.drift.kinds import describe
@@ -101,6 +102,12 @@ class Acts:
             self._act("Look again: a second run finds nothing new")
             again = reconcile(run, applying=True)
             self._out.print(f"new drift {sum(again.new.values())}, new events {sum(again.news.values())}")
+            self._act("Who was in fact mailed while not permitted, by what Campaigns sent")
+            harm = harming.look(run, zoho.campaigns.mails())
+            self._out.print(
+                f"{harm.total:,} people got {harm.mails:,} mails after they had said stop, or bounced; "
+                f"{sum(harm.harmless.values()):,} others none ({harm.read} campaigns read)"
+            )
         self._book(zoho.meter.credits)
         told.found = {kind: dry.found.get(kind, 0) for kind in {**told.planted, **dry.found}}
         told.applied, told.remaining = dict(applied.applied), dict(again.remaining)

@@ -18,12 +18,13 @@ from service.ledger.scrub.looks import Looked
 from service.policy import PolicySet
 from service.reconciler.audit import Audit
 from service.reconciler.audit.keeping import last as last_audit
-from service.reconciler.harm import Harm
+from service.reconciler.harm import MAILED_WRONGLY, Harm
 from service.reconciler.harm import count as count_harm
 from service.reconciler.openers import Openers, openers
 from service.reports.drift import reading
 from service.reports.drift.clocks import Clocks, NextDeadline, clocks, deadlines, missed_rules
 from service.reports.drift.decisions import STOP, Decision, decisions
+from service.reports.drift.elsewhere import said_elsewhere
 from service.reports.drift.kinds import describe
 from service.reports.drift.plans import PlanNews, plan_news
 from service.reports.drift.reading import Found, Run, Withdrawal
@@ -120,6 +121,8 @@ class DriftReport:
     trend: tuple[Night, ...]
     harm: Harm
     """Who was in fact mailed while not permitted, of the windows that were noticed in the period."""
+    harm_unlooked: int
+    """People of whom nobody knows whether they were mailed: what was sent was not looked at after the run."""
     audit: Audit | None
     """The newest sync audit, None before the first."""
     reopened: Openers
@@ -148,7 +151,8 @@ def drift_report(tx: Connection, policy: PolicySet, *, now: datetime) -> DriftRe
     withdrawals = reading.withdrawals_since(tx, since, now)
     told = events_of(tx, [SubjectId(sub) for sub in {one.sub for one in withdrawals}])
     withdrawals = started(tx, policy, withdrawals, told)
-    times = clocks(withdrawals, now)
+    elsewhere = said_elsewhere(rows, {one.sub for one in withdrawals}, now)
+    times = clocks([*withdrawals, *elsewhere.values()], now)
     stops = [row for row in rows if row.action == STOP]
     people = _people(stops, withdrawals, now)
     stored = looks.last(tx)
@@ -165,6 +169,7 @@ def drift_report(tx: Connection, policy: PolicySet, *, now: datetime) -> DriftRe
     )
     overdue, deadline = deadlines(policy, rows, withdrawals, now)
     origin, size, checkpoint = reading.log_head(tx)
+    harm = count_harm(tx, since=since)
     return DriftReport(
         night=night,
         controller=policy.controller.name,
@@ -181,7 +186,8 @@ def drift_report(tx: Connection, policy: PolicySet, *, now: datetime) -> DriftRe
         decisions=found,
         kinds=_kinds(rows),
         trend=_trend(tx, now),
-        harm=count_harm(tx, since=since),
+        harm=harm,
+        harm_unlooked=_unlooked(harm, looked, stops),
         audit=last_audit(tx),
         reopened=openers(tx, now - timedelta(days=TREND_NIGHTS), now),
         plans=planned,
@@ -249,6 +255,13 @@ def _people(rows: Sequence[Found], withdrawals: Sequence[Withdrawal], now: datet
         late=len(late),
         opt_outs=len({row.person for row in rows if describe(row.kind).opt_out}),
     )
+
+
+def _unlooked(harm: Harm, looked: Run | None, stops: Iterable[Found]) -> int:
+    """Return of how many who were found the mails were not looked at; none where the look came after."""
+    if looked is None or (harm.looked_at is not None and harm.looked_at >= looked.started_at):
+        return 0
+    return len({row.person for row in stops if row.kind in MAILED_WRONGLY})
 
 
 def _kinds(rows: Sequence[Found]) -> tuple[KindLine, ...]:
