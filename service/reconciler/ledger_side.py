@@ -44,6 +44,8 @@ class Slice:
 
     first: int
     last: int
+    gathered: bool = False
+    """Whether rows are grouped by hashing rather than joined: as the store likes it, to the same end."""
 
 
 Only: TypeAlias = Sequence[bytes] | Slice | None

@@ -19,14 +19,23 @@ SETTINGS = (
     # While others read for it, the one that writes says nothing, for minutes where there are millions.
     "SET LOCAL idle_in_transaction_session_timeout = '15min'",
 )
+GATHERED = (
+    # How many a union holds is taken for two hundred, and each of them looked up.
+    "SET LOCAL enable_nestloop = off",
+    # Where there are hundreds of thousands, compiling pays if nothing is spent on optimizing.
+    "SET LOCAL jit = on",
+    "SET LOCAL jit_optimize_above_cost = -1",
+    "SET LOCAL jit_inline_above_cost = -1",
+)
+"""What is told besides where rows of both products are gathered by one grouping (`sides`)."""
 SQLITE_CACHE_KIB = 24_576
 """Of a connection that reads through everybody; look-ups by keyed hash touch pages all over."""
 
 
-def prepare(tx: Connection) -> None:
+def prepare(tx: Connection, *, gathered: bool = False) -> None:
     """Make room until this transaction ends; SQLite needs none."""
     if tx.dialect.name == "postgresql":
-        tx.exec_driver_sql("; ".join(SETTINGS))
+        tx.exec_driver_sql("; ".join((*SETTINGS, *GATHERED) if gathered else SETTINGS))
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 Pure SQL over the mirrors and the standing projection; nothing is judged here.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -12,6 +12,8 @@ from sqlalchemy import (
     CTE,
     ColumnElement,
     FromClause,
+    Integer,
+    Select,
     Subquery,
     and_,
     case,
@@ -19,6 +21,7 @@ from sqlalchemy import (
     false,
     func,
     literal,
+    literal_column,
     null,
     or_,
     select,
@@ -36,10 +39,13 @@ from service.db import (
     subject,
     suppression,
 )
-from service.policy import PolicySet
+from service.policy import UNKNOWN, PolicySet
 from service.reconciler.enforcement import CAMPAIGNS
-from service.reconciler.ledger_side import Only, among, known
+from service.reconciler.ledger_side import Only, Slice, among, known
 from service.reconciler.port import Member, OutcomeKind
+
+Columns = Mapping[str, ColumnElement[Any]]
+"""Expressions by the name under which the comparison knows them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +74,8 @@ def facts(
     """
     names = [entry.name for entry in policy.zoho.campaigns.lists if entry.purpose == policy.zoho.governs]
     scope = _Scope(names=names, without=without, only=only)
-    everybody, mailed = _everybody(scope), _outcomes(policy, now, scope)
+    gathers = isinstance(only, Slice) and only.gathered
+    everybody, mailed = (_gathered if gathers else _everybody)(scope), _outcomes(policy, now, scope)
     ledger = known(policy.zoho.governs, now, only)
     index = everybody.c.address_index
     in_campaigns = and_(contact.c.address_index == index, scope.shows(CAMPAIGNS, contact.c.address_index))
@@ -101,7 +108,7 @@ def _everybody(scope: _Scope) -> Subquery:
     """
     crm, on_lists, elsewhere = _crm(scope), _lists(scope, "on_lists"), _lists(scope, "elsewhere")
     of_crm, of_lists = _beside_index(crm), _beside_index(on_lists)
-    nothing = [null().label(column.name) for column in of_crm]
+    nothing = _nothing(column.name for column in of_crm)
     both = select(crm.c.address_index, *of_crm, *of_lists).select_from(
         crm.outerjoin(on_lists, on_lists.c.address_index == crm.c.address_index)
     )
@@ -110,11 +117,27 @@ def _everybody(scope: _Scope) -> Subquery:
     )
     told = outcome.c.address_index
     mailed = (
-        select(told, *nothing, *(null().label(column.name) for column in of_lists))
+        select(told, *nothing, *_nothing(column.name for column in of_lists))
         .where(scope.shows(CAMPAIGNS, told), ~_in_crm(scope, told), ~_on_a_list(scope, told))
         .group_by(told)
     )
     return union_all(both, listed, mailed).subquery("everybody")
+
+
+def _gathered(scope: _Scope) -> Subquery:
+    """Return the same as `_everybody`, by one grouping of the rows of all three.
+
+    Where a store groups by hashing, that is less than half the work of joining them; SQLite would sort.
+    """
+    of_crm, of_lists, told = _of_record(scope), _of_member(), outcome.c.address_index
+    rows = union_all(
+        _records(scope, [*_labelled(of_crm), *_nothing(of_lists)]),
+        _members(scope, [*_nothing(of_crm), *_labelled(of_lists)]),
+        select(told, *_nothing(of_crm), *_nothing(of_lists)).where(scope.shows(CAMPAIGNS, told)),
+    ).subquery("rows")
+    columns = {name: rows.c[name] for name in (*of_crm, *of_lists)}
+    index = rows.c.address_index
+    return select(index, *_labelled(_folded(columns))).group_by(index).subquery("everybody")
 
 
 def _in_crm(scope: _Scope, index: ColumnElement[bytes]) -> ColumnElement[bool]:
@@ -130,33 +153,36 @@ def _on_a_list(scope: _Scope, index: ColumnElement[bytes]) -> ColumnElement[bool
 
 def _crm(scope: _Scope) -> Subquery:
     """Return CRM's side: how many records, how many opted out, since when; the strictest country of them."""
-    out = crm_record.c.opted_out == 1
-    known = func.nullif(crm_record.c.jurisdiction, "unknown")
-    same = func.min(known) == func.max(known)
-    views = literal(",") + crm_record.c.views
-    viewed = or_(*(views.contains(f",{name},", autoescape=True) for name in scope.names))
+    columns = _labelled(_folded(_of_record(scope)))
+    return _records(scope, columns).group_by(crm_address.c.address_index).subquery("in_crm")
+
+
+def _records(scope: _Scope, columns: Sequence[ColumnElement[Any]]) -> Select[Any]:
     return (
-        select(
-            crm_address.c.address_index,
-            func.count().label("records"),
-            func.sum(crm_record.c.opted_out).label("opted_out"),
-            func.max(
-                case((out, func.coalesce(crm_record.c.unsubscribed_at, crm_record.c.modified_at)))
-            ).label("crm_at"),
-            func.max(case((out, crm_record.c.unsubscribed_at))).label("crm_told_at"),
-            func.max(case((out, crm_record.c.unsubscribed_mode))).label("crm_mode"),
-            case((same, func.min(known)), else_="unknown").label("jurisdiction"),
-            func.max(case((viewed, 1), else_=0)).label("viewed"),
-        )
+        select(crm_address.c.address_index, *columns)
         .join(
             crm_record,
             (crm_record.c.module == crm_address.c.module)
             & (crm_record.c.record_id == crm_address.c.record_id),
         )
         .where(scope.shows("crm", crm_address.c.address_index))
-        .group_by(crm_address.c.address_index)
-        .subquery("in_crm")
     )
+
+
+def _of_record(scope: _Scope) -> Columns:
+    """Return what one record of CRM tells about its address."""
+    out = crm_record.c.opted_out == 1
+    views = literal(",") + crm_record.c.views
+    viewed = or_(*(views.contains(f",{name},", autoescape=True) for name in scope.names))
+    return {
+        "records": literal_column("1", Integer),
+        "opted_out": crm_record.c.opted_out,
+        "crm_at": case((out, func.coalesce(crm_record.c.unsubscribed_at, crm_record.c.modified_at))),
+        "crm_told_at": case((out, crm_record.c.unsubscribed_at)),
+        "crm_mode": case((out, crm_record.c.unsubscribed_mode)),
+        "jurisdiction": func.nullif(crm_record.c.jurisdiction, UNKNOWN),
+        "viewed": case((viewed, 1), else_=0),
+    }
 
 
 def _lists(scope: _Scope, name: str) -> Subquery:
@@ -164,28 +190,50 @@ def _lists(scope: _Scope, name: str) -> Subquery:
 
     One list has each address once, so there is nothing to group.
     """
-    several = len(scope.names) > 1
+    if len(scope.names) == 1:
+        return _members(scope, _labelled(_of_member())).subquery(name)
+    members = _members(scope, _labelled(_folded(_of_member())))
+    return members.group_by(member.c.address_index).subquery(name)
 
-    def total(each: ColumnElement[Any]) -> ColumnElement[Any]:
-        return func.sum(each) if several else each
 
-    def latest(each: ColumnElement[Any]) -> ColumnElement[Any]:
-        return func.max(each) if several else each
+def _members(scope: _Scope, columns: Sequence[ColumnElement[Any]]) -> Select[Any]:
+    here = scope.shows(CAMPAIGNS, member.c.address_index)
+    return select(member.c.address_index, *columns).where(member.c.list_name.in_(scope.names), here)
 
+
+def _of_member() -> Columns:
+    """Return what one membership tells about its address."""
     left = member.c.status == Member.UNSUBSCRIBED.value
     bounced = member.c.status == Member.BOUNCED.value
-    members = select(
-        member.c.address_index,
-        *(
-            total(case((member.c.status == status.value, 1), else_=0)).label(status.name.lower())
-            for status in Member
-        ),
-        latest(member.c.since).label("member_since"),
-        latest(case((left, member.c.since))).label("left_since"),
-        latest(case((left & member.c.was.is_not(None), member.c.since))).label("left_seen_at"),
-        latest(case((bounced, member.c.since))).label("bounced_since"),
-    ).where(member.c.list_name.in_(scope.names), scope.shows(CAMPAIGNS, member.c.address_index))
-    return (members.group_by(member.c.address_index) if several else members).subquery(name)
+    counts = {status.name.lower(): case((member.c.status == status.value, 1), else_=0) for status in Member}
+    return counts | {
+        "member_since": member.c.since,
+        "left_since": case((left, member.c.since)),
+        "left_seen_at": case((left & member.c.was.is_not(None), member.c.since)),
+        "bounced_since": case((bounced, member.c.since)),
+    }
+
+
+COUNTED = ("records", "opted_out", *(status.name.lower() for status in Member))
+
+
+def _folded(columns: Columns) -> Columns:
+    """Return what several rows of one address tell together: counts, latest times, a country they share."""
+
+    def fold(name: str, column: ColumnElement[Any]) -> ColumnElement[Any]:
+        if name == "jurisdiction":
+            return case((func.min(column) == func.max(column), func.min(column)), else_=UNKNOWN)
+        return func.sum(column) if name in COUNTED else func.max(column)
+
+    return {name: fold(name, column) for name, column in columns.items()}
+
+
+def _labelled(columns: Columns) -> list[ColumnElement[Any]]:
+    return [column.label(name) for name, column in columns.items()]
+
+
+def _nothing(names: Iterable[str]) -> list[ColumnElement[Any]]:
+    return [null().label(name) for name in names]
 
 
 def _outcomes(policy: PolicySet, now: datetime, scope: _Scope) -> CTE:

@@ -7,6 +7,7 @@ state: PostgreSQL hands out the snapshot of the transaction, and on SQLite nobod
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection, Select, select, text
@@ -37,10 +38,11 @@ def partitions(tx: Connection, statement: Statement, many: int = MANY) -> Iterat
         everybody = tx.execute(statement(None), execution_options={"yield_per": CHUNK})
         yield from everybody.partitions()
         return
+    halves = [replace(half, gathered=tx.dialect.name == "postgresql") for half in HALVES]
     with ExitStack() as stack:
-        readers = [stack.enter_context(_reader(tx)) for _ in HALVES]
-        threads = stack.enter_context(ThreadPoolExecutor(len(HALVES), thread_name_prefix="slice"))
-        yield from _as_found([_parts(r, statement(s)) for r, s in zip(readers, HALVES, strict=True)], threads)
+        readers = [stack.enter_context(_reader(tx)) for _ in halves]
+        threads = stack.enter_context(ThreadPoolExecutor(len(halves), thread_name_prefix="slice"))
+        yield from _as_found([_parts(r, statement(s)) for r, s in zip(readers, halves, strict=True)], threads)
 
 
 def _as_found(sources: Sequence[Iterator[Rows]], threads: ThreadPoolExecutor) -> Iterator[Rows]:
@@ -74,7 +76,7 @@ def _reader(tx: Connection) -> Iterator[Connection]:
     reads = tx.engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
     with reads.connect() as reader, reader.begin():
         reader.exec_driver_sql(f"SET TRANSACTION SNAPSHOT '{snapshot}'")
-        roomy.prepare(reader)
+        roomy.prepare(reader, gathered=True)
         yield reader
 
 
