@@ -235,3 +235,7 @@ def test_a_migration_without_the_services_role_succeeds(empty_postgresql_url):
 def test_other_databases_are_refused_by_the_variables_name():
     with pytest.raises(Misconfigured, match="CONSENT_DATABASE_URL"):
         Database("mysql://root@db/ledger")
+
+
+def test_no_table_takes_rows_of_another_with_it():
+    assert {name for name, table in db.metadata.tables.items() if table.foreign_keys} == set()

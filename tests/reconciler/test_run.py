@@ -201,6 +201,16 @@ def test_people_without_a_known_consent_are_counted_not_listed(small):
     assert kinds == set(small.planted())
 
 
+def test_a_first_reading_of_people_whom_both_products_permit_records_a_consent_of_nobody(small):
+    email = small.ordinary()
+    for _ in range(2):
+        small.run()
+    told = {category for category, _, _ in small.ledger()}
+    assert Category.WITHDRAWN in told
+    assert {Category.GRANTED, Category.CONFIRMED, Category.SUPPRESSION_LIFTED}.isdisjoint(told)
+    assert small.events(email) == []
+
+
 def test_deadlines_run_for_those_who_said_stop_and_for_no_bounce(small):
     result = small.run(applying=False)
     dated = {change.kind: change.due_at for change in result.plan.changes}

@@ -1,6 +1,7 @@
 """Withdrawals within seconds of a sending are counted for legal, by the policy's own number."""
 
 from datetime import timedelta
+from html import unescape
 
 import msgspec
 import pytest
@@ -11,6 +12,7 @@ from service.db import mailing_scan
 from service.reports.drift import drift_report
 from service.reports.drift.swift import swift
 from service.reports.drift.thresholds import thresholds
+from service.reports.render import render
 from tests.reports.nights import a_run
 from tests.running import claim, policies, withdrawal
 
@@ -79,3 +81,12 @@ def test_every_threshold_that_is_shown_is_the_policys_own():
     assert changed["A dead mailbox"].startswith("7 soft bounces")
     assert "11 seconds" in changed["A scanner's withdrawal"]
     assert changed["Evidence of a consent"] == told["Evidence of a consent"]
+
+
+def test_the_mail_shows_every_threshold_in_both_its_parts(on_sqlite):
+    with on_sqlite.db.begin() as tx:
+        a_run(tx, on_sqlite.now() - timedelta(hours=1))
+        letter = render(drift_report(tx, policies(), now=on_sqlite.now()))
+    for part in (letter.text, unescape(letter.html)):
+        shown = " ".join(part.split())
+        assert [told for told in thresholds(policies()) if ": ".join(told) not in shown] == []
