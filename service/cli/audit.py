@@ -87,7 +87,7 @@ def _read(context: Context) -> None:
 
 
 def as_table(found: Audit) -> Table:
-    """Return an audit for a terminal: verdict, people, what it is and what to do."""
+    """Return an audit for a terminal: verdict, people, what it is, what to do, the figures, how we know."""
     table = Table(
         title=f"Sync audit: {headline(found)}",
         caption=f"read {found.read_at:%Y-%m-%d %H:%M} UTC, run {found.run_id}",
@@ -116,6 +116,10 @@ def _told(point: Point) -> Text:
         told.append(f"\n{facts(point)}", style="not bold dim")
     for line in point.advice:
         told.append(f"\n→ {line}", style="not bold")
+    for one in point.figures:
+        since = f" (oldest {one.oldest:%d %b %Y})" if one.oldest else ""
+        told.append(f"\n· {one.label}: {one.value:,}{since}", style="not bold dim")
+    told.append(f"\nhow we know: {point.how}", style="not bold dim")
     return told
 
 

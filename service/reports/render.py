@@ -102,6 +102,7 @@ def _context(report: DriftReport) -> Mapping[str, Any]:
             (harm_title(kind), people)
             for kind, people in sorted(report.harm.people.items(), key=lambda pair: -pair[1])
         ],
+        "causes": wording.causes,
         "unlooked": wording.unlooked(report),
         "audit_facts": facts,
         "openers_note": wording.opened_again,

@@ -7,7 +7,10 @@ from datetime import timedelta
 
 from service.ledger.attestors import Attestor, Kind, Level
 from service.reconciler.openers import Openers
-from service.reports.drift import DriftReport, NextDeadline, Span, Verdict
+from service.reports.drift import DriftReport, KindLine, NextDeadline, Span, Verdict
+
+_NAMED = 5
+"""Causes of one kind that are named in the mail; the attached table has them all."""
 
 HEADLINES = {
     Verdict.IN_ORDER: "Everything is in order",
@@ -63,6 +66,13 @@ def outside(report: DriftReport) -> str:
     newest = max((one.succeeded_at for one in report.attestors if one.succeeded_at), default=None)
     when = f", last on {newest:%d %B at %H:%M} UTC" if newest else "; their first word is awaited"
     return f"On time outside: {count(len(report.attestors), 'attestor', 'attestors')}{when}."
+
+
+def causes(line: KindLine) -> str:
+    """Return what brought a kind of drift about, the most people first; empty where nothing is told."""
+    named, others = line.causes[:_NAMED], sum(people for _, people in line.causes[_NAMED:])
+    told = [f"{cause} ({people:,})" for cause, people in named] + ([f"others ({others:,})"] if others else [])
+    return f"Cause: {'; '.join(told)}." if told else ""
 
 
 def unlooked(report: DriftReport) -> str:

@@ -265,12 +265,14 @@ def test_the_sync_audit_stands_in_the_mail_with_every_verdict_and_trend(letter):
                 oldest=TONIGHT,
                 summary=f"Left in Campaigns: {people}.",
                 how="",
-                advice=(),
+                advice=("Ask for the switch.",),
             )
             keep(tx, compared([point], points_before(tx)), run_id=found, at=NOW)
 
     written = letter(audited)
     assert "fail 1. Unsubscribes that did not flow back" in written.text
+    assert "\n       > Ask for the switch.\n" in written.text
+    assert "Ask for the switch." in written.html
     told = f"Left in Campaigns: 5. (oldest {TONIGHT:%d %b %Y}, 2 more than before)"
     assert told in " ".join(written.text.split())
     assert told in written.html
@@ -314,6 +316,19 @@ def test_where_nobody_looked_at_what_was_sent_since_the_run_the_mail_does_not_sa
     before = letter(looked(TONIGHT - timedelta(days=1)))
     assert f"{told} last on 22 November at 02:30 UTC, before that." in " ".join(before.text.split())
     assert nobody in letter(looked(TONIGHT + timedelta(minutes=5))).text
+
+
+def test_each_kind_of_drift_says_what_caused_it_the_most_people_first(letter):
+    def caused(tx):
+        number = a_run(tx)
+        for people, actor in ((range(2), "Grace Okafor"), (range(2, 5), "Petra Lindqvist")):
+            told = {"cause": "a user of CRM", "actor": actor}
+            found(tx, number, "opted_out_by_hand", people, **told)
+
+    written = letter(caused)
+    told = "Cause: a user of CRM, Petra Lindqvist (3); a user of CRM, Grace Okafor (2)."
+    assert told in " ".join(written.text.split())
+    assert told in written.html
 
 
 def test_the_mail_names_who_opens_again_what_was_stopped(letter):

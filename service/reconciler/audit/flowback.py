@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping
 
-from sqlalchemy import CTE, func
+from sqlalchemy import CTE, ColumnElement, func, type_coerce
 
+from service.db.columns import Int
 from service.reconciler.audit.counting import (
     Count,
     Measure,
@@ -18,6 +19,9 @@ from service.reconciler.audit.point import Figure, Point, Verdict
 
 BY_SYNC = "Zoho campaigns"
 """What `Unsubscribed_Mode` says where Zoho's own sync set Email_Opt_Out (facts zoho-crm, section 2.2)."""
+
+_DAILY_MS = 26 * 3_600_000
+"""Zoho's own sync runs daily at the latest, and takes its time."""
 
 _SWITCH = (
     'Ask the admin for the switch "Sync unsubscribes to CRM Email Opt Out" in the sync settings of '
@@ -45,6 +49,10 @@ def measures(fact: CTE, *, soft_limit: int) -> Mapping[str, Measure]:
             where=left & in_crm & ~still_open & (func.coalesce(f.crm_mode, "") != BY_SYNC),
             since=left_at(fact),
         ),
+        "left_slow": Measure(
+            where=left & ~still_open & (func.coalesce(f.crm_mode, "") != BY_SYNC) & _after_a_day(fact),
+            since=left_at(fact),
+        ),
         "hard_open": Measure(where=dead & still_open, since=bounced_hard_at(fact)),
         "soft_open": Measure(where=failing & still_open, since=f.soft_at),
         "tagged": Measure(where=dead & in_crm & ~still_open, since=bounced_hard_at(fact)),
@@ -59,6 +67,12 @@ def measures(fact: CTE, *, soft_limit: int) -> Mapping[str, Measure]:
             where=shut & granted & mailed & f.crm_mode.in_(("Consent form", "Unsubscribe link")), since=said
         ),
     }
+
+
+def _after_a_day(fact: CTE) -> ColumnElement[bool]:
+    """Return whom CRM was told of so late that a sync which runs daily would have been first."""
+    told, left = type_coerce(fact.c.crm_at, Int), type_coerce(left_at(fact), Int)
+    return told - left > _DAILY_MS
 
 
 def unsubscribes(found: Mapping[str, Count]) -> Point:
@@ -77,12 +91,7 @@ def unsubscribes(found: Mapping[str, Count]) -> Point:
             "every CRM record of the address. The switch is read from Unsubscribed Mode, "
             f'which says "{BY_SYNC}" where Zoho\'s sync wrote it.'
         ),
-        advice=(
-            "Run consent-ledger reconcile --apply: it opts all records of these people out.",
-            _SWITCH,
-        )
-        if still.people
-        else (),
+        advice=_back(found),
         figures=(
             Figure(label="left in Campaigns, open in CRM", value=still.people, oldest=still.oldest),
             Figure(label="brought to CRM by Zoho's sync", value=flowed.people),
@@ -91,14 +100,27 @@ def unsubscribes(found: Mapping[str, Count]) -> Point:
     )
 
 
+def _back(found: Mapping[str, Count]) -> tuple[str, ...]:
+    if not found["left_open"].people:
+        return (_SWITCH,) if found["left_flowed"].newest is None and found["left_written"].people else ()
+    return "Run consent-ledger reconcile --apply: it opts all records of these people out.", _SWITCH
+
+
 def _switch(found: Mapping[str, Count]) -> str:
-    """Return what the switch looks like: it shows in the newest people, whom it brought or did not bring."""
-    still, flowed = found["left_open"], found["left_flowed"]
-    others = [c.newest for c in (still, found["left_written"]) if c.newest is not None]
+    """Return what the switch looks like: it shows in the newest people, whom it brought or did not bring.
+
+    Where somebody else brought the newest within a day, this service among them, it does not show.
+    """
+    still, flowed, written = found["left_open"], found["left_flowed"], found["left_written"]
+    missed = [one.newest for one in (still, found["left_slow"]) if one.newest is not None]
     if flowed.newest is None:
-        return "The sync switch looks off" if others else "Nobody left yet"
-    if others and max(others) > flowed.newest:
+        if still.newest is None and written.newest is None:
+            return "Nobody left yet"
+        return "The sync switch looks off" if missed else "The sync switch looks off, or always comes last"
+    if missed and max(missed) > flowed.newest:
         return "The sync switch looks off now, though it once was on"
+    if written.newest is not None and written.newest > flowed.newest:
+        return "The sync switch does not show: others were first lately, this service among them"
     if still.people:
         return "The sync switch looks on, but was not always, or skips people"
     return "The sync switch looks on"

@@ -3,6 +3,7 @@
 Reads only. The caller opens the transaction, so that every figure is from one state of the database.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -76,6 +77,8 @@ class KindLine:
     found: int
     repaired: int
     open: int
+    causes: tuple[tuple[str, int], ...]
+    """What brought it about, as far as the products tell, with how many people; the most first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -277,9 +280,14 @@ def _kinds(rows: Sequence[Found]) -> tuple[KindLine, ...]:
                 found=len(same),
                 repaired=sum(row.state == "repaired" for row in same),
                 open=sum(row.is_open for row in same),
+                causes=tuple(Counter(filter(None, map(_caused, same))).most_common()),
             )
         )
     return tuple(sorted(lines, key=lambda line: (line.action != STOP, -line.open, -line.found, line.kind)))
+
+
+def _caused(row: Found) -> str:
+    return f"{row.cause}, {row.actor}" if row.actor else row.cause
 
 
 def _trend(tx: Connection, now: datetime) -> tuple[Night, ...]:
