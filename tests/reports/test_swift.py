@@ -83,10 +83,10 @@ def test_every_threshold_that_is_shown_is_the_policys_own():
     assert changed["Evidence of a consent"] == told["Evidence of a consent"]
 
 
-def test_the_mail_shows_every_threshold_in_both_its_parts(on_sqlite):
-    with on_sqlite.db.begin() as tx:
-        a_run(tx, on_sqlite.now() - timedelta(hours=1))
-        letter = render(drift_report(tx, policies(), now=on_sqlite.now()))
+def test_the_mail_shows_every_threshold_in_both_its_parts(intake):
+    with intake.db.begin() as tx:
+        a_run(tx, intake.now() - timedelta(hours=1))
+        letter = render(drift_report(tx, policies(), now=intake.now()))
     for part in (letter.text, unescape(letter.html)):
         shown = " ".join(part.split())
         assert [told for told in thresholds(policies()) if ": ".join(told) not in shown] == []
