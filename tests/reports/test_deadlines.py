@@ -4,10 +4,10 @@ from contextlib import closing
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import insert, update
 
 from service.consent import Category, Provenance
-from service.db import Database, task
+from service.db import Database, change, task
 from service.reports.deadlines import Kept, deadlines
 from service.reports.drift import drift_report
 from service.reports.drift.reading import withdrawals_since
@@ -150,6 +150,13 @@ def test_what_a_run_found_in_a_product_has_its_clocks_too(intake):
     with intake.db.begin() as tx:
         number = a_run(tx, NOW - DAY / 2)
         found(tx, number, "unsubscribed_not_in_crm", [1], since=NOW - 30 * DAY)
+        wrote = {
+            "run_id": number,
+            "target": "campaigns",
+            "kind": "unsubscribed_not_in_crm",
+            "state": "proved",
+        }
+        tx.execute(insert(change).values(wrote | {"address_index": person(1), "written_at": NOW - DAY / 2}))
         found(tx, number, "opted_out_by_hand", [2], since=NOW - 2 * DAY, state="found")
         found(tx, number, "hard_bounce_not_in_crm", [3], since=NOW - 30 * DAY)
     report = told(intake)
@@ -160,4 +167,5 @@ def test_what_a_run_found_in_a_product_has_its_clocks_too(intake):
     with intake.db.read() as tx:
         night = drift_report(tx, policies(), now=NOW)
     assert night.clocks.stopped == report.overall.stopped
-    assert night.clocks.stopped.slowest > 29 * DAY
+    assert night.clocks.stopped.slowest == 29.5 * DAY
+    assert night.clocks.proved.slowest == 29.5 * DAY + timedelta(minutes=4)

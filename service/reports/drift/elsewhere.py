@@ -20,6 +20,7 @@ def said_elsewhere(rows: Iterable[Found], known: Collection[bytes], now: datetim
 
 
 def _told(row: Found, now: datetime) -> Withdrawal:
+    """Return it as a withdrawal; it was proved when the run that read it back ended, at the latest."""
     stopped_at = None if row.is_open else row.at
     return Withdrawal(
         sub=row.subject or b"",
@@ -28,5 +29,5 @@ def _told(row: Found, now: datetime) -> Withdrawal:
         due_rule=row.due_rule or "",
         state="open" if row.is_open else "done",
         stopped_at=stopped_at,
-        proved_at=stopped_at,
+        proved_at=stopped_at and max(stopped_at, row.ended_at or stopped_at),
     )

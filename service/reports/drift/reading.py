@@ -72,6 +72,8 @@ class Found:
     action: str
     state: str
     at: datetime
+    ended_at: datetime | None = None
+    """When the run ended, which reads back what it wrote; None while it lasts."""
     cause: str = ""
     """What brought it about, as far as the products tell."""
     actor: str = ""
@@ -176,6 +178,7 @@ def _as_found(row: Row[*tuple[Any, ...]], seen_last: int) -> Found:
         action=row.action,
         state=row.state if row.state == "repaired" or row.run_id >= seen_last else "settled",
         at=row.at,
+        ended_at=row.ended_at,
         cause=row.cause or "",
         actor=row.actor or "",
     )
@@ -189,7 +192,7 @@ def _found(since: datetime, now: datetime) -> Select[*tuple[Any, ...]]:
         select(
             *(drift.c.run_id, drift.c.kind, drift.c.address_index, drift.c.sub, drift.c.jurisdiction),
             *(drift.c.since, drift.c.due_at, drift.c.due_rule, drift.c.action, drift.c.state),
-            *(drift.c.cause, drift.c.actor),
+            *(drift.c.cause, drift.c.actor, run.c.finished_at.label("ended_at")),
             func.coalesce(written.c.at, run.c.finished_at, run.c.started_at).label("at"),
         )
         .join(run, run.c.id == drift.c.run_id)
