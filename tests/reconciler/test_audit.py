@@ -113,7 +113,7 @@ def test_an_adversarial_organisation_is_counted_person_by_person(messy):
         "SELECT email FROM contacts WHERE email NOT IN (SELECT email FROM truth) LIMIT 7"
     ).fetchall()
     victims += [row[0] for row in some if row[0] not in victims][:6]
-    twice, second, capital, bounced, complained, both = victims[:6]
+    twice, second, capital, bounced, complained, both, hidden = victims
     messy.sim.control("campaigns/unsubscribe", {"email": twice})
     messy.sim.control("campaigns/bounce", {"email": twice, "type": "hard"})
     db.execute(
@@ -125,22 +125,28 @@ def test_an_adversarial_organisation_is_counted_person_by_person(messy):
         messy.sim.control("campaigns/bounce", {"email": bounced, "type": "soft"})
     messy.sim.control("campaigns/complain", {"email": complained})
     messy.sim.control("crm/set", {"email": both, "fields": {"Email_Opt_Out": True}})
+    messy.sim.control("crm/set", {"email": hidden, "fields": {"Newsletter": False}})
+    db.execute("UPDATE crm_Contacts SET Newsletter = 0 WHERE Email = ?", (capital.upper(),))
     points, truth = audited(messy), oracle(db)
     assert points["unsubscribes"].people == truth["left"]
     assert points["bounces"].people == truth["bounced"]
     assert points["duplicates"].people == truth["twins"]
     assert figures(points["duplicates"])["with contradicting Email Opt Out"] == truth["contradicting"]
     assert points["permission"].people == truth["two fields"]
+    lists = figures(points["lists"])
+    assert lists["newsletter: in the view, not on the list"] == truth["missing"] > 0
+    assert lists["newsletter: on the list, not in the view"] == truth["stale"] > 0
 
 
 def oracle(db) -> Counter:
     """Count as a person with pencil and paper would, from the simulator's own rows."""
-    records = {}
+    records, viewed = {}, {}
     for module in ("Contacts", "Leads"):
-        rows = db.execute(f"SELECT id, Email, Secondary_Email, Email_Opt_Out FROM crm_{module}")
-        for number, *emails, opted_out in rows:
+        rows = db.execute(f"SELECT id, Email, Secondary_Email, Email_Opt_Out, Newsletter FROM crm_{module}")
+        for number, *emails, opted_out, in_view in rows:
             for email in {e.lower() for e in emails if e}:
                 records.setdefault(email, {})[module, number] = bool(opted_out)
+                viewed[email] = viewed.get(email, False) or bool(in_view)
     outcomes = {}
     for email, action in db.execute(
         "SELECT c.email, o.action FROM outcomes o JOIN contacts c ON c.id = o.contact_id"
@@ -162,6 +168,13 @@ def oracle(db) -> Counter:
         shown = status == "active"
         found["two fields"] += shown and permission == "Granted" and any(mine)
         found["two fields"] += shown and permission == "Refused" and bool(mine) and not any(mine)
+    members = (
+        "SELECT c.email, m.status FROM members m JOIN contacts c ON c.id = m.contact_id WHERE m.list_id = 1"
+    )
+    listed = {email.lower(): status for email, status in db.execute(members)}
+    for email, flags in records.items():
+        found["missing"] += viewed[email] and not any(flags.values()) and email not in listed
+        found["stale"] += not viewed[email] and listed.get(email) == "active"
     for flags in records.values():
         found["twins"] += len(flags) > 1
         found["contradicting"] += len(set(flags.values())) > 1
