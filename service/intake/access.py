@@ -16,13 +16,13 @@ SHORTEST_REASON: Final = 3
 LONGEST_REASON: Final = 500
 
 
-def stated(reason: str) -> str:
-    """Return why somebody asks, in single spaces; raises `Malformed` where that says nothing or too much."""
+def stated(reason: str, *, what: str = "ask", field: str = "purpose_of_lookup") -> str:
+    """Return why somebody does `what`, in single spaces; raises `Malformed` for too little or too much."""
     reason = " ".join(reason.split())
     if not SHORTEST_REASON <= len(reason) <= LONGEST_REASON:
         raise Malformed(
-            f"say why you ask, in {SHORTEST_REASON} to {LONGEST_REASON} characters; it is recorded",
-            field="purpose_of_lookup",
+            f"say why you {what}, in {SHORTEST_REASON} to {LONGEST_REASON} characters; it is recorded",
+            field=field,
         )
     return reason
 

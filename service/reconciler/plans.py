@@ -13,6 +13,7 @@ from sqlalchemy import Connection, and_, exists, insert, select, update
 
 from service.db import Database, approval, change, plan
 from service.errors import Forbidden, Malformed, NotFound, Stale
+from service.intake.access import stated
 from service.ledger.canonical import Json
 from service.policy import PolicySet
 from service.reconciler import permissible
@@ -65,10 +66,13 @@ def decide(
     """Record that a person approves or refuses exactly the plan of this digest (hex); return where it stands.
 
     Raises `Forbidden` for another role, `NotFound` for no such plan, `Malformed` for a second decision of the
-    same person or a plan that waits for nobody, `Stale` where it is not what was shown.
+    same person, a plan that waits for nobody or a refusal that says no reason, `Stale` where it is not what
+    was shown.
     """
     if who.role != APPROVER:
         raise Forbidden(f"the role {who.role} may not decide about plans; ask an account that is {APPROVER}")
+    if decision == "refuse":
+        reason = stated(reason, what="refuse it", field="reason")
     with db.begin() as tx:
         row = _locked(tx, run_id)
         _require_open(row, given)

@@ -244,6 +244,10 @@ def test_a_row_of_an_approved_plan_that_somebody_edited_is_never_written(small):
 def test_what_was_refused_is_not_proposed_again_until_a_newer_consent(small):
     email = consent_again(small)
     made = small.run()
+    for said in ("", " a "):
+        with pytest.raises(Malformed, match="say why you refuse it"):
+            decide(small, made.run_id, made.plan.digest, decision="refuse", reason=said)
+    assert state_of(small, made.run_id) == "open"
     decide(small, made.run_id, made.plan.digest, decision="refuse", reason="asked back by us")
     assert state_of(small, made.run_id) == "refused"
     assert not small.run().plan.permits
