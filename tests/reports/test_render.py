@@ -272,6 +272,9 @@ def test_the_sync_audit_stands_in_the_mail_with_every_verdict_and_trend(letter):
     written = letter(audited)
     assert "fail 1. Unsubscribes that did not flow back" in written.text
     assert "\n       > Ask for the switch.\n" in written.text
+    made = "Made 23 Nov 2026 04:00 UTC from what was read 23 Nov 2026 02:30 UTC."
+    assert made in " ".join(written.text.split())
+    assert made in written.html
     assert "Ask for the switch." in written.html
     told = f"Left in Campaigns: 5. (oldest {TONIGHT:%d %b %Y}, 2 more than before)"
     assert told in " ".join(written.text.split())
