@@ -1,13 +1,16 @@
 """Rules of law and of mailbox providers, one struct per kind, and their jurisdictions. Pure."""
 
 from datetime import date, datetime, timedelta
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
 from service.consent import months_after
 from service.policy.calendars import Calendar, is_known, is_zone, regions_of
 from service.policy.shapes import Grade, Strict
+
+Period = Annotated[int, msgspec.Meta(ge=0)]
+"""A length of time in the unit of its key: never less than none, or what is kept would go before it came."""
 
 Confidence = Literal["primary", "secondary", "memory"]
 Status = Literal["draft", "active", "retired"]
@@ -63,10 +66,10 @@ class Deadline(Rule, frozen=True, kw_only=True, tag="deadline"):
     """
 
     duty: Literal["stop", "stop_sharing", "answer"] = "stop"
-    business_days: int | None = None
-    months: int | None = None
-    days: int | None = None
-    hours: int | None = None
+    business_days: Period | None = None
+    months: Period | None = None
+    days: Period | None = None
+    hours: Period | None = None
 
     def __post_init__(self) -> None:
         if sum(unit is not None for unit in (self.business_days, self.months, self.days, self.hours)) != 1:
@@ -91,7 +94,7 @@ class Expiry(Rule, frozen=True, kw_only=True, tag="expiry"):
 
     basis: Literal["express", "implied"]
     facts: tuple[str, ...] = ()
-    months: int | None = None
+    months: Period | None = None
     conditions: tuple[str, ...] = ()
     weakest_grade: Grade = "D"
 
@@ -111,7 +114,7 @@ class Evidence(Rule, frozen=True, kw_only=True, tag="evidence"):
     demands: tuple[str, ...] = ()
     forbids: tuple[str, ...] = ()
     double_opt_in: bool = False
-    wait_months: int | None = None
+    wait_months: Period | None = None
 
 
 class Barrier(Rule, frozen=True, kw_only=True, tag="barrier"):
@@ -128,8 +131,8 @@ class Retention(Rule, frozen=True, kw_only=True, tag="retention"):
 
     keeps: tuple[str, ...]
     bound: Literal["at_least", "at_most"]
-    months: int | None = None
-    days: int | None = None
+    months: Period | None = None
+    days: Period | None = None
 
 
 class Threshold(Rule, frozen=True, kw_only=True, tag="threshold"):

@@ -97,6 +97,13 @@ def test_text_that_is_no_toml_is_named_with_its_line(folder):
     assert problem.startswith(f"policies/jurisdictions/ca.toml:{line}: ")
 
 
+def test_a_period_of_less_than_nothing_is_refused_on_its_line(folder):
+    line = change(folder / "jurisdictions" / "us-ca.toml", "months = 24", "months = -3")
+    (problem,) = told(folder)
+    assert f"us-ca.toml:{line}: rule us.ca.record_retention" in problem
+    assert ">= 0" in problem
+
+
 def test_every_wrong_rule_is_named_with_its_line_and_id(folder):
     law = folder / "jurisdictions" / "ca.toml"
     lines = [
