@@ -176,12 +176,16 @@ class Jurisdiction(Strict, frozen=True, kw_only=True):
     deadlines: tuple[Deadline, ...] = ()
 
     def __post_init__(self) -> None:
+        # Each message ends as the decoder's own do, with the key: a check finds its line by that.
         if self.calendar and not is_known(self.calendar):
-            raise ValueError("calendar must be a two-letter country code whose public holidays are known")
+            message = "calendar must be a two-letter country code whose public holidays are known"
+            raise ValueError(f"{message} - at `$.calendar`")
         if strange := sorted(set(self.regions) - regions_of(self.calendar)):
-            raise ValueError(f"no region {strange[0]!r} of {self.calendar!r} has holidays that are known")
+            message = f"no region {strange[0]!r} of {self.calendar!r} has holidays that are known"
+            raise ValueError(f"{message} - at `$.regions`")
         if strange := [zone for zone in self.zones if not is_zone(zone)]:
-            raise ValueError(f"there is no time zone {strange[0]!r}; name it like Europe/Berlin")
+            message = f"there is no time zone {strange[0]!r}; name it like Europe/Berlin"
+            raise ValueError(f"{message} - at `$.zones`")
 
     @property
     def days(self) -> Calendar:

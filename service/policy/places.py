@@ -26,6 +26,7 @@ _BY_DOMAIN = "the address ends in .{}"
 _STRANGE = "the event tells a country for which there are no rules; the strictest hold"
 _NO_RULES = "CRM tells a country for which there are no rules; the strictest hold"
 _TORN = "records in CRM tell different countries; the strictest rules hold"
+_NO_RULES_THERE = "the address ends in .{}, for which there are no rules; the strictest hold"
 _NOBODY = "neither the event nor CRM nor the address tells a country; the strictest rules hold"
 
 
@@ -80,7 +81,7 @@ class Atlas:
             return Place(jurisdiction=code, reason=_TORN if code == UNKNOWN else _BY_CRM)
         if hint in self._tlds:
             return Place(jurisdiction=self._tlds[hint], reason=_BY_DOMAIN.format(hint))
-        return Place(jurisdiction=UNKNOWN, reason=_NOBODY)
+        return Place(jurisdiction=UNKNOWN, reason=_NO_RULES_THERE.format(hint) if hint else _NOBODY)
 
     def place_of(self, events: Iterable[Event], crm: str | None = None) -> Place:
         """Return where the person of these events is; the newest event that tells a country counts."""

@@ -132,16 +132,25 @@ def test_files_are_judged_one_by_one(folder):
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        ('zones = ["Asia/Singapore"]', 'zones = ["Asia/Atlantis"]', "no time zone 'Asia/Atlantis'"),
+        ('zones = ["Asia/Singapore"]', 'zones = ["Asia/Atlantis"]', "there is no time zone 'Asia/Atlantis'"),
         ('calendar = "SG"', 'calendar = "SG"\nregions = ["Jurong"]', "no region 'Jurong' of 'SG'"),
-        ('zones = ["Asia/Singapore"]', "", "business days need the calendar and the zones"),
+        ('calendar = "SG"', 'calendar = "XX"', "calendar must be a two-letter country code"),
     ],
 )
-def test_business_days_that_nobody_can_count_are_refused(folder, old, new, words):
-    change(folder / "jurisdictions" / "sg.toml", old, new)
+def test_business_days_that_nobody_can_count_are_refused_on_their_line(folder, old, new, words):
+    law = folder / "jurisdictions" / "sg.toml"
+    line = change(law, old, new) + new.count("\n")
+    [problem] = told(folder)
+    assert problem.startswith(f"policies/jurisdictions/sg.toml:{line}: {words}")
+    with pytest.raises(Misconfigured, match=rf"sg\.toml:{line}"):
+        load(folder)
+
+
+def test_business_days_without_zones_are_refused(folder):
+    change(folder / "jurisdictions" / "sg.toml", 'zones = ["Asia/Singapore"]', "")
     problem = told(folder)[0]
     assert problem.startswith("policies/jurisdictions/sg.toml:")
-    assert words in problem
+    assert "business days need the calendar and the zones" in problem
 
 
 def test_a_form_for_a_purpose_that_is_not_declared_is_named_where_it_says_so(folder):

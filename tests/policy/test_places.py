@@ -29,8 +29,8 @@ def event(index: int = 1, **more) -> Event:
         ({"crm": "unknown", "hint": "fr"}, "unknown", "different countries"),
         ({"crm": "elsewhere", "hint": "fr"}, "unknown", "CRM tells a country for which there are no rules"),
         ({"crm": "US-CA", "hint": "fr"}, "US-CA", "CRM tells the country"),
-        ({"hint": "io"}, "unknown", "the strictest rules hold"),
-        ({}, "unknown", "the strictest rules hold"),
+        ({"hint": "io"}, "unknown", "ends in .io, for which there are no rules; the strictest hold"),
+        ({}, "unknown", "nor the address tells a country; the strictest rules hold"),
     ],
 )
 def test_the_event_comes_before_crm_and_crm_before_the_domain(told, found, reason):
