@@ -13,6 +13,7 @@ from service.errors import QuotaExhausted, Unreachable, ZohoDenied, ZohoError
 from service.reconciler.port import CrmChange, Result
 from service.zoho import crm_answers
 from service.zoho.bulk_write import MOST_ROWS, BulkWriter
+from service.zoho.oauth import OWN_WINDOW
 from service.zoho.quota import write_credits
 from service.zoho.records import iso
 from service.zoho.transport import Call, Transport
@@ -20,6 +21,8 @@ from service.zoho.wire import NO_ANSWER
 
 BATCH = 100
 """Records of one write, the most that CRM takes."""
+PAID_ONCE = 10
+"""Records of one credit."""
 NAMED_BY = {"Contacts": "Last_Name", "Leads": "Last_Name"}
 """The field that a record cannot do without; modules of the organisation's own have `Name`."""
 
@@ -29,9 +32,22 @@ def enforce(
 ) -> Sequence[Result]:
     """Return one result per change, in order; `opt_out` is the field that says stop.
 
-    `reason_field` takes the reasons of those that have one.
+    `reason_field` takes the reasons of those that have one. What is left of the day goes to as many as it
+    pays for.
     """
-    return _each(changes, _batches(changes), lambda batch: _write(transport, opt_out, batch, reason_field))
+
+    def write(batch: Sequence[CrmChange]) -> Sequence[Result]:
+        return _write(transport, opt_out, batch, reason_field)
+
+    def write_what_is_paid(batch: Sequence[CrmChange]) -> Sequence[Result]:
+        try:
+            return write(batch)
+        except QuotaExhausted as error:
+            if error.code != OWN_WINDOW or len(batch) <= PAID_ONCE:
+                raise
+        return _each(batch, _batches(batch, PAID_ONCE), write)
+
+    return _each(changes, _batches(changes), write_what_is_paid)
 
 
 def enforce_in_bulk(
@@ -168,4 +184,5 @@ def _undone(change: CrmChange, error: ZohoError) -> Result:
         answer_sha256=NO_ANSWER,
         retry=isinstance(error, Unreachable | QuotaExhausted) or error.code in crm_answers.TRANSIENT,
         reason=str(error),
+        until=error.until if isinstance(error, QuotaExhausted) else None,
     )

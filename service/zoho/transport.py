@@ -14,7 +14,7 @@ from enum import Enum, auto
 from typing import BinaryIO
 
 from service.errors import QuotaExhausted, Unreachable, ZohoDenied
-from service.zoho.oauth import OAuth
+from service.zoho.oauth import OWN_WINDOW, OAuth
 from service.zoho.pace import LONGEST_PAUSE_S, Pace
 from service.zoho.quota import Gate, Slots, Till, Unlimited
 from service.zoho.tokens import Token
@@ -199,7 +199,7 @@ class Transport:
         while (free_at := self._reserve(call, price)) is not None:
             wait_s = (free_at - self._pace.clock()).total_seconds()
             if self._windows.locked_until(call.endpoint, self._pace.spare) or wait_s > self._pace.patience_s:
-                raise self._exhausted(call, free_at, code="OWN_WINDOW")
+                raise self._exhausted(call, free_at, code=OWN_WINDOW)
             self._pace.rest(max(wait_s, 0.01))
 
     def _reserve(self, call: Call, price: int) -> datetime | None:

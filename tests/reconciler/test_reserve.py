@@ -32,8 +32,8 @@ def short(small) -> Iterator[tuple[World, World]]:
         yield worlds[0], worlds[1]
 
 
-def budget(made: World) -> SharedQuota:
-    return SharedQuota(made.db, clock=made.clock, own_allowance=ALLOWANCE)
+def budget(made: World, allowance: int = ALLOWANCE) -> SharedQuota:
+    return SharedQuota(made.db, clock=made.clock, own_allowance=allowance)
 
 
 def hurried(spare: float) -> Pace:
@@ -67,3 +67,22 @@ def test_repairs_stop_at_the_reserve_and_go_on_when_there_is_more(short):
     mass.clock.ahead += DAY
     mass.sim.control("clock", {"advance_s": int(DAY.total_seconds())})
     assert sum(mass.run().remaining.values()) == 0
+
+
+def test_the_last_credit_of_a_day_stops_ten_of_those_who_wait_and_the_next_day_the_others(small):
+    rows = small.sim.world.db.execute(
+        "SELECT email FROM contacts WHERE email NOT IN (SELECT email FROM truth) ORDER BY id LIMIT 15"
+    )
+    small.intake.record([withdrawal(email, received_at=small.clock()) for (email,) in rows.fetchall()])
+    before, clients = small.products()["opted_out"], settings(small.sim.url)
+    with connect(clients, small.intake.policy, pace=hurried(0.0), quota=budget(small, 3)) as own:
+        context = replace(small.context, crm=own.crm, campaigns=own.campaigns)
+        assert carry_out(context, worker="worker-1") == Carried(postponed=15)
+        assert own.quota.used().total == small.sim.control("meter")["credits"] == 3
+        assert small.products()["opted_out"] == before + 10
+        small.clock.ahead += DAY
+        small.sim.control("clock", {"advance_s": int(DAY.total_seconds())})
+    with connect(clients, small.intake.policy, pace=hurried(0.0), quota=budget(small)) as own:
+        context = replace(small.context, crm=own.crm, campaigns=own.campaigns)
+        assert carry_out(context, worker="worker-1") == Carried(done=15)
+    assert small.products()["opted_out"] == before + 15
