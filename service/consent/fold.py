@@ -12,7 +12,7 @@ from datetime import datetime
 
 from service.consent.answer import Standing, State, decided
 from service.consent.event import GRANTS, REFUSALS, STOPS, Category, Event, Ground, Provenance
-from service.consent.proving import ONE_STEP, Objections, Shown, objections
+from service.consent.proving import Objections, Shown, after_optout, objections
 from service.consent.rules import Clock, Proof, Rules
 from service.consent.suppressing import suppression
 
@@ -94,7 +94,7 @@ def _fold_consent(known: list[Event], purpose: str, rules: Rules, at: datetime) 
 def _objections(event: Event, asked: Event | None, before: Standing, rules: Rules) -> Objections:
     """Return the rules of evidence that a consent does not meet; none where what came with it was not kept.
 
-    What confirms a request shows what the request showed. Who had opted out comes back in two steps.
+    What confirms a request shows what the request showed. Who had opted out comes back as the history tells.
     """
     if event.brought is None:
         return []
@@ -102,7 +102,7 @@ def _objections(event: Event, asked: Event | None, before: Standing, rules: Rule
     names = event.brought if confirms is None else event.brought | (confirms.brought or frozenset())
     refused = before.state is State.REFUSED
     shown = Shown(
-        brought=names | {ONE_STEP} if refused and confirms is None else names,
+        brought=after_optout(names, steps=1 if confirms is None else 2) if refused else names,
         at=event.occurred_at,
         asked_at=event.occurred_at if confirms is None else confirms.occurred_at,
         implied=event.ground is not None,

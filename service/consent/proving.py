@@ -34,10 +34,15 @@ SPOILING: Final = frozenset({"prechecked", "bundled", "excess_data", "opt_out_si
 """Names of evidence that a rule may forbid, as the source tells them."""
 ONE_STEP: Final = "one_step_after_optout"
 """What the history tells: the person had opted out, and did not both ask and then confirm."""
+ASKED_BACK: Final = "asked_back_after_optout"
+"""What the history tells: the person had opted out, and nothing says that they came of their own accord."""
+HISTORY: Final = frozenset({ONE_STEP, ASKED_BACK})
+"""Names that a rule may forbid and no source tells."""
 KEPT: Final = PROVING | SPOILING | {OWN_INITIATIVE}
 """Names that are kept with a consent, where they came with it."""
 Objections: TypeAlias = list[tuple[Proof, str]]
 """Rules that a consent does not meet, those not in force too, each with why."""
+_SAID: Final = {ASKED_BACK: "an opt-out before it, and nothing that says they came unasked (own_initiative)"}
 _NOTHING: Final = frozenset({"", "none"})
 """Words by which a source tells that it has nothing to tell."""
 
@@ -62,6 +67,12 @@ def brought(evidence: Mapping[str, object]) -> frozenset[str]:
     return frozenset(name for name in KEPT if evidence.get(name) and evidence[name] not in _NOTHING)
 
 
+def after_optout(names: frozenset[str], *, steps: int) -> frozenset[str]:
+    """Return the names with which somebody who had opted out comes back, in one step or in two."""
+    told = {ONE_STEP} if steps == 1 else set()
+    return names | (told if OWN_INITIATIVE in names else told | {ASKED_BACK})
+
+
 def objections(proofs: Iterable[Proof], shown: Shown) -> Objections:
     """Return the rules that a consent does not meet, those not in force too, each with why."""
     return [(proof, why) for proof in proofs if (why := _objection(proof, shown)) is not None]
@@ -83,4 +94,4 @@ def _objection(proof: Proof, shown: Shown) -> str | None:
 
 
 def _words(names: Iterable[str]) -> str:
-    return ", ".join(name.replace("_", " ") for name in names)
+    return ", ".join(_SAID.get(name, name.replace("_", " ")) for name in names)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from service.consent.proving import ONE_STEP, PROVING, SPOILING
+from service.consent.proving import HISTORY, PROVING, SPOILING
 from service.policy import files as reading
 from service.policy.examples import failures
 from service.policy.files import Files, Problem, problem
@@ -187,7 +187,7 @@ def _untellable(files: Files, name: str, law: Jurisdiction) -> Iterator[Problem]
     for number, rule in enumerate(law.rules):
         if not isinstance(rule, Evidence):
             continue
-        known = (("demands", rule.demands, PROVING), ("forbids", rule.forbids, SPOILING | {ONE_STEP}))
+        known = (("demands", rule.demands, PROVING), ("forbids", rule.forbids, SPOILING | HISTORY))
         for key, told, names in known:
             if strange := sorted(set(told) - names):
                 message = f"rule {rule.id}: no evidence is called {strange[0]!r}; those are {_list(names)}"

@@ -22,7 +22,7 @@ from typing import Any
 import msgspec
 
 from service.consent import Category, Event, Ground, Rules, State, months_after, standing
-from service.consent.proving import Shown, objections
+from service.consent.proving import Shown, after_optout, objections
 from service.policy.calendars import Calendar
 from service.policy.judging import clock_of, proof_of
 from service.policy.law import (
@@ -99,17 +99,18 @@ def _expiry(rule: Expiry, given: Given, at: datetime | None, _calendar: Calendar
 def _evidence(rule: Evidence, given: Given, at: datetime | None, _calendar: Calendar) -> str:
     """Ask what judges a consent itself, about this rule alone."""
     asked = _asked(at) if at is not None or rule.wait_months is not None else ANY_DAY
-    refused = given.get("refused_at")
+    refused, names = given.get("refused_at"), frozenset(name for name, value in given.items() if value)
+    steps = 2 if given.get("confirmed_by_mail") else 1
     shown = Shown(
-        brought=frozenset(name for name, value in given.items() if value),
+        brought=names if refused is None else after_optout(names, steps=steps),
         at=asked,
         asked_at=asked,
         refused_at=None if refused is None else _moment(refused),
     )
     timeless = msgspec.structs.replace(rule, effective_from=None, effective_until=None)
     if objections([proof_of(timeless)], shown):
-        spoilt = any(given.get(name) for name in rule.forbids)
-        return "invalid" if spoilt or set(rule.demands) <= shown.brought else "insufficient"
+        spoilt = not shown.brought.isdisjoint(rule.forbids)
+        return "invalid" if spoilt or shown.brought.issuperset(rule.demands) else "insufficient"
     return "sufficient" if not rule.double_opt_in or given.get("confirmed_by_mail") else "insufficient"
 
 

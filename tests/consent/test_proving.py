@@ -14,6 +14,7 @@ SHOWS = frozenset({"notice_sha256", "control"})
 LAW = Proof(rule="law.shown", demands=SHOWS)
 SPOILS = Proof(rule="law.spoils", forbids=frozenset({"prechecked"}))
 WAITS = Proof(rule="law.waits", wait_months=12)
+UNASKED = Proof(rule="law.unasked", forbids=frozenset({"asked_back_after_optout"}))
 STEPS = Proof(rule="law.steps", forbids=frozenset({"one_step_after_optout"}))
 
 
@@ -137,6 +138,18 @@ def test_who_comes_back_unasked_need_not_wait():
     assert found.may_mail
 
 
+def test_where_nobody_who_opted_out_may_be_asked_back_only_who_comes_unasked_counts_however_late():
+    out = said(Category.WITHDRAWN, "2015-01-01")
+    asked = fold("2026-03-01", out, said(Category.GRANTED, "2026-02-01", index=2), proofs=(UNASKED,))
+    assert (asked.must_stop, asked.rule) == (True, "law.unasked")
+    assert "nothing that says they came unasked" in asked.reason
+    request = said(Category.REQUESTED, "2026-01-31", "own_initiative", index=2)
+    answer = said(Category.CONFIRMED, "2026-02-01", index=3, brought=frozenset())
+    assert fold("2026-03-01", out, request, answer, proofs=(UNASKED,)).may_mail
+    assert not fold("2026-03-01", out, replace(request, brought=SHOWS), answer, proofs=(UNASKED,)).may_mail
+    assert fold("2026-03-01", said(Category.GRANTED, "2026-02-01"), proofs=(UNASKED,)).may_mail
+
+
 def test_the_wait_is_for_the_asking_not_for_the_answer():
     events = (
         said(Category.WITHDRAWN, "2025-01-10"),
@@ -247,7 +260,8 @@ def test_rules_of_evidence_permit_nobody_whom_the_fold_does_not_permit_without_t
         )
         for at, (kind, when, names) in enumerate(told, 1)
     ]
-    strict, lax = Rules(proofs=(LAW, SPOILS, WAITS, STEPS), double_opt_in=double), Rules(double_opt_in=double)
+    strict = Rules(proofs=(LAW, SPOILS, WAITS, STEPS, UNASKED), double_opt_in=double)
+    lax = Rules(double_opt_in=double)
     at = day("2030-01-01")
     under = standing(events, "marketing", strict, at)
     free = standing(events, "marketing", lax, at)

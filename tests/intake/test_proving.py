@@ -29,9 +29,10 @@ BARE = {"notice_sha256": NOTICE["notice_sha256"], "page_url": NOTICE["page_url"]
 
 @pytest.fixture(scope="module")
 def signed(tmp_path_factory) -> policy.PolicySet:
-    """The shipped set with what Brazil, California and the union ask of evidence switched on."""
+    """The shipped set with what Brazil, Britain, California and the union ask of evidence switched on."""
     folder = shutil.copytree(HERE / "policies", tmp_path_factory.mktemp("policies") / "policies")
-    for rule in ("br.lgpd.consent", "us.ca.reask_wait", "us.ca.optin_after_optout", "eu.gdpr.distinguish"):
+    back = ("uk.ico.no_reask", "us.ca.reask_wait", "us.ca.optin_after_optout")
+    for rule in (*back, "br.lgpd.consent", "eu.gdpr.distinguish"):
         switch_on(folder, rule)
     enforcement = folder / "enforcement.toml"
     enforcement.write_text(enforcement.read_text().replace('weakest_grade = "C"', 'weakest_grade = "F"', 1))
@@ -131,6 +132,15 @@ def test_a_californian_who_opted_out_comes_back_after_a_year_or_unasked_and_in_t
     third = told(proving, CAL)
     assert (third.may_mail, third.decided_by) == (True, twice.index)
     assert one_standing(proving, twice.subject).state == "permitted"
+
+
+def test_a_briton_who_opted_out_comes_back_unasked_and_no_other_way(on_file):
+    there = {"country": "United Kingdom", "evidence": PROVED}
+    on_file.record([withdrawal(CAL, **ago(900)), claim(CAL, **there, **ago(20))])
+    asked = told(on_file, CAL)
+    assert (asked.must_stop, asked.rule) == (True, "uk.ico.no_reask")
+    on_file.record([claim(CAL, **there | {"evidence": PROVED | {"own_initiative": True}}, **ago(10))])
+    assert told(on_file, CAL).may_mail
 
 
 def test_somebody_elsewhere_comes_back_in_one_step(on_file):
