@@ -25,9 +25,14 @@ from service.consent import GRANTS, STOPS, Category, State
 from service.db import chunks, standing
 from service.errors import Malformed, ServiceError
 from service.intake import Claim
+from service.intake.making import NOBODY
+from service.intake.places import crm_countries
+from service.intake.projection import alone
+from service.policy import PolicySet
 
 CHUNK: Final = 1000  # lines judged or recorded at once
 SHOWN: Final = 10  # lines at fault that are named
+UNRULED: Final = "no rule lets what it rests on count where they are"
 
 _STANDS: Final = select(standing.c.sub, standing.c.purpose, standing.c.state, standing.c.must_stop)
 
@@ -39,13 +44,15 @@ class Effect:
     """What recording a file would do; counts only.
 
     `idle` are consents about people who said stop or are suppressed, `ends` refusals and suppressions about
-    people who may be mailed until then.
+    people who may be mailed until then. `void` are consents that let nobody be mailed even if the person
+    said nothing else, by the rule that does not let them count.
     """
 
     kinds: Counter[str] = field(default_factory=Counter)
     known: int = 0
     idle: int = 0
     ends: int = 0
+    void: Counter[str] = field(default_factory=Counter)
     wrong: list[Wrong] = field(default_factory=list)
     faults: int = 0
 
@@ -112,6 +119,7 @@ def _meet(parts: app.Parts, effect: Effect, claims: list[Claim]) -> None:
             for part in chunks(list(people.values()))
             for row in tx.execute(_STANDS.where(standing.c.sub.in_(part)))
         }
+        crm = crm_countries(tx, list(indexes.values()))
     effect.known += len(people)
     for claim in claims:
         sub = people.get(indexes[claim.address])
@@ -120,6 +128,14 @@ def _meet(parts: app.Parts, effect: Effect, claims: list[Claim]) -> None:
         effect.idle += claim.category in GRANTS and any(row.must_stop for row in found)
         mailable = any(row.state == State.PERMITTED and not row.must_stop for row in found)
         effect.ends += claim.category in STOPS and mailable
+        if claim.category in GRANTS:
+            effect.void.update(_void(claim, parts.policy, crm.get(indexes[claim.address])))
+
+
+def _void(claim: Claim, policy: PolicySet, crm: str | None) -> list[str]:
+    """Return the rule by which a consent does not count, whatever else they said; none where it does."""
+    found = [one for one in alone(claim, NOBODY, policy, crm) if one.purpose == claim.purpose]
+    return [one.rule or UNRULED for one in found if one.state is not State.PERMITTED]
 
 
 def _show(file: Path, effect: Effect) -> None:
@@ -133,6 +149,10 @@ def _show(file: Path, effect: Effect) -> None:
         f"  {effect.ends:,} stops are about people who may be mailed until now, unless a newer word counts"
     )
     click.echo(f"  {effect.idle:,} consents are about people who must not be mailed; an import lifts nothing")
+    if effect.void:
+        click.echo(f"  {effect.void.total():,} consents do not count, and let nobody be mailed, by")
+    for rule, count in effect.void.most_common():
+        click.echo(f"    {rule:50} {count:>12,}")
     click.echo(
         "  what is recorded cannot be undone: a mistake is corrected by an entry (consent-ledger correct)"
     )

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, RowMapping, bindparam, select
 
 from service.consent import Category, Event, Ground, Provenance, Standing, SubjectId, standing
 from service.db import chunks, happening
-from service.intake.claim import Claim
+from service.intake.claim import Claim, grade
 from service.ledger.store import LOG_ID
 from service.policy import PolicySet
 from service.policy.places import Atlas
@@ -123,6 +123,13 @@ def standings(
     known = [event for event in events if event.recorded_at <= at]
     there = policy.place_of(known, crm).jurisdiction
     return [standing(events, purpose, policy.rules(purpose, there), at) for purpose in policy.purposes]
+
+
+def alone(claim: Claim, sub: SubjectId, policy: PolicySet, crm: str | None = None) -> list[Standing]:
+    """Return what a claim would add up to if its person had said nothing else, one standing per purpose."""
+    hint = policy.atlas.hint(claim.address)
+    event = event_of(row_of(claim, sub, 0, grade(claim), atlas=policy.atlas, hint=hint))
+    return standings([event], policy, claim.received_at, crm)
 
 
 def standing_row(sub: SubjectId, found: Standing) -> dict[str, Any]:

@@ -164,6 +164,23 @@ def test_the_effect_on_who_may_be_mailed_is_shown_before_anything_is_recorded(tm
     assert standings("bo@example.org") == {"marketing": "refused"}
 
 
+def test_consents_that_would_let_nobody_be_mailed_are_counted_by_the_rule_before_anything_is_recorded(
+    tmp_path: Path,
+):
+    implied = {**GRANT, "basis": "implied", "fact": "purchase", "fact_at": "2026-05-01", "country": "Canada"}
+    ticked = {**GRANT, "email": "bo@example.org", "prechecked": True}
+    unknown = {**implied, "email": "cyd@example.org", "country": "Atlantis"}
+    shown = run(ndjson(tmp_path, GRANT, ticked, implied, unknown, SUPPRESSION), "--dry-run").output
+    lines = [" ".join(line.split()) for line in shown.splitlines()]
+    assert "4 consents do not count, and let nobody be mailed, by" in lines
+    assert {
+        "enforcement.weakest_grade 1",
+        "enforcement.forbidden_evidence 1",
+        "ca.casl.implied_purchase 1",
+        "no rule lets what it rests on count where they are 1",
+    } <= set(lines)
+
+
 def test_an_import_cannot_bring_back_who_unsubscribed(tmp_path: Path):
     with app.running(settings.load()) as parts:
         parts.intake.record([claim(EMAIL), withdrawal(EMAIL)])
