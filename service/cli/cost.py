@@ -1,9 +1,12 @@
 """What a command will cost, and did cost, in words and as JSON."""
 
+from collections.abc import Mapping
+
 import click
 
 from service import app
 from service.reconciler.port import Meter
+from service.zoho.blocks import Use
 from service.zoho.cost import Estimate
 from service.zoho.mapping import Zoho
 from service.zoho.shared import SharedQuota
@@ -14,11 +17,8 @@ def tell(found: Estimate, zoho: Zoho | None) -> str:
 
     `zoho` is None where no organisation is connected yet.
     """
-    calls = found.calls
     sure = "" if found.exact else f" (a guess: {found.guessed})"
-    asked = f"{calls['crm']:,} calls of CRM, {calls['campaigns']:,} of Campaigns"
-    accounts = f", and {calls['oauth']} calls of Zoho Accounts" if calls["oauth"] else ""
-    lines = [f"estimate{sure}: {asked}, {found.credits:,} credits{accounts}"]
+    lines = [f"estimate{sure}: {in_words(found.calls, found.credits)}"]
     if zoho is not None and isinstance(zoho.quota, SharedQuota):
         allowance, used = zoho.quota.allowance, zoho.quota.used()
         share = found.credits / allowance
@@ -31,13 +31,29 @@ def tell(found: Estimate, zoho: Zoho | None) -> str:
     return "\n".join(lines)
 
 
+def in_words(calls: Mapping[str, int], credit: int) -> str:
+    """Return calls by product, and what they cost together."""
+    crm, accounts = calls.get("crm", 0), calls.get("oauth", 0)
+    told = f"{_of(crm, 'call')} of CRM, {calls.get('campaigns', 0):,} of Campaigns, {_of(credit, 'credit')}"
+    return f"{told}, and {_of(accounts, 'call')} of Zoho Accounts" if accounts else told
+
+
 def compare(found: Estimate | None, meter: Meter) -> str:
     """Return what was booked, beside what was estimated."""
-    booked = ", ".join(f"{count:,} of {name}" for name, count in sorted(meter.calls.items()))
-    told = f"booked: {booked or 'no'} calls, {meter.credits:,} credits"
+    told = in_words(meter.calls, meter.credits)
     if found is None:
-        return told
-    return f"{told}; estimated {sum(found.calls.values()):,} calls, {found.credits:,} credits"
+        return f"booked: {told}"
+    expected = in_words(found.calls, found.credits)
+    return f"booked: {told}; " + ("as estimated" if told == expected else f"estimated: {expected}")
+
+
+def by_errand(zoho: Zoho) -> str:
+    """Return who used what of the day's credits, in words."""
+    use = zoho.quota.used() if isinstance(zoho.quota, SharedQuota) else Use(by={}, foreign=0)
+    others = {"others than this service": use.foreign} if use.foreign else {}
+    found = sorted((use.by | others).items(), key=lambda one: -one[1])
+    told = ", ".join(f"{who or 'unnamed'} {units:,}" for who, units in found)
+    return f"credits used in the last 24 hours: {told or 'none'}"
 
 
 def show_cost(found: Estimate | None, meter: Meter) -> None:
@@ -68,3 +84,7 @@ def duration(seconds: float) -> str:
 
 def _waiting(found: Estimate) -> str:
     return f", {duration(found.waits_s)} of it waiting for windows of Campaigns" if found.waits_s else ""
+
+
+def _of(count: int, what: str) -> str:
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"

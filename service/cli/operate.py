@@ -111,7 +111,7 @@ def worker(*, nightly: bool, watch: bool, estimated: bool) -> None:
 
 
 def _tell_day(chosen: Settings, *, nightly: bool, watch: bool) -> None:
-    """Print what a worker costs on a day on which nothing happens in either product."""
+    """Print what a day costs on which nothing happens in either product, and what the last 24 hours cost."""
     with app.running(chosen) as parts, parts.zoho() as zoho:
         if watch:
             click.echo("watching for a day, " + cost.tell(estimating.of_watching(parts), zoho))
@@ -120,6 +120,7 @@ def _tell_day(chosen: Settings, *, nightly: bool, watch: bool) -> None:
             click.echo("nightly jobs, " + cost.tell(night, zoho))
         elif nightly:
             click.echo("nightly jobs: nothing was read yet, so that nobody knows how many people there are")
+        click.echo(cost.by_errand(zoho))
 
 
 def _tell_trouble(parts: app.Parts) -> None:

@@ -229,7 +229,7 @@ def test_codes_tokens_and_revocations_stand_in_the_budget_of_all_nodes(client, z
     connected_again = call(client, "connect", "--replace", told=code_of(zoho) + "\n")
     assert connected_again[0] == 0, connected_again[2]
     out = call(client, "connect", "--revoke")[1]
-    assert "booked: 1 of oauth calls, 0 credits; estimated 1 calls" in out
+    assert "0 credits, and 1 call of Zoho Accounts; as estimated" in out
     with closing(sqlite3.connect(client["CONSENT_DATABASE_URL"].removeprefix("sqlite:///"))) as db:
         booked = db.execute(
             "SELECT account, sum(units) FROM quota_block WHERE account LIKE 'oauth:%' GROUP BY account"
