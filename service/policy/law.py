@@ -12,6 +12,7 @@ from service.policy.shapes import Grade, Strict
 Period = Annotated[int, msgspec.Meta(ge=0)]
 """A length of time in the unit of its key: never less than none, or what is kept would go before it came."""
 
+QuoteHash = Annotated[str, msgspec.Meta(pattern="^(sha256:[0-9a-f]{64})?$")]
 Confidence = Literal["primary", "secondary", "memory"]
 Status = Literal["draft", "active", "retired"]
 
@@ -28,7 +29,9 @@ class Rule(Strict, frozen=True, kw_only=True, tag_field="kind"):
     """What every rule says about itself.
 
     `confidence` is how the rule was read: in the law's own text, in a secondary source, or from memory.
-    `status` stays draft until somebody signs it in `verified_by`.
+    `status` stays draft until somebody signs it in `verified_by`. `url` is where it was read,
+    `retrieved` when, and `quote_hash` the SHA-256 ("sha256:" and hex) of the words that were read there, in
+    UTF-8: whoever signs it later can tell whether the page still says so.
     """
 
     id: str
@@ -36,6 +39,8 @@ class Rule(Strict, frozen=True, kw_only=True, tag_field="kind"):
     law: str
     citation: str
     url: str = ""
+    retrieved: date | None = None
+    quote_hash: QuoteHash = ""
     confidence: Confidence
     status: Status
     verified_by: str = ""

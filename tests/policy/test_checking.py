@@ -104,6 +104,13 @@ def test_a_period_of_less_than_nothing_is_refused_on_its_line(folder):
     assert ">= 0" in problem
 
 
+def test_the_hash_of_a_quotation_that_is_none_is_refused_on_its_line(folder):
+    old = 'url = "https://lawyours.news'
+    line = change(folder / "jurisdictions" / "eu.toml", old, f'quote_hash = "the words"\n{old}')
+    (problem,) = told(folder)
+    assert f"eu.toml:{line}: rule eu.gdpr.erasure_exception_claims" in problem
+
+
 def test_every_wrong_rule_is_named_with_its_line_and_id(folder):
     law = folder / "jurisdictions" / "ca.toml"
     lines = [

@@ -6,6 +6,7 @@ a secondary source) or M (from memory). One row may be several rules.
 
 import json
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 
 import msgspec
@@ -50,6 +51,11 @@ def test_what_was_found_is_a_rule_with_its_numbers(row):
 
 def test_no_rule_ships_that_was_not_found():
     assert RULES.keys() == {name for row in FOUND for name in row["rules"]}
+
+
+def test_words_that_were_read_are_kept_by_their_hash():
+    read = sha256(b"presumed consents of which no references are kept").hexdigest()
+    assert RULES["eu.gdpr.no_reference_no_consent"].quote_hash == f"sha256:{read}"
 
 
 def test_each_rule_says_how_it_was_read():
