@@ -6,7 +6,7 @@ database for another.
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from service.db import Database
@@ -20,19 +20,25 @@ BLOCK = 50
 """Units of a block where there is plenty."""
 LIFE = timedelta(seconds=60)
 """How long a block may be used, at most; of short windows, a twentieth of the window."""
+BOUNDLESS = 10**9
+"""Credits of a day that nobody told us: a withdrawal is asked for until the vendor itself refuses."""
 SEEN_EVERY = timedelta(seconds=30)
 """How often the vendor's own count of what is left is kept."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
-    """One taker: where blocks are, what is known about limits; `took` hears that a block is open."""
+    """One taker: where blocks are, what is known about limits; `took` hears that a block is open.
+
+    `guesses` says that nobody was told the day's credits yet: the limit is the least that there is.
+    """
 
     db: Database
     now: Clock
     name: str
     limits: Callable[[str], Sequence[Limit]]
     licence: Callable[[], Licence]
+    guesses: Callable[[], bool]
     took: Callable[[], None]
 
 
@@ -153,6 +159,8 @@ class SharedGate:
     def _wish(self, key: tuple[str, str, float], units: int) -> Wish:
         account, who, spare = key
         limits = self._node.limits(account)
+        if self._credits and not spare and self._node.guesses():
+            limits = [replace(limit, calls=BOUNDLESS) for limit in limits]
         shortest = min(limit.seconds for limit in limits)
         return Wish(
             account=account,

@@ -87,6 +87,7 @@ class SharedQuota:
             name=self._name,
             limits=self.limits,
             licence=lambda: self.licence,
+            guesses=self._guesses,
             took=self._watch,
         )
         self._gates = {
@@ -196,6 +197,9 @@ class SharedQuota:
         self._known = None if found is None else (msgspec.json.decode(found[0], type=Licence), found[1])
         self._known_until = time.monotonic() + KNOWN_FOR_S
         return self._known
+
+    def _guesses(self) -> bool:
+        return not self._own_allowance and self.licence == Licence()
 
     def _sweep(self) -> None:
         with self._mutex:

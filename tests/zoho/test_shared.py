@@ -107,6 +107,15 @@ def test_mass_reads_stop_at_the_reserve_and_withdrawals_use_it_up(node):
     assert quota.used().by == {"nightly": 80, "withdrawals": 20}
 
 
+def test_where_nobody_told_the_days_credits_the_least_bounds_mass_reads_and_no_withdrawal(node, time):
+    nightly, own = node(), node()
+    assert spend(nightly, 5_001, spare=0.2) == 4_000
+    assert spend(own, 1_500) == 1_500
+    assert own.used().total == 5_500
+    own.gate("crm").lock(ORG, time.now + timedelta(minutes=1))
+    assert spend(own, 1) == 0, "the vendor itself has refused"
+
+
 def test_a_withdrawal_on_another_node_gets_the_last_credit(node):
     first, second = node(own_allowance=100), node(own_allowance=100)
     assert spend(first, 99) == 99
