@@ -48,7 +48,7 @@ def check_set(folder: Path | None) -> None:
     found = files.read(folder)
     problems = check(found) + attestation.problems(found, folder)
     for problem in problems:
-        click.echo(str(problem))
+        click.echo(problem.within(folder))
     if problems:
         click.echo(f"{len(problems)} to correct; nothing was changed", err=True)
         sys.exit(1)
@@ -115,7 +115,8 @@ def _checked(folder: Path) -> PolicySet:
     found = files.read(folder)
     if problems := check(found) + attestation.problems(found, folder):
         raise Misconfigured(
-            f"{problems[0]} ({len(problems)} in all; `consent-ledger policy check` says each)"
+            f"{problems[0].within(folder)} "
+            f"({len(problems)} in all; `consent-ledger policy check {folder}` says each)"
         )
     return load_files(found)
 

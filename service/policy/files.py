@@ -32,8 +32,12 @@ class Problem:
     message: str
 
     def __str__(self) -> str:
+        return self.within("policies")
+
+    def within(self, folder: Path | str) -> str:
+        """Return the problem with its file's path, of a set that lies in this folder."""
         where = f":{self.line}:" if self.line else ""
-        return f"policies/{self.file}{where} {self.message}"
+        return f"{Path(folder, self.file)}{where} {self.message}"
 
 
 class UnusableError(Exception):
