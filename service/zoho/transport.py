@@ -198,8 +198,15 @@ class Transport:
         """Wait for our own window as long as patience lasts; a vendor's lock-out is never waited for."""
         while (free_at := self._reserve(call, price)) is not None:
             wait_s = (free_at - self._pace.clock()).total_seconds()
-            if self._windows.locked_until(call.endpoint, self._pace.spare) or wait_s > self._pace.patience_s:
-                raise self._exhausted(call, free_at, code=OWN_WINDOW)
+            if self._windows.locked_until(call.endpoint, self._pace.spare):
+                raise self._exhausted(
+                    call, free_at, "refused a while ago; we send no call of", code=OWN_WINDOW
+                )
+            if wait_s > self._pace.patience_s:
+                kept = " but what is kept for withdrawals" if self._pace.spare else ""
+                raise self._exhausted(
+                    call, free_at, f"by our own count has nothing left{kept} for", code=OWN_WINDOW
+                )
             self._pace.rest(max(wait_s, 0.01))
 
     def _reserve(self, call: Call, price: int) -> datetime | None:
@@ -210,11 +217,11 @@ class Transport:
         asked = answer.retry_after_s(now)
         until = now + timedelta(seconds=self._product.lock_s if asked is None else asked)
         self._windows.lock(call.endpoint, until, self._pace.spare)
-        return self._exhausted(call, until, code=self._product.code(answer))
+        return self._exhausted(call, until, "takes no more calls of", code=self._product.code(answer))
 
-    def _exhausted(self, call: Call, until: datetime, *, code: str) -> QuotaExhausted:
+    def _exhausted(self, call: Call, until: datetime, why: str, *, code: str) -> QuotaExhausted:
         return QuotaExhausted(
-            f"{self._product.name} takes no more calls of {call.endpoint} ({code}) until "
+            f"{self._product.name} {why} {call.endpoint} ({code}) until "
             f"{until:%Y-%m-%d %H:%M:%S} UTC; run again then, nothing of this call was done",
             code=code,
             endpoint=call.endpoint,

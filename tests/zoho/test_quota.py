@@ -94,7 +94,7 @@ def test_every_style_of_lock_out_is_exhausted_quota_for_half_an_hour(sim, mappin
         assert caught.value.until == time.now + timedelta(minutes=30)
         assert caught.value.endpoint == "getmailinglists"
         before = zoho.meter.total
-        with pytest.raises(QuotaExhausted):
+        with pytest.raises(QuotaExhausted, match="campaigns refused a while ago"):
             zoho.campaigns.lists()
         assert zoho.meter.total == before
         assert list(zoho.campaigns.members("newsletter", Member.BOUNCED))
