@@ -7,7 +7,7 @@ Reads only; people are pseudonyms until whoever may see names asks for them.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from sqlalchemy import Connection
@@ -82,7 +82,7 @@ class RuleLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deadlines:
-    """The period's withdrawals: the two clocks over all, every rule, and every breach."""
+    """The period's withdrawals: the two clocks over all, every rule, the strictest first, and each breach."""
 
     since: datetime
     until: datetime
@@ -158,11 +158,14 @@ def _kept(done_at: datetime | None, due_at: datetime, now: datetime) -> Kept:
 
 
 def _lines(cases: Iterable[Case]) -> tuple[RuleLine, ...]:
-    """Return one line per rule, those with breaches first, then those that concern the most people."""
+    """Return one line per rule, the strictest first: the one that left somebody the least time."""
     by_rule: dict[str, list[Clock]] = {}
+    allowed: dict[str, timedelta] = {}
     for case in cases:
         for clock in case.clocks:
             by_rule.setdefault(clock.rule, []).append(clock)
+            left = clock.due_at - case.received_at
+            allowed[clock.rule] = min(left, allowed.get(clock.rule, left))
     lines = [
         RuleLine(
             rule=rule,
@@ -174,7 +177,7 @@ def _lines(cases: Iterable[Case]) -> tuple[RuleLine, ...]:
         )
         for rule, mine in by_rule.items()
     ]
-    return tuple(sorted(lines, key=lambda line: (-line.breaches, -line.people, line.rule)))
+    return tuple(sorted(lines, key=lambda line: (allowed[line.rule], -line.breaches, line.rule)))
 
 
 def _counts(kept: Iterable[Kept]) -> Mapping[Kept, int]:

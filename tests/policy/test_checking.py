@@ -218,7 +218,7 @@ def test_an_active_rule_without_a_signature_is_refused(folder):
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        ('names = ["Canada"]', 'names = ["Germany"]', "country 'germany' stands in policies/jurisdictions/"),
+        ('names = ["Canada"', 'names = ["Germany"', "country 'germany' stands in policies/jurisdictions/"),
         ('tlds = ["ca"]', 'tlds = ["de"]', "domain 'de' stands in policies/jurisdictions/"),
         ('id = "ca.casl.onus"', 'id = "ca.casl.records"', "rule 'ca.casl.records' stands in"),
         ('calendar = "CA"', 'calendar = "CA"\nwithin = "Narnia"', "no file has the code 'Narnia'"),
