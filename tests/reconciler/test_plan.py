@@ -224,21 +224,26 @@ def test_a_record_that_somebody_touched_after_the_plan_makes_it_stale(small):
     assert not mailed_again(small, email)
 
 
-def test_a_row_of_an_approved_plan_that_somebody_edited_is_never_written(small):
-    consent_again(small)
+@pytest.mark.parametrize("edited", ["address_index", "new"])
+def test_a_row_of_an_approved_plan_that_somebody_edited_is_never_written(small, edited):
+    email = consent_again(small)
     policy = with_rules(small)
     made = small.run(policy=policy)
     decide(small, made.run_id, made.plan.digest, policy=policy)
     victim = small.emails("unsubscribed_not_in_crm")[0]
+    values = {"address_index": small.intake.vault.address_index(victim), "new": "Something else"}
     with small.db.begin() as tx:
         tx.execute(
             update(change)
             .where(change.c.target == "campaigns", change.c.direction == "permit")
-            .values(address_index=small.intake.vault.address_index(victim))
+            .values({edited: values[edited]})
         )
     small.run(policy=policy)
-    assert state_of(small, made.run_id) == "stale"
+    with small.db.read() as tx:
+        ended = tx.execute(select(plan.c.state, plan.c.reason).where(plan.c.run_id == made.run_id)).one()
+    assert ended == ("stale", "its rows are not those that were planned")
     assert not mailed_again(small, victim)
+    assert not mailed_again(small, email)
 
 
 def test_what_was_refused_is_not_proposed_again_until_a_newer_consent(small):
