@@ -23,7 +23,7 @@ class Estimate:
     oauth: int = 0
     credits: int = 0
     exact: bool = True
-    guessed: str = "nothing was read yet"
+    guessed: str = "nothing was read yet, and campaigns that were sent come on top"
     lasts_s: float | None = None
     """How long it goes on, where that is chosen and no call waits for another."""
     ranges: Mapping[str, int] = field(default_factory=dict)

@@ -170,6 +170,17 @@ def test_credentials_that_open_nothing_fail_and_what_needs_them_says_so(chosen, 
         assert "credentials failed" in only(found, check)[0].seen
 
 
+def test_a_token_kept_from_before_the_grant_was_revoked_fails_once_and_names_the_remedy(chosen, zoho):
+    assert only(examined(chosen), "credentials")[0].outcome is Outcome.PASS
+    zoho.client.post("/oauth/v2/token/revoke", params={"token": names.REFRESH_TOKEN}).raise_for_status()
+    zoho.world.tokens.live.clear()
+    found = examined(chosen)
+    (one,) = only(found, "credentials")
+    assert (one.outcome, "connect --replace" in one.seen + one.todo) == (Outcome.FAIL, True)
+    assert not [one for one in found if one.outcome is Outcome.FAIL and "revoked" in one.seen][1:]
+    assert "credentials failed" in only(found, "plan")[0].seen
+
+
 def test_hosts_of_two_data_centres_fail(chosen, zoho):
     away = {"zoho_accounts_url": "https://accounts.zoho.com", "zoho_crm_url": "https://www.zohoapis.eu"}
     from service.cli.doctor.access import _hosts  # noqa: PLC0415  # no test reaches the real hosts

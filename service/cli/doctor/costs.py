@@ -23,6 +23,8 @@ def expected(scene: Scene) -> Estimate:
         probing=token is not None and token.scopes is None,
     )
     found.oauth = int(token is None)
+    if token is not None:
+        found.ask_crm("GET /crm/v8/org", 1, 1)
     return found
 
 

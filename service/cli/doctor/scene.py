@@ -11,7 +11,7 @@ from service import db as database
 from service import policy as policies
 from service.cli.doctor.finding import Blocked, Once
 from service.db import Database
-from service.errors import Misconfigured, Unavailable
+from service.errors import Misconfigured, Unavailable, ZohoDenied, ZohoError
 from service.ledger.store import Store
 from service.policy import PolicySet
 from service.settings import Settings
@@ -19,7 +19,7 @@ from service.vault import connection
 from service.vault.connection import Connection
 from service.vault.keys import Keys, KeySource
 from service.zoho import mapping, probes
-from service.zoho.crm_answers import Row
+from service.zoho.crm_answers import DENIED, EXPIRED, Row
 from service.zoho.mapping import Zoho
 from service.zoho.pace import TOKENS_LEFT, Pace
 from service.zoho.shared import SharedQuota
@@ -96,8 +96,12 @@ class Scene:
         return self.source.at(self.generation())
 
     def _open_zoho(self) -> Zoho:
+        """Return the clients with a token; one kept from before is tried, since it may be revoked."""
         found = self.clients.open()
+        is_kept = found.oauth.kept is not None
         found.oauth.token()
+        if is_kept:
+            _try(found)
         return found
 
     def _open_clients(self) -> Zoho:
@@ -111,6 +115,18 @@ class Scene:
             keeper = mapping.shared_token(self.db.need(), self.keys.need(), chosen)
             return mapping.connect(chosen, policy, pace=pace, quota=quota, keeper=keeper)
         return mapping.connect(chosen, policy, pace=pace)
+
+
+def _try(zoho: Zoho) -> None:
+    """Ask CRM something harmless; raises `ZohoDenied` where the token, and a fresh one, are refused.
+
+    What else is wrong with CRM, or forbidden to the token, other checks say.
+    """
+    try:
+        zoho.crm.org()
+    except ZohoError as error:
+        if isinstance(error, ZohoDenied) and error.code not in DENIED - EXPIRED:
+            raise
 
 
 def _require(path: Path) -> None:
