@@ -6,6 +6,7 @@ here that the decoder would not say: a table without faults decodes, one with an
 
 import types
 from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import date, datetime
 from typing import Any, Union, get_args, get_origin
 
@@ -23,6 +24,15 @@ def faults(told: object, kind: Any, path: Path = ()) -> Iterator[Fault]:  # noqa
     shape = _shape(told, kind)
     found = list(_inside(told, shape, path))
     yield from found or _whole(told, kind, path)
+    if found and not path and isinstance(told, Mapping):
+        yield from _among(told, kind, {where[0] for where, _ in found if where})
+
+
+def _among(told: Mapping[str, Any], kind: Any, wrong: AbstractSet[str | int]) -> Iterator[Fault]:  # noqa: ANN401  # as above
+    """Yield what a file's other keys say against each other, which a fault further down would hide."""
+    required = {one.encode_name for one in msgspec.structs.fields(kind) if one.required}
+    if required <= told.keys() - wrong:
+        yield from _whole({name: value for name, value in told.items() if name not in wrong}, kind, ())
 
 
 def _inside(told: object, kind: Any, path: Path) -> Iterator[Fault]:  # noqa: ANN401  # as above

@@ -153,6 +153,13 @@ def test_business_days_that_nobody_can_count_are_refused_on_their_line(folder, o
         load(folder)
 
 
+def test_a_wrong_zone_is_told_beside_a_wrong_rule(folder):
+    law = folder / "jurisdictions" / "sg.toml"
+    rule = change(law, "business_days = 10", 'business_days = "ten"')
+    zone = change(law, "Asia/Singapore", "Asia/Atlantis")
+    assert [problem.split(":")[1] for problem in told(folder)] == [str(rule), str(zone)]
+
+
 def test_business_days_without_zones_are_refused(folder):
     change(folder / "jurisdictions" / "sg.toml", 'zones = ["Asia/Singapore"]', "")
     problem = told(folder)[0]
