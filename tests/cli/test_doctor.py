@@ -23,6 +23,8 @@ from service.db import Database, canary, channel
 from service.errors import Unavailable
 from service.settings import HERE, Settings
 from service.vault.keys import create_keys
+from service.zoho.oauth import ENDPOINT
+from service.zoho.shared import SharedQuota
 from service.zoho.simulator import names, running
 from tests import servers
 
@@ -178,6 +180,12 @@ def test_a_token_kept_from_before_the_grant_was_revoked_fails_once_and_names_the
     (one,) = only(found, "credentials")
     assert (one.outcome, "connect --replace" in one.seen + one.todo) == (Outcome.FAIL, True)
     assert not [one for one in found if one.outcome is Outcome.FAIL and "revoked" in one.seen][1:]
+    assert "credentials failed" in only(found, "plan")[0].seen
+    with closing(Database(chosen.database_url)) as db, closing(SharedQuota(db)) as quota:
+        while quota.gate("oauth").reserve(ENDPOINT) is None:
+            pass
+    found = examined(chosen)
+    assert "used up" in only(found, "credentials")[0].seen
     assert "credentials failed" in only(found, "plan")[0].seen
 
 

@@ -18,7 +18,7 @@ from service.settings import Settings
 from service.vault import connection
 from service.vault.connection import Connection
 from service.vault.keys import Keys, KeySource
-from service.zoho import mapping, probes
+from service.zoho import mapping, oauth, probes
 from service.zoho.crm_answers import DENIED, EXPIRED, Row
 from service.zoho.mapping import Zoho
 from service.zoho.pace import TOKENS_LEFT, Pace
@@ -118,14 +118,15 @@ class Scene:
 
 
 def _try(zoho: Zoho) -> None:
-    """Ask CRM something harmless; raises `ZohoDenied` where the token, and a fresh one, are refused.
+    """Ask CRM something harmless; raises where the token is refused and a fresh one refused or not to be had.
 
     What else is wrong with CRM, or forbidden to the token, other checks say.
     """
     try:
         zoho.crm.org()
     except ZohoError as error:
-        if isinstance(error, ZohoDenied) and error.code not in DENIED - EXPIRED:
+        is_refused = isinstance(error, ZohoDenied) and error.code not in DENIED - EXPIRED
+        if is_refused or error.endpoint == oauth.ENDPOINT:
             raise
 
 
