@@ -143,12 +143,14 @@ def _show(file: Path, effect: Effect) -> None:
     for kind, count in sorted(effect.kinds.items()):
         click.echo(f"  {kind:20} {count:>12,}")
     stops = effect.kinds[Category.WITHDRAWN.value] + effect.kinds[Category.SUPPRESSION_ADDED.value]
-    click.echo(f"  {stops:,} of them stop mail, and are carried to both products at once")
-    click.echo(f"  {effect.known:,} lines are about people who are known already")
-    click.echo(
-        f"  {effect.ends:,} stops are about people who may be mailed until now, unless a newer word counts"
-    )
-    click.echo(f"  {effect.idle:,} consents are about people who must not be mailed; an import lifts nothing")
+    for count, what in (
+        (stops, "of them stop mail, and are carried to both products at once"),
+        (effect.known, "lines are about people who are known already"),
+        (effect.ends, "stops are about people who may be mailed until now, unless a newer word counts"),
+        (effect.idle, "consents are about people who must not be mailed; an import lifts nothing"),
+    ):
+        if count:
+            click.echo(f"  {count:,} {what}")
     if effect.void:
         click.echo(f"  {effect.void.total():,} consents do not count, and let nobody be mailed, by")
     for rule, count in effect.void.most_common():

@@ -116,7 +116,7 @@ def apply_approved(*, estimated: bool) -> None:
             return
         opens = context.opens(now)
         if opens > now:
-            out.print(f"nothing was written: the off-hours begin at {opens:%H:%M} UTC")
+            out.print(f"nothing was written: the off-hours begin on {opens:%a %d %b at %H:%M} UTC")
             return
         stopped = between_runs(context)
     for product, reason in stopped.items():

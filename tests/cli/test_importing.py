@@ -162,6 +162,7 @@ def test_the_effect_on_who_may_be_mailed_is_shown_before_anything_is_recorded(tm
     assert "  1 stops are about people who may be mailed until now" in shown
     assert "  1 consents are about people who must not be mailed; an import lifts nothing" in shown
     assert standings("bo@example.org") == {"marketing": "refused"}
+    assert " 0 " not in run(ndjson(tmp_path, GRANT), "--dry-run").output
 
 
 def test_consents_that_would_let_nobody_be_mailed_are_counted_by_the_rule_before_anything_is_recorded(
